@@ -1,1 +1,15 @@
+//! portcullis: an appliance front door, and the framework to build one with.
+//!
+//! A program of its own makes an [`Appliance`], adds its [`Service`]s and hands it to
+//! [`command_line`]; `examples/echo.rs` shows how.
 
+mod appliance;
+mod cli;
+pub mod config;
+mod ready;
+
+pub use portcullis_actors as actors;
+pub use portcullis_web as web;
+pub use portcullis_web::{Authentication, Context, Mount, Service, routes, websocket};
+
+pub use self::{appliance::Appliance, cli::command_line};

@@ -1,1 +1,23 @@
+//! The services behind the front door, and what every request passes on its way to one.
+//!
+//! A request's way: [`front`] (counting, redirect, host and origin checks) ->
+//! [`authentication`] of the service -> handler -> [`error::ApiError`]. A service is one module
+//! and implements [`service::Service`]. This crate owns no state and opens no socket.
 
+pub mod authentication;
+pub mod body;
+pub mod error;
+pub mod front;
+pub mod host;
+pub mod management;
+mod origin;
+mod redirect;
+pub mod routes;
+pub mod security;
+pub mod service;
+pub mod websocket;
+
+pub use self::{
+    error::ApiError,
+    service::{Authentication, Context, Mount, Service},
+};

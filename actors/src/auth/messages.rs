@@ -1,0 +1,72 @@
+//! What the [`AuthActor`](super::AuthActor) is asked.
+
+use std::{net::IpAddr, time::Duration};
+
+use actix::Message;
+use zeroize::Zeroizing;
+
+use super::PasswordError;
+use crate::{ledger::Requester, store::StoreError};
+
+/// Checks a password that is not the remembered one; replies once it has been checked, or later
+/// if the address has been wrong too often.
+#[derive(Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub(crate) struct Authenticate {
+    pub(crate) address: IpAddr,
+    pub(crate) user_is_admin: bool,
+    pub(crate) password: Zeroizing<Vec<u8>>,
+}
+
+/// Replaces the admin password; once it replies the old one fails everywhere.
+#[derive(Message)]
+#[rtype(result = "Result<(), AuthError>")]
+pub struct SetAdminPassword {
+    pub password: Zeroizing<String>,
+    pub by: Requester,
+}
+
+/// Switches authentication off until a password is set again.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), AuthError>")]
+pub struct DisableAuthentication {
+    pub by: Requester,
+}
+
+/// Sets (`Some`) or removes (`None`) the token that the speech services ask for.
+#[derive(Message)]
+#[rtype(result = "Result<(), AuthError>")]
+pub struct SetJobToken {
+    pub token: Option<Zeroizing<String>>,
+    pub by: Requester,
+}
+
+/// Replies with the addresses that are refused now and the seconds until their next attempt.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<(IpAddr, u64)>")]
+pub struct GetThrottledAddresses;
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No `Authorization` header arrived.
+    Missing,
+    /// The header is not basic authentication as in RFC 7617.
+    Malformed,
+    /// The user or the password is wrong.
+    Wrong,
+    /// Too many failures from this address; nothing was checked.
+    Throttled { retry_after: Duration },
+    /// The appliance is shutting down.
+    Unavailable,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("the token must be 1 to 4096 visible ASCII characters without blanks")]
+    Token,
+    #[error("the change could not be stored; nothing was changed")]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,184 @@
+//! How fast one address may get passwords wrong.
+//!
+//! Each address has a bucket of failures that leaks with time. The first few failures cost
+//! nothing, the next ones are answered more and more slowly, and past the brim the answer is 429
+//! until one has leaked out. Other addresses are not affected.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+/// Failures that are answered at once.
+const FREE: f64 = 5.0;
+/// Failures after which nothing is checked any more.
+const BRIM: f64 = 20.0;
+/// Failures that leak out in a second.
+const LEAK: f64 = 0.5;
+/// What each failure past the free ones adds to the time of its answer; 15 of them make 750 ms.
+const SLOWER: Duration = Duration::from_millis(50);
+/// Addresses that are remembered at once; the emptiest bucket makes room.
+const MAX_ADDRESSES: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    buckets: HashMap<IpAddr, Bucket>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    failures: f64,
+    /// Checks under way, each of which may become a failure.
+    pending: u32,
+    at: Instant,
+}
+
+impl Bucket {
+    fn leak(&mut self, now: Instant) {
+        let leaked = now.saturating_duration_since(self.at).as_secs_f64() * LEAK;
+        self.failures = (self.failures - leaked).max(0.0);
+        self.at = now;
+    }
+}
+
+impl Throttle {
+    /// Begins a check for `address`, to be ended by [`Self::end`].
+    ///
+    /// # Errors
+    /// The time after which the next attempt is worth while.
+    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let key = bucket_key(address);
+        self.refuse(key, now)?;
+        if self.buckets.len() >= MAX_ADDRESSES && !self.buckets.contains_key(&key) {
+            self.make_room(now);
+        }
+        let bucket =
+            self.buckets.entry(key).or_insert(Bucket { failures: 0.0, pending: 0, at: now });
+        bucket.pending += 1;
+        Ok(())
+    }
+
+    /// Whether an attempt from `address` would be refused now.
+    pub(crate) fn refuse(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let Some(bucket) = self.buckets.get_mut(&bucket_key(address)) else {
+            return Ok(());
+        };
+        bucket.leak(now);
+        let over = bucket.failures + f64::from(bucket.pending) + 1.0 - BRIM;
+        if over <= 0.0 {
+            return Ok(());
+        }
+        Err(Duration::from_secs_f64((over / LEAK).ceil().max(1.0)))
+    }
+
+    /// Ends a check and tells how long to hold back a refusal.
+    pub(crate) fn end(&mut self, address: IpAddr, right: bool, now: Instant) -> Duration {
+        let key = bucket_key(address);
+        let Some(bucket) = self.buckets.get_mut(&key) else {
+            return Duration::ZERO;
+        };
+        bucket.leak(now);
+        bucket.pending = bucket.pending.saturating_sub(1);
+        if right {
+            bucket.failures = 0.0;
+            if bucket.pending == 0 {
+                self.buckets.remove(&key);
+            }
+            return Duration::ZERO;
+        }
+        bucket.failures += 1.0;
+        SLOWER.mul_f64((bucket.failures - FREE).max(0.0))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// Addresses that are refused now, with the seconds until the next attempt.
+    pub(crate) fn throttled(&mut self, now: Instant) -> Vec<(IpAddr, u64)> {
+        self.forget_empty(now);
+        let addresses: Vec<IpAddr> = self.buckets.keys().copied().collect();
+        addresses
+            .into_iter()
+            .filter_map(|address| Some((address, self.refuse(address, now).err()?.as_secs())))
+            .collect()
+    }
+
+    /// Drops the buckets that have leaked dry.
+    pub(crate) fn forget_empty(&mut self, now: Instant) {
+        self.buckets.retain(|_, bucket| {
+            bucket.leak(now);
+            bucket.failures > 0.0 || bucket.pending > 0
+        });
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        self.forget_empty(now);
+        if self.buckets.len() >= MAX_ADDRESSES {
+            let emptiest = self
+                .buckets
+                .iter()
+                .filter(|(_, bucket)| bucket.pending == 0)
+                .min_by(|a, b| a.1.failures.total_cmp(&b.1.failures))
+                .map(|(address, _)| *address);
+            if let Some(address) = emptiest {
+                self.buckets.remove(&address);
+            }
+        }
+    }
+}
+
+/// One IPv6 site commonly holds a /64, so that is what counts as one address there.
+fn bucket_key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            IpAddr::V6([s[0], s[1], s[2], s[3], 0, 0, 0, 0].into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fail(throttle: &mut Throttle, address: IpAddr, now: Instant) -> Result<Duration, Duration> {
+        throttle.begin(address, now)?;
+        Ok(throttle.end(address, false, now))
+    }
+
+    #[test]
+    fn failures_are_free_then_slow_then_refused() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let answers: Vec<_> = (0..25).map(|_| fail(&mut throttle, address, now)).collect();
+        assert!(answers[..5].iter().all(|answer| *answer == Ok(Duration::ZERO)));
+        assert!(answers[5..20].windows(2).all(|pair| pair[0].unwrap() < pair[1].unwrap()));
+        assert!(answers[20..].iter().all(Result::is_err));
+        assert!(fail(&mut throttle, "192.0.2.2".parse().unwrap(), now).is_ok());
+    }
+
+    #[test]
+    fn a_refused_address_gets_another_try_after_the_time_it_was_told() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let address: IpAddr = "2001:db8::1".parse().unwrap();
+        let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
+        while fail(&mut throttle, address, now).is_ok() {}
+        let wait = throttle.refuse(neighbour, now).unwrap_err();
+        assert!(throttle.begin(neighbour, now + wait).is_ok());
+        throttle.end(neighbour, true, now + wait);
+        assert!(throttle.is_empty());
+    }
+
+    #[test]
+    fn checks_under_way_count() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        for _ in 0..20 {
+            throttle.begin(address, now).unwrap();
+        }
+        assert!(throttle.begin(address, now).is_err());
+    }
+}

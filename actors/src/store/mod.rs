@@ -1,0 +1,142 @@
+//! The state of the appliance and where it is kept.
+//!
+//! A [`State`] is always written and read whole, so that a crash leaves either the old one or the
+//! new one. [`FileStore`] keeps it in a folder; a cluster would bring a store of its own.
+
+mod file;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+pub use self::file::{FileStore, KEPT_REVISIONS};
+pub(crate) use self::file::{io, make_dir, sync_dir, write_file};
+
+/// Everything that an administrator can change at run time.
+#[derive(Clone, PartialEq, Eq)]
+pub struct State {
+    /// Who may administer the appliance.
+    pub admin: AdminAccess,
+    /// The installed certificate bundle; `None` while the default certificate serves.
+    pub tls: Option<StoredBundle>,
+    /// Whether plain ports serve (`true`) or redirect (`false`).
+    pub insecure_ports: bool,
+    /// The token that the speech services ask for; `None` while they are open.
+    pub job_token: Option<Zeroizing<String>>,
+}
+
+/// How requests to the management and security APIs are authenticated.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AdminAccess {
+    /// Basic authentication against one htpasswd line, `admin:$2y$…`.
+    Htpasswd(String),
+    /// Authentication was switched off on purpose.
+    Open,
+}
+
+/// A certificate bundle in the form in which it is stored: canonical PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredBundle {
+    /// Leaf first, then its issuers.
+    pub certificate_pem: String,
+    /// The private key.
+    pub key_pem: Zeroizing<String>,
+    /// When and by whom it was installed; unknown for files that something else put there.
+    pub installed: Option<Installed>,
+}
+
+/// When, by whom and from where something was installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// The user and the address, as in `admin from 192.0.2.7`.
+    pub by: String,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("tls", &self.tls.is_some())
+            .field("insecure_ports", &self.insecure_ports)
+            .field("job_token", &self.job_token.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The number of a revision; each change makes the next one.
+pub type Revision = u64;
+
+/// Why a revision was written, kept beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeNote {
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What was done, in the past tense: `certificate installed`.
+    pub what: String,
+    /// The user and the address, as in `admin from 192.0.2.7`.
+    pub by: String,
+}
+
+/// One line of the history of revisions.
+#[derive(Debug, Clone, Serialize)]
+pub struct HistoryEntry {
+    pub revision: Revision,
+    pub current: bool,
+    #[serde(flatten)]
+    pub note: Option<ChangeNote>,
+}
+
+/// A state as it was read, and the reason if its certificate bundle could not be.
+///
+/// A missing or garbled bundle must not keep the appliance down, for the default certificate can
+/// serve; a garbled credential or exposure is an error, because there is no safe guess.
+#[derive(Debug)]
+pub struct Loaded {
+    pub state: State,
+    pub unusable_bundle: Option<StoreError>,
+}
+
+/// Keeps the state. Every call blocks: run it on a blocking thread.
+pub trait StateStore: Send + Sync + 'static {
+    /// Reads the current state, or `None` at the first start.
+    fn load(&self) -> Result<Option<Loaded>, StoreError>;
+
+    /// Makes `state` the current one; it is durable once this returns, and wholly the old one if
+    /// it fails.
+    fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError>;
+
+    /// The revisions that are kept, newest first.
+    fn history(&self) -> Result<Vec<HistoryEntry>, StoreError>;
+
+    /// Reads one kept revision.
+    fn revision(&self, revision: Revision) -> Result<Loaded, StoreError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot {action} {}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{} {reason}", path.display())]
+    Malformed { path: PathBuf, reason: String },
+    #[error(
+        "the data directory {} is in use by another process; stop it or choose another one with --data-dir",
+        path.display()
+    )]
+    Locked { path: PathBuf },
+    #[error("there is no revision {0}; `history` lists the kept ones")]
+    NoSuchRevision(Revision),
+}
+
+impl StoreError {
+    /// Whether the disk (or quota) is full, which an administrator can mend.
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if matches!(
+            source.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ))
+    }
+}

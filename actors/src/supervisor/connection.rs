@@ -1,0 +1,395 @@
+//! One accepted connection: what it carries, and how it is talked into ending.
+//!
+//! actix-http cannot be told to let go of one connection, so the stream under it is ours:
+//! [`Tracked`] counts, and answers a read with end-of-file once the connection is to close and
+//! nothing is left to read. A request that arrives in that very moment is still read, answered
+//! and not lost.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU32, AtomicU64,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{generation::GenerationContext, goaway::GoAway};
+
+/// How long a client may take to send one request head, or to begin its first one while its
+/// generation drains.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection that has not sent anything yet may go on doing so while it drains.
+const FRESH_GRACE: Duration = Duration::from_secs(5);
+
+/// How long an HTTP/2 client has to take in a GOAWAY, and how long its connection must have been
+/// quiet, before it is closed.
+const GOAWAY_GRACE: Duration = Duration::from_secs(1);
+const QUIET: Duration = Duration::from_millis(500);
+
+const HTTP1: u8 = 0;
+const HTTP2: u8 = 1;
+
+/// One accepted connection, as its requests and the supervisor see it.
+#[derive(Debug)]
+pub struct Connection {
+    pub(super) id: u64,
+    peer: SocketAddr,
+    generation: Arc<GenerationContext>,
+    accepted: Instant,
+    protocol: AtomicU8,
+    secure: AtomicBool,
+    /// Requests begun and not yet answered to the last byte, WebSockets included.
+    in_progress: AtomicU32,
+    served: AtomicBool,
+    /// Milliseconds after `accepted` at which the unfinished request head began, plus one.
+    head_since: AtomicU64,
+    /// Milliseconds after `accepted` of the last byte in either direction.
+    last_byte: AtomicU64,
+    /// Milliseconds after `accepted` at which GOAWAY was written, plus one.
+    goaway_written: AtomicU64,
+    goaway_wanted: AtomicBool,
+    closing: AtomicBool,
+    cut: AtomicBool,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, peer: SocketAddr, generation: Arc<GenerationContext>) -> Self {
+        Self {
+            id,
+            peer,
+            generation,
+            accepted: Instant::now(),
+            protocol: AtomicU8::new(HTTP1),
+            secure: AtomicBool::new(false),
+            in_progress: AtomicU32::new(0),
+            served: AtomicBool::new(false),
+            head_since: AtomicU64::new(0),
+            last_byte: AtomicU64::new(0),
+            goaway_written: AtomicU64::new(0),
+            goaway_wanted: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+        }
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The generation that accepted this connection.
+    #[must_use]
+    pub fn generation(&self) -> &Arc<GenerationContext> {
+        &self.generation
+    }
+
+    /// Whether answers should ask the client not to use this connection again.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.generation.is_draining()
+    }
+
+    /// Counts a request until the guard is dropped, which must be after its last byte was handed
+    /// to the connection.
+    #[must_use]
+    pub fn begin_request(self: &Arc<Self>) -> RequestInProgress {
+        self.in_progress.fetch_add(1, AcqRel);
+        self.head_since.store(0, Release);
+        // The request came in while the connection was being closed: it is served after all.
+        self.closing.store(false, Release);
+        self.generation.requests.fetch_add(1, Relaxed);
+        RequestInProgress { connection: self.clone(), websocket: false }
+    }
+
+    /// Whether the client speaks TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure.load(Acquire)
+    }
+
+    pub(super) fn set_secure(&self) {
+        self.secure.store(true, Release);
+    }
+
+    pub(super) fn set_http2(&self) {
+        self.protocol.store(HTTP2, Release);
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.accepted.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn since(&self, mark: u64) -> Duration {
+        Duration::from_millis(self.millis().saturating_sub(mark))
+    }
+
+    fn bytes_moved(&self) {
+        self.last_byte.store(self.millis(), Relaxed);
+    }
+
+    fn bytes_read(&self) {
+        self.bytes_moved();
+        if self.in_progress.load(Acquire) == 0 {
+            let _ = self.head_since.compare_exchange(0, self.millis() + 1, AcqRel, Relaxed);
+        }
+    }
+
+    /// The unfinished request head has taken too long.
+    fn head_is_late(&self) -> bool {
+        let since = self.head_since.load(Acquire);
+        since != 0
+            && self.protocol.load(Acquire) == HTTP1
+            && self.in_progress.load(Acquire) == 0
+            && self.since(since - 1) > HEAD_TIMEOUT
+    }
+
+    /// Decides what is due on this connection now; called again and again.
+    pub(super) fn tend(&self) {
+        if self.head_is_late() {
+            self.close();
+        } else if self.is_draining() {
+            match self.protocol.load(Acquire) {
+                HTTP2 => self.tend_draining_http2(),
+                _ => self.tend_draining_http1(),
+            }
+        }
+    }
+
+    fn tend_draining_http1(&self) {
+        if self.in_progress.load(Acquire) > 0 || self.head_since.load(Acquire) != 0 {
+            return;
+        }
+        if self.served.load(Acquire) || self.accepted.elapsed() > FRESH_GRACE {
+            self.close();
+        }
+    }
+
+    fn tend_draining_http2(&self) {
+        match self.goaway_written.load(Acquire) {
+            0 => {
+                self.goaway_wanted.store(true, Release);
+                self.reader.wake();
+            }
+            written => {
+                let quiet = self.since(self.last_byte.load(Relaxed)) >= QUIET;
+                let told = self.since(written - 1) >= GOAWAY_GRACE;
+                if self.in_progress.load(Acquire) == 0 && quiet && told {
+                    self.close();
+                }
+            }
+        }
+    }
+
+    /// Ends the connection once nothing is left to read.
+    fn close(&self) {
+        self.closing.store(true, Release);
+        self.reader.wake();
+    }
+
+    /// Ends the connection whatever it carries.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Release);
+        self.close();
+        self.writer.wake();
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct RequestInProgress {
+    connection: Arc<Connection>,
+    websocket: bool,
+}
+
+impl RequestInProgress {
+    /// From here on the request counts as a WebSocket.
+    pub fn became_websocket(&mut self) {
+        if !self.websocket {
+            self.websocket = true;
+            self.connection.generation.requests.fetch_sub(1, Relaxed);
+            self.connection.generation.websockets.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for RequestInProgress {
+    fn drop(&mut self) {
+        let generation = &self.connection.generation;
+        let counter = if self.websocket { &generation.websockets } else { &generation.requests };
+        counter.fetch_sub(1, Relaxed);
+        self.connection.served.store(true, Release);
+        self.connection.bytes_moved();
+        self.connection.in_progress.fetch_sub(1, AcqRel);
+    }
+}
+
+/// The stream of a [`Connection`]; removes it from its generation when dropped.
+#[derive(Debug)]
+pub struct Tracked<T> {
+    io: T,
+    connection: Arc<Connection>,
+    registration: Weak<GenerationContext>,
+    goaway: Option<GoAway>,
+}
+
+impl<T> Tracked<T> {
+    pub(super) fn new(io: T, registered: Registered) -> Self {
+        let connection = registered.connection.clone();
+        let registration = registered.into_registration();
+        Self { io, connection, registration, goaway: None }
+    }
+
+    /// Makes the stream watch for frame boundaries, so that a GOAWAY can be put between two.
+    pub(super) fn http2(mut self) -> Self {
+        self.connection.set_http2();
+        self.goaway = Some(GoAway::default());
+        self
+    }
+
+    /// The connection that this is the stream of.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl<T> Drop for Tracked<T> {
+    fn drop(&mut self) {
+        if let Some(generation) = self.registration.upgrade() {
+            generation.forget(self.connection.id);
+        }
+    }
+}
+
+/// A connection that is being accepted: counted, but without a stream to speak over yet.
+pub(super) struct Registered {
+    pub(super) connection: Arc<Connection>,
+    registration: Weak<GenerationContext>,
+}
+
+impl Registered {
+    pub(super) fn new(connection: Arc<Connection>) -> Self {
+        let registration = Arc::downgrade(&connection.generation);
+        Self { connection, registration }
+    }
+
+    fn into_registration(mut self) -> Weak<GenerationContext> {
+        std::mem::take(&mut self.registration)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(generation) = self.registration.upgrade() {
+            generation.forget(self.connection.id);
+        }
+    }
+}
+
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the generation of this connection has ended")
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Tracked<T> {
+    /// Writes a wanted GOAWAY, or the rest of one.
+    fn poll_goaway(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(goaway) = &mut self.goaway else {
+            return Poll::Ready(Ok(()));
+        };
+        if self.connection.goaway_wanted.load(Acquire)
+            && goaway.begin()
+            && self.connection.goaway_written.load(Acquire) == 0
+        {
+            self.connection.goaway_written.store(self.connection.millis() + 1, Release);
+        }
+        let mut wrote = false;
+        while let Some(rest) = goaway.rest() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            goaway.advance(written);
+            wrote = true;
+        }
+        if wrote {
+            return Pin::new(&mut self.io).poll_flush(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.connection.reader.register(cx.waker());
+        if this.connection.cut.load(Acquire) {
+            return Poll::Ready(Err(cut_off()));
+        }
+        if let Poll::Ready(Err(err)) = this.poll_goaway(cx) {
+            return Poll::Ready(Err(err));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                if buf.filled().len() > before {
+                    this.connection.bytes_read();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(err)) => Poll::Ready(Err(err)),
+            Poll::Pending if this.connection.closing.load(Acquire) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.connection.writer.register(cx.waker());
+        if this.connection.cut.load(Acquire) {
+            return Poll::Ready(Err(cut_off()));
+        }
+        ready!(this.poll_goaway(cx))?;
+        let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
+        if let Some(goaway) = &mut this.goaway {
+            goaway.observe(&buf[..written]);
+        }
+        this.connection.bytes_moved();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.connection.writer.register(cx.waker());
+        if this.connection.cut.load(Acquire) {
+            return Poll::Ready(Err(cut_off()));
+        }
+        ready!(this.poll_goaway(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,406 @@
+//! One generation of a listener: an actix server on a clone of the listening socket.
+//!
+//! `LIFECYCLE.md` tells the whole life.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::TcpListener,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response, body::BoxBody};
+use actix_rt::net::TcpStream;
+use actix_server::{Server, ServerHandle};
+use actix_service::{ServiceFactoryExt, boxed, fn_service};
+use time::OffsetDateTime;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::{either::Either, sync::CancellationToken};
+
+use super::{
+    connection::{Connection, HEAD_TIMEOUT, Registered, Tracked},
+    messages::{GenerationState, GenerationStatus},
+};
+use crate::certificate::TlsConfigs;
+
+/// The number of a generation; each listener counts its own from 1.
+pub type GenerationNumber = u64;
+
+/// The content type that a TLS connection begins with (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle keep-alive connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection may linger so that the client can read an early answer to its upload.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// After `pause` the accept thread may still hand over connections for an instant, and a worker
+/// that is stopped drops what it was handed but has not begun.
+const PAUSE_GRACE: Duration = Duration::from_millis(200);
+/// How often the connections of a generation are looked after.
+const TEND_INTERVAL: Duration = Duration::from_millis(250);
+/// How long WebSockets have to close after they were told that their generation ends.
+const CUT_GRACE: Duration = Duration::from_secs(3);
+/// The actix timeout that cuts without telling anybody; the supervisor ends generations earlier.
+const ACTIX_SHUTDOWN_TIMEOUT_SECS: u64 = 10 * 365 * 24 * 3600;
+/// Connections that one worker takes; more wait in the kernel's queue.
+const CONNECTIONS_PER_WORKER: usize = 25_000;
+/// Blocking threads of one worker's runtime; they are started when needed.
+const BLOCKING_THREADS: usize = 8;
+
+/// What answers the requests of a listener, made once a worker.
+pub type HttpApp = boxed::BoxServiceFactory<(), Request, Response<BoxBody>, Response<BoxBody>, ()>;
+
+/// What judges a request that waits for `100 Continue` before it sends its body; made once a
+/// worker. It gives the request back, or the answer that is sent instead.
+pub type ContinueGate = boxed::BoxServiceFactory<(), Request, Request, Response<BoxBody>, ()>;
+
+/// The routes, as the supervisor needs them: it never learns what they are.
+pub trait Application: Send + Sync + 'static {
+    fn app(&self, listener: &ListenerPlan) -> HttpApp;
+    fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate;
+}
+
+/// What a listener is and stays for the life of the process.
+#[derive(Debug, Clone)]
+pub struct ListenerPlan {
+    pub name: String,
+    /// As configured; the port may be 0.
+    pub address: std::net::SocketAddr,
+    pub tls: Tls,
+    /// Whether `h2` is offered in ALPN.
+    pub http2: bool,
+    /// The names of the services, in the order of the configuration.
+    pub services: Vec<String>,
+    /// The TLS listener where requests go while plain ports are off.
+    pub redirect_to: Option<String>,
+    /// Threads that serve it.
+    pub workers: usize,
+}
+
+/// Whether a listener speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain HTTP only: it redirects while plain ports are off.
+    Off,
+    /// TLS only.
+    On,
+    /// Both on one port, told apart by the first byte; the plain side redirects while plain ports
+    /// are off.
+    Auto,
+}
+
+impl Tls {
+    #[must_use]
+    pub fn takes_tls(self) -> bool {
+        matches!(self, Self::On | Self::Auto)
+    }
+
+    #[must_use]
+    pub fn takes_plain(self) -> bool {
+        matches!(self, Self::Off | Self::Auto)
+    }
+}
+
+/// What the connections of one generation share.
+#[derive(Debug)]
+pub struct GenerationContext {
+    pub listener: Arc<ListenerPlan>,
+    pub number: GenerationNumber,
+    pub(super) requests: AtomicUsize,
+    pub(super) websockets: AtomicUsize,
+    draining: AtomicBool,
+    /// Cancelled when WebSockets must close.
+    websockets_end: CancellationToken,
+    /// When everything that is left is cut.
+    cut_at: OnceLock<Instant>,
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    next_id: AtomicU64,
+}
+
+impl GenerationContext {
+    fn new(listener: Arc<ListenerPlan>, number: GenerationNumber) -> Self {
+        Self {
+            listener,
+            number,
+            requests: AtomicUsize::new(0),
+            websockets: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            websockets_end: CancellationToken::new(),
+            cut_at: OnceLock::new(),
+            connections: Mutex::default(),
+            next_id: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a newer generation accepts in its stead.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Acquire)
+    }
+
+    /// Resolves when a WebSocket on this generation must close with 1012, service restart.
+    pub async fn ended(&self) {
+        self.websockets_end.cancelled().await;
+    }
+
+    fn connections<T>(&self, work: impl FnOnce(&mut HashMap<u64, Arc<Connection>>) -> T) -> T {
+        work(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn register(self: &Arc<Self>, peer: std::net::SocketAddr) -> Registered {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let connection = Arc::new(Connection::new(id, peer, self.clone()));
+        self.connections(|all| all.insert(id, connection.clone()));
+        Registered::new(connection)
+    }
+
+    pub(super) fn forget(&self, id: u64) {
+        self.connections(|all| all.remove(&id));
+    }
+
+    fn each(&self, work: impl Fn(&Connection)) {
+        let all: Vec<_> = self.connections(|all| all.values().cloned().collect());
+        all.iter().for_each(|connection| work(connection));
+    }
+
+    pub(super) fn carried(&self) -> usize {
+        self.connections(|all| all.len())
+    }
+}
+
+/// A running generation, as the supervisor holds it.
+pub(super) struct Generation {
+    pub(super) context: Arc<GenerationContext>,
+    since: OffsetDateTime,
+    pub(super) draining_since: Option<Instant>,
+    reason: String,
+    handle: ServerHandle,
+}
+
+impl Generation {
+    /// Starts serving `socket`; resolves once connections are accepted. The future that comes
+    /// with it runs the server and must be polled to its end.
+    pub(super) async fn start(
+        listener: Arc<ListenerPlan>,
+        number: GenerationNumber,
+        reason: String,
+        socket: TcpListener,
+        application: &Arc<dyn Application>,
+        tls: Arc<TlsConfigs>,
+    ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + use<>)> {
+        let context = Arc::new(GenerationContext::new(listener, number));
+        let server = build_server(&context, socket, application.clone(), tls)?;
+        let handle = server.handle();
+        let mut server = Box::pin(server);
+        // The first poll starts the workers and the accept thread, and fails if they cannot.
+        let first = futures::poll!(&mut server);
+        if let Poll::Ready(ended) = first {
+            ended?;
+            return Err(io::Error::other("the server ended at once"));
+        }
+        let generation = Self {
+            context,
+            since: OffsetDateTime::now_utc(),
+            draining_since: None,
+            reason,
+            handle,
+        };
+        Ok((generation, server))
+    }
+
+    /// Lets go of new connections and waits until the old ones have ended by themselves, or were
+    /// told to by [`Self::end`].
+    pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
+        self.draining_since = Some(Instant::now());
+        let (context, handle) = (self.context.clone(), self.handle.clone());
+        async move {
+            handle.pause().await;
+            tokio::time::sleep(PAUSE_GRACE).await;
+            context.draining.store(true, Release);
+            context.each(Connection::tend);
+            let mut stopped = std::pin::pin!(handle.stop(true));
+            let mut tend = tokio::time::interval(TEND_INTERVAL);
+            loop {
+                tokio::select! {
+                    () = &mut stopped => return,
+                    _ = tend.tick() => {}
+                }
+                context.each(Connection::tend);
+                if context.cut_at.get().is_some_and(|at| Instant::now() >= *at) {
+                    context.each(Connection::cut);
+                }
+            }
+        }
+    }
+
+    /// Looks after the connections of a generation that serves.
+    pub(super) fn tend(&self) {
+        if !self.context.is_draining() {
+            self.context.each(Connection::tend);
+        }
+    }
+
+    /// Tells WebSockets to close with 1012, service restart.
+    pub(super) fn end_websockets(&self) {
+        self.context.websockets_end.cancel();
+    }
+
+    /// Tells WebSockets to close; what is left a little later is cut.
+    pub(super) fn end(&self) {
+        let _ = self.context.cut_at.set(Instant::now() + CUT_GRACE);
+        self.end_websockets();
+    }
+
+    /// Whether [`Self::end`] was called.
+    pub(super) fn has_ended(&self) -> bool {
+        self.context.cut_at.get().is_some()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.is_some()
+    }
+
+    /// Whether it still carries a connection.
+    pub(super) fn carries(&self) -> bool {
+        self.context.carried() > 0
+    }
+
+    pub(super) fn status(&self) -> GenerationStatus {
+        GenerationStatus {
+            number: self.context.number,
+            state: if self.is_draining() {
+                GenerationState::Draining
+            } else {
+                GenerationState::Serving
+            },
+            since: self.since,
+            reason: self.reason.clone(),
+            connections: self.context.carried(),
+            requests_in_progress: self.context.requests.load(Relaxed),
+            websockets: self.context.websockets.load(Relaxed),
+        }
+    }
+}
+
+fn build_server(
+    context: &Arc<GenerationContext>,
+    socket: TcpListener,
+    application: Arc<dyn Application>,
+    tls: Arc<TlsConfigs>,
+) -> io::Result<Server> {
+    let plan = context.listener.clone();
+    let name = format!("{}-{}", plan.name, context.number);
+    let builder = Server::build()
+        .workers(plan.workers)
+        .max_concurrent_connections(CONNECTIONS_PER_WORKER)
+        .worker_max_blocking_threads(BLOCKING_THREADS)
+        .shutdown_timeout(ACTIX_SHUTDOWN_TIMEOUT_SECS)
+        .disable_signals();
+    let context = context.clone();
+    let server = builder.listen(name, socket, move || {
+        let (context, tls) = (context.clone(), tls.clone());
+        let http = http_service(&application, &plan);
+        fn_service(move |stream: TcpStream| {
+            let (context, tls) = (context.clone(), tls.clone());
+            async move { accept(stream, &context, &tls).await.ok_or(()) }
+        })
+        .and_then(http.map_err(|err| log::debug!("connection ended: {err}")))
+    })?;
+    Ok(server.run())
+}
+
+/// A connection with TLS or without.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+type Accepted = (Tracked<Stream>, Protocol, Option<std::net::SocketAddr>);
+
+/// Makes an accepted connection ready for HTTP. `None`: it ended, which was logged.
+async fn accept(
+    stream: TcpStream,
+    context: &Arc<GenerationContext>,
+    tls: &TlsConfigs,
+) -> Option<Accepted> {
+    let peer = prepare(&stream)?;
+    let registered = context.register(peer);
+    let handshake = async {
+        if !speaks_tls(&stream, context.listener.tls).await? {
+            return Ok(Either::Left(stream));
+        }
+        // Taken at this instant: a replaced certificate is never shown again, by no generation.
+        let acceptor = TlsAcceptor::from(tls.current(context.listener.http2));
+        acceptor.accept(stream).await.map(|stream| Either::Right(Box::new(stream)))
+    };
+    let name = &context.listener.name;
+    let stream: Stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(err)) => {
+            log::debug!("{name}: TLS handshake with {peer} failed: {err}");
+            return None;
+        }
+        Err(_) => {
+            log::debug!("{name}: TLS handshake with {peer} took too long");
+            return None;
+        }
+    };
+    let alpn = match &stream {
+        Either::Left(_) => None,
+        Either::Right(tls) => {
+            registered.connection.set_secure();
+            tls.get_ref().1.alpn_protocol()
+        }
+    };
+    let http2 = alpn == Some(b"h2");
+    let tracked = Tracked::new(stream, registered);
+    Some(if http2 {
+        (tracked.http2(), Protocol::Http2, Some(peer))
+    } else {
+        (tracked, Protocol::Http1, Some(peer))
+    })
+}
+
+async fn speaks_tls(stream: &TcpStream, tls: Tls) -> io::Result<bool> {
+    match tls {
+        Tls::Off => Ok(false),
+        Tls::On => Ok(true),
+        Tls::Auto => {
+            let mut first = [0];
+            Ok(stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE)
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) -> Option<std::net::SocketAddr> {
+    // Both fail only if the client has gone already.
+    stream.set_nodelay(true).ok()?;
+    stream.peer_addr().ok()
+}
+
+fn http_service(
+    application: &Arc<dyn Application>,
+    plan: &ListenerPlan,
+) -> impl actix_service::ServiceFactory<
+    Accepted,
+    Config = (),
+    Response = (),
+    Error = actix_http::error::DispatchError,
+    InitError = (),
+> + use<> {
+    HttpService::build()
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .expect(application.continue_gate(plan))
+        .on_connect_ext(|stream: &Tracked<Stream>, extensions| {
+            extensions.insert(stream.connection().clone());
+        })
+        .finish(application.app(plan))
+}

@@ -1,0 +1,111 @@
+//! What the [`ListenerSupervisor`](super::ListenerSupervisor) is asked.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use actix::Message;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::GenerationNumber;
+use crate::{ledger::Requester, owners::ChangeError};
+
+/// The new generation of each listener that was handed over, by the listener's name.
+pub type Generations = BTreeMap<String, GenerationNumber>;
+
+/// Which listeners a change concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Tls,
+    Plain,
+    All,
+}
+
+/// Starts a new generation on each listener in scope and drains the old ones; replies once the
+/// new ones accept. What the change is about must have been published before.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Generations, HandoverError>")]
+pub(crate) struct Handover {
+    pub(crate) scope: Scope,
+    pub(crate) reason: String,
+}
+
+/// Lets plain ports serve (`true`) or redirect (`false`); replies once new requests find it so.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Generations, ChangeError>")]
+pub struct SetInsecurePorts {
+    pub enabled: bool,
+    pub by: Requester,
+}
+
+/// Replies with every listener and its generations, oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<ListenerStatus>")]
+pub struct GetListeners;
+
+/// Stops accepting, tells WebSockets to close, and replies when the last request was answered or
+/// the timeout is over; what is left then is cut. The reply tells how many connections were cut.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Shutdown {
+    pub timeout: Duration,
+}
+
+/// One listener and what serves on it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListenerStatus {
+    pub name: String,
+    pub address: SocketAddr,
+    pub tls: bool,
+    pub exposure: Exposure,
+    pub services: Vec<String>,
+    pub redirect_to: Option<String>,
+    pub generations: Vec<GenerationStatus>,
+}
+
+/// What a listener does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exposure {
+    Serving,
+    Redirecting,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GenerationState {
+    Serving,
+    Draining,
+}
+
+/// One generation and what it carries.
+#[derive(Debug, Clone, Serialize)]
+pub struct GenerationStatus {
+    pub number: GenerationNumber,
+    pub state: GenerationState,
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Why it began, in the past tense.
+    pub reason: String,
+    /// Open connections, idle ones and handshakes included.
+    pub connections: usize,
+    /// Requests being answered, WebSockets not counted.
+    pub requests_in_progress: usize,
+    pub websockets: usize,
+}
+
+/// A new generation could not start; the old ones go on serving.
+#[derive(Debug, thiserror::Error)]
+#[error("listener `{listener}` could not start a new generation")]
+pub struct HandoverError {
+    pub listener: String,
+    #[source]
+    pub source: std::io::Error,
+}
+
+impl ListenerStatus {
+    /// Whether new connections are accepted.
+    #[must_use]
+    pub fn has_serving_generation(&self) -> bool {
+        self.generations.iter().any(|generation| generation.state == GenerationState::Serving)
+    }
+}

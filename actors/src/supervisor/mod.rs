@@ -1,0 +1,401 @@
+//! The listeners: their sockets, their exposure and every generation that serves on them.
+
+mod connection;
+mod generation;
+mod goaway;
+mod messages;
+mod sockets;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, MessageResult,
+    ResponseFuture, WrapFuture,
+};
+
+use self::generation::Generation;
+pub(crate) use self::messages::{Handover, Scope};
+pub use self::{
+    connection::{Connection, HEAD_TIMEOUT, RequestInProgress, Tracked},
+    generation::{
+        Application, ContinueGate, GenerationContext, GenerationNumber, HttpApp, ListenerPlan, Tls,
+    },
+    messages::{
+        Exposure, GenerationState, GenerationStatus, Generations, GetListeners, HandoverError,
+        ListenerStatus, SetInsecurePorts, Shutdown,
+    },
+    sockets::BindError,
+};
+use crate::{certificate::TlsConfigs, ledger::Ledger, owners::ChangeError, store::State};
+
+/// How often the supervisor looks after generations and their limits.
+const SUPERVISION_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether plain ports serve or redirect, read by every request without waiting.
+#[derive(Debug, Clone)]
+pub struct InsecurePorts(Arc<AtomicBool>);
+
+impl InsecurePorts {
+    pub(crate) fn new(enabled: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(enabled)))
+    }
+
+    #[must_use]
+    pub fn are_enabled(&self) -> bool {
+        self.0.load(Acquire)
+    }
+
+    pub(crate) fn set(&self, enabled: bool) {
+        self.0.store(enabled, Release);
+    }
+}
+
+/// How long and how many replaced generations may live.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainLimits {
+    /// After this time a draining generation is ended.
+    pub drain_timeout: Duration,
+    /// Generations of one listener that may drain at once while they carry connections; past it
+    /// the oldest is ended.
+    pub max_draining: usize,
+}
+
+/// A listener's socket, bound before anything else is started.
+pub struct BoundListener {
+    plan: Arc<ListenerPlan>,
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl BoundListener {
+    /// Binds the listener's address.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(plan: ListenerPlan) -> Result<Self, BindError> {
+        let socket = sockets::bind(&plan.name, plan.address)?;
+        let address = socket.local_addr().map_err(|err| BindError {
+            listener: plan.name.clone(),
+            address: plan.address,
+            reason: err.to_string(),
+        })?;
+        Ok(Self { plan: Arc::new(plan), socket, address })
+    }
+
+    /// The address with the port that the kernel chose where 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub fn plan(&self) -> &ListenerPlan {
+        &self.plan
+    }
+}
+
+struct Listener {
+    plan: Arc<ListenerPlan>,
+    address: SocketAddr,
+    /// `None` once the appliance shuts down.
+    socket: Option<TcpListener>,
+    /// Oldest first; the last one serves.
+    generations: Vec<Generation>,
+    last_number: GenerationNumber,
+}
+
+impl Listener {
+    fn serving(&mut self) -> impl Iterator<Item = &mut Generation> {
+        self.generations.iter_mut().filter(|generation| !generation.is_draining())
+    }
+}
+
+/// Owns the bound sockets, the exposure of plain ports and every generation.
+pub struct ListenerSupervisor {
+    listeners: Vec<Listener>,
+    application: Arc<dyn Application>,
+    tls: Arc<TlsConfigs>,
+    insecure_ports: InsecurePorts,
+    ledger: Ledger,
+    limits: DrainLimits,
+}
+
+/// A generation that has started but serves beside the old one still.
+struct Started {
+    listener: usize,
+    generation: Generation,
+    server: std::pin::Pin<Box<dyn Future<Output = std::io::Result<()>>>>,
+}
+
+impl ListenerSupervisor {
+    pub(crate) fn new(
+        bound: Vec<BoundListener>,
+        application: Arc<dyn Application>,
+        tls: Arc<TlsConfigs>,
+        insecure_ports: InsecurePorts,
+        ledger: Ledger,
+        limits: DrainLimits,
+    ) -> Self {
+        let listeners = bound
+            .into_iter()
+            .map(|bound| Listener {
+                plan: bound.plan,
+                address: bound.address,
+                socket: Some(bound.socket),
+                generations: Vec::new(),
+                last_number: 0,
+            })
+            .collect();
+        Self { listeners, application, tls, insecure_ports, ledger, limits }
+    }
+
+    /// What starting a generation on each listener in scope needs, taken out of the actor.
+    fn launches(&self, scope: Scope) -> Vec<Launch> {
+        let in_scope = |listener: &Listener| match scope {
+            Scope::Tls => listener.plan.tls.takes_tls(),
+            Scope::Plain => listener.plan.tls.takes_plain(),
+            Scope::All => true,
+        };
+        self.listeners
+            .iter()
+            .enumerate()
+            .filter(|(_, listener)| in_scope(listener))
+            .filter_map(|(index, listener)| {
+                Some(Launch {
+                    listener: index,
+                    plan: listener.plan.clone(),
+                    number: listener.last_number + 1,
+                    socket: listener.socket.as_ref()?.try_clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Puts started generations in place and drains what served before them.
+    fn promote(&mut self, started: Vec<Started>, ctx: &mut Context<Self>) -> Generations {
+        let mut numbers = Generations::new();
+        for Started { listener: index, generation, server } in started {
+            let listener = &mut self.listeners[index];
+            let number = generation.context.number;
+            listener.last_number = number;
+            let drains: Vec<_> =
+                listener.serving().map(|old| (old.context.number, old.drain())).collect();
+            listener.generations.push(generation);
+            numbers.insert(listener.plan.name.clone(), number);
+            for (old, drain) in drains {
+                ctx.spawn(drain.into_actor(self).map(move |(), act, _| act.forget(index, old)));
+            }
+            let name = self.listeners[index].plan.name.clone();
+            actix::spawn(async move {
+                if let Err(err) = server.await {
+                    log::error!("listener {name}: generation {number} failed: {err}");
+                }
+            });
+        }
+        self.enforce_limits();
+        numbers
+    }
+
+    fn forget(&mut self, listener: usize, number: GenerationNumber) {
+        let listener = &mut self.listeners[listener];
+        listener.generations.retain(|generation| generation.context.number != number);
+        log::debug!("listener {}: generation {number} drained", listener.plan.name);
+    }
+
+    /// Ends generations that have drained for too long or that are too many.
+    fn enforce_limits(&self) {
+        for listener in &self.listeners {
+            let draining: Vec<_> = listener
+                .generations
+                .iter()
+                .filter(|g| g.is_draining() && !g.has_ended() && g.carries())
+                .collect();
+            let surplus = draining.len().saturating_sub(self.limits.max_draining);
+            for (index, generation) in draining.into_iter().enumerate() {
+                let over_time = generation
+                    .draining_since
+                    .is_some_and(|since| since.elapsed() > self.limits.drain_timeout);
+                let why = if over_time {
+                    "drain_timeout is over"
+                } else if index < surplus {
+                    "more than max_draining generations drain"
+                } else {
+                    continue;
+                };
+                let status = generation.status();
+                log::warn!(
+                    "listener {}: generation {} is ended because {why}; this cuts {} requests and {} WebSockets",
+                    listener.plan.name,
+                    status.number,
+                    status.requests_in_progress,
+                    status.websockets,
+                );
+                generation.end();
+            }
+        }
+    }
+}
+
+struct Launch {
+    listener: usize,
+    plan: Arc<ListenerPlan>,
+    number: GenerationNumber,
+    socket: std::io::Result<TcpListener>,
+}
+
+/// Starts all of them or none.
+async fn start_all(
+    launches: Vec<Launch>,
+    reason: String,
+    application: Arc<dyn Application>,
+    tls: Arc<TlsConfigs>,
+) -> Result<Vec<Started>, HandoverError> {
+    let mut started = Vec::with_capacity(launches.len());
+    for launch in launches {
+        let name = launch.plan.name.clone();
+        let begun = async {
+            let socket = launch.socket?;
+            Generation::start(
+                launch.plan,
+                launch.number,
+                reason.clone(),
+                socket,
+                &application,
+                tls.clone(),
+            )
+            .await
+        };
+        // Dropping the servers that did start stops them; the old ones were not touched.
+        let (generation, server) =
+            begun.await.map_err(|source| HandoverError { listener: name, source })?;
+        started.push(Started { listener: launch.listener, generation, server: Box::pin(server) });
+    }
+    Ok(started)
+}
+
+impl Actor for ListenerSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(SUPERVISION_INTERVAL, |act, _| {
+            act.enforce_limits();
+            for generation in act.listeners.iter().flat_map(|listener| &listener.generations) {
+                generation.tend();
+            }
+        });
+    }
+}
+
+impl Handler<Handover> for ListenerSupervisor {
+    // Atomic: the mailbox waits, so two handovers never interleave.
+    type Result = AtomicResponse<Self, Result<Generations, HandoverError>>;
+
+    fn handle(&mut self, msg: Handover, _ctx: &mut Self::Context) -> Self::Result {
+        let started = start_all(
+            self.launches(msg.scope),
+            msg.reason,
+            self.application.clone(),
+            self.tls.clone(),
+        );
+        AtomicResponse::new(Box::pin(
+            started.into_actor(self).map(|started, act, ctx| Ok(act.promote(started?, ctx))),
+        ))
+    }
+}
+
+impl Handler<SetInsecurePorts> for ListenerSupervisor {
+    // Not atomic: it sends this same actor a handover while it holds the ledger.
+    type Result = ResponseFuture<Result<Generations, ChangeError>>;
+
+    fn handle(&mut self, msg: SetInsecurePorts, ctx: &mut Self::Context) -> Self::Result {
+        let (ledger, exposure, addr) =
+            (self.ledger.clone(), self.insecure_ports.clone(), ctx.address());
+        Box::pin(async move {
+            let what =
+                if msg.enabled { "plain HTTP switched on" } else { "plain HTTP switched off" };
+            let mut change = ledger.begin().await;
+            if change.state().insecure_ports == msg.enabled {
+                return Ok(Generations::new());
+            }
+            let previous = change.state().clone();
+            let next = State { insecure_ports: msg.enabled, ..previous.clone() };
+            change.commit(next, what, &msg.by).await?;
+            exposure.set(msg.enabled);
+            let handover = Handover { scope: Scope::Plain, reason: what.into() };
+            match addr.send(handover).await {
+                Ok(Ok(generations)) => {
+                    log::info!("{what} by {}", msg.by);
+                    Ok(generations)
+                }
+                failed => {
+                    exposure.set(previous.insecure_ports);
+                    change.commit(previous, "undone: new listeners did not start", &msg.by).await?;
+                    Err(ChangeError::from_handover(failed))
+                }
+            }
+        })
+    }
+}
+
+impl Handler<GetListeners> for ListenerSupervisor {
+    type Result = MessageResult<GetListeners>;
+
+    fn handle(&mut self, _msg: GetListeners, _ctx: &mut Self::Context) -> Self::Result {
+        let redirecting = !self.insecure_ports.are_enabled();
+        let status = |listener: &Listener| ListenerStatus {
+            name: listener.plan.name.clone(),
+            address: listener.address,
+            tls: listener.plan.tls.takes_tls(),
+            exposure: if redirecting && listener.plan.tls.takes_plain() {
+                Exposure::Redirecting
+            } else {
+                Exposure::Serving
+            },
+            services: listener.plan.services.clone(),
+            redirect_to: listener.plan.redirect_to.clone(),
+            generations: listener.generations.iter().map(Generation::status).collect(),
+        };
+        MessageResult(self.listeners.iter().map(status).collect())
+    }
+}
+
+impl Handler<Shutdown> for ListenerSupervisor {
+    type Result = ResponseFuture<usize>;
+
+    fn handle(&mut self, msg: Shutdown, _ctx: &mut Self::Context) -> Self::Result {
+        let deadline = Instant::now() + msg.timeout;
+        let mut drains = Vec::new();
+        let mut contexts = Vec::new();
+        for listener in &mut self.listeners {
+            listener.socket = None;
+            drains.extend(listener.serving().map(Generation::drain));
+            for generation in &listener.generations {
+                generation.end_websockets();
+                contexts.push(generation.context.clone());
+            }
+        }
+        Box::pin(async move {
+            for drain in drains {
+                actix::spawn(drain);
+            }
+            let mut look = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                look.tick().await;
+                let left: usize = contexts.iter().map(|context| context.carried()).sum();
+                if left == 0 || Instant::now() >= deadline {
+                    return left;
+                }
+            }
+        })
+    }
+}

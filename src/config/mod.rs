@@ -1,0 +1,340 @@
+//! The configuration: a TOML file or the documented defaults, validated whole.
+
+mod reader;
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use portcullis_actors::supervisor::Tls;
+use toml::de::DeTable;
+
+pub use self::reader::ConfigError;
+use self::reader::{Found, Source, Table, nearest};
+
+/// A validated configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where state, the default certificate and all that the services keep lives.
+    pub data_dir: PathBuf,
+    /// How long a replaced generation may live.
+    pub drain_timeout: Duration,
+    /// Generations of one listener that may drain at once.
+    pub max_draining: usize,
+    /// How long requests may go on after SIGTERM.
+    pub shutdown_timeout: Duration,
+    pub listeners: Vec<ListenerConfig>,
+}
+
+/// One `[[listener]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConfig {
+    pub name: String,
+    /// `[::]` takes IPv4 as well; port 0 picks a free one.
+    pub address: SocketAddr,
+    pub tls: Tls,
+    pub services: Vec<String>,
+    /// The TLS listener that requests are sent to while plain HTTP is off.
+    pub redirect_to: Option<String>,
+    /// Threads that serve it.
+    pub workers: usize,
+}
+
+const DEFAULT_DATA_DIR: &str = "/var/lib/portcullis";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const MAX_WORKERS: usize = 64;
+
+impl Config {
+    /// The documented ports with those services that the appliance knows. `unprivileged` moves 80
+    /// and 443 to 8080 and 8443.
+    #[must_use]
+    pub fn documented(known: &[&str], unprivileged: bool) -> Self {
+        let (http, https) = if unprivileged { (8080, 8443) } else { (80, 443) };
+        let everything =
+            ["interface", "security", "management", "monitoring", "batch", "realtime"];
+        let own: Vec<&str> =
+            known.iter().copied().filter(|name| !everything.contains(name)).collect();
+        let listener = |name: &str, port: u16, tls: Tls, services: &[&str], to: Option<&str>| {
+            ListenerConfig {
+                name: name.to_owned(),
+                address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+                tls,
+                services: services
+                    .iter()
+                    .filter(|name| known.contains(name))
+                    .map(|name| (*name).to_owned())
+                    .collect(),
+                redirect_to: to.map(str::to_owned),
+                workers: default_workers(),
+            }
+        };
+        let all: Vec<&str> = everything.iter().copied().chain(own).collect();
+        let plain: Vec<&str> = all.iter().copied().filter(|name| *name != "monitoring").collect();
+        Self {
+            listeners: vec![
+                listener("http", http, Tls::Off, &plain, Some("https")),
+                listener("https", https, Tls::On, &all, None),
+                listener("realtime", 9000, Tls::Off, &["realtime"], Some("realtime-tls")),
+                listener("realtime-tls", 9004, Tls::On, &["realtime"], None),
+                listener("monitoring", 9001, Tls::Auto, &["monitoring"], Some("https")),
+            ],
+            ..Self::without_listeners()
+        }
+    }
+
+    fn without_listeners() -> Self {
+        Self {
+            data_dir: DEFAULT_DATA_DIR.into(),
+            drain_timeout: DAY,
+            max_draining: 32,
+            shutdown_timeout: Duration::from_secs(30),
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Reads and validates a file. `known` are the names of the services there are.
+    ///
+    /// # Errors
+    /// Names file, line and key, and what would be right.
+    pub fn read(path: &Path, known: &[&str]) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|err| ConfigError {
+            file: file.clone(),
+            line: 0,
+            key: "file".into(),
+            reason: format!("cannot be read: {err}"),
+        })?;
+        Self::parse(&file, &text, known)
+    }
+
+    /// Validates the text of a file called `file`.
+    ///
+    /// # Errors
+    /// See [`Self::read`].
+    pub fn parse(file: &str, text: &str, known: &[&str]) -> Result<Self, ConfigError> {
+        let source = Source { file, text };
+        let document = DeTable::parse(text).map_err(|err| {
+            let offset = err.span().map_or(0, |span| span.start);
+            source.error(offset, "TOML", err.message().trim())
+        })?;
+        let mut table = Table::root(&source, document.get_ref());
+        let defaults = Self::without_listeners();
+        let mut config = Self {
+            data_dir: table.path("data_dir")?.unwrap_or(defaults.data_dir),
+            drain_timeout: table.duration("drain_timeout")?.unwrap_or(defaults.drain_timeout),
+            max_draining: table.integer("max_draining", 1..=10_000)?.unwrap_or(defaults.max_draining),
+            shutdown_timeout: table.duration("shutdown_timeout")?.unwrap_or(defaults.shutdown_timeout),
+            listeners: Vec::new(),
+        };
+        let listeners = table.tables("listener")?;
+        table.finish()?;
+        if listeners.is_empty() {
+            config.listeners = Self::documented(known, false).listeners;
+            return Ok(config);
+        }
+        let mut targets = Vec::new();
+        for listener in listeners {
+            let (listener, target) = read_listener(listener, known, &config.listeners)?;
+            targets.extend(target.map(|offset| (config.listeners.len(), offset)));
+            config.listeners.push(listener);
+        }
+        for (index, offset) in targets {
+            check_target(&config.listeners, index)
+                .map_err(|reason| source.error(offset, &format!("listener[{index}].redirect_to"), reason))?;
+        }
+        Ok(config)
+    }
+}
+
+/// Two threads keep a listener answering while one is busy; more would only help machines that
+/// have more cores than listeners.
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2)
+}
+
+/// Reads one listener; with it comes the position of its `redirect_to`.
+fn read_listener(
+    mut table: Table<'_, '_, '_>,
+    known: &[&str],
+    before: &[ListenerConfig],
+) -> Result<(ListenerConfig, Option<usize>), ConfigError> {
+    let name = table.string("name")?;
+    let address = table.string("address")?;
+    let tls = table.string_or_boolean("tls")?;
+    let services = table.strings("services")?;
+    let redirect_to = table.string("redirect_to")?;
+    let workers = table.integer("workers", 1..=MAX_WORKERS)?.unwrap_or_else(default_workers);
+
+    let name = name.ok_or_else(|| table.error("has no name; add name = \"…\""))?;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.value.is_empty() || name.value.len() > 32 || !name.value.chars().all(fits) {
+        let reason = "must be 1 to 32 lower-case letters, digits and hyphens";
+        return Err(table.error_at("name", name.offset, reason));
+    }
+    if before.iter().any(|listener| listener.name == name.value) {
+        let reason = format!("`{}` names two listeners", name.value);
+        return Err(table.error_at("name", name.offset, reason));
+    }
+    let address = address.ok_or_else(|| table.error("has no address; add address = \"[::]:443\""))?;
+    let parsed: SocketAddr = address.value.parse().map_err(|_| {
+        let reason = format!(
+            "`{}` is not an address with a port, such as \"[::]:443\" or \"127.0.0.1:8080\"",
+            address.value
+        );
+        table.error_at("address", address.offset, reason)
+    })?;
+    if parsed.port() != 0 && before.iter().any(|listener| listener.address == parsed) {
+        let reason = format!("{parsed} is the address of two listeners");
+        return Err(table.error_at("address", address.offset, reason));
+    }
+    let tls = match tls {
+        None => Tls::Off,
+        Some(Found { value, offset }) => match value.as_str() {
+            "true" => Tls::On,
+            "false" => Tls::Off,
+            "auto" => Tls::Auto,
+            other => {
+                let reason = format!("is \"{other}\"; it must be true, false or \"auto\" (both on one port)");
+                return Err(table.error_at("tls", offset, reason));
+            }
+        },
+    };
+    let services = services.ok_or_else(|| table.error("has no services; add services = [\"management\", …]"))?;
+    let services = check_services(&table, services, known)?;
+    if let Some(found) = &redirect_to
+        && tls == Tls::On
+    {
+        let reason = "a TLS listener never redirects; take this key out";
+        return Err(table.error_at("redirect_to", found.offset, reason));
+    }
+    table.finish()?;
+    let target = redirect_to.as_ref().map(|found| found.offset);
+    let listener = ListenerConfig {
+        name: name.value,
+        address: parsed,
+        tls,
+        services,
+        redirect_to: redirect_to.map(|found| found.value),
+        workers,
+    };
+    Ok((listener, target))
+}
+
+fn check_services(
+    table: &Table<'_, '_, '_>,
+    services: Found<Vec<Found<String>>>,
+    known: &[&str],
+) -> Result<Vec<String>, ConfigError> {
+    if services.value.is_empty() {
+        let reason = format!("is empty; the known services are {}", known.join(", "));
+        return Err(table.error_at("services", services.offset, reason));
+    }
+    let mut seen = BTreeSet::new();
+    for service in &services.value {
+        let name = service.value.as_str();
+        if !known.contains(&name) {
+            let hint = nearest(name, known.iter().copied())
+                .map(|near| format!("did you mean `{near}`? "))
+                .unwrap_or_default();
+            let reason =
+                format!("`{name}` is not a known service; {hint}the known ones are {}", known.join(", "));
+            return Err(table.error_at("services", service.offset, reason));
+        }
+        if !seen.insert(name) {
+            return Err(table.error_at("services", service.offset, format!("`{name}` is listed twice")));
+        }
+    }
+    Ok(services.value.into_iter().map(|service| service.value).collect())
+}
+
+fn check_target(listeners: &[ListenerConfig], index: usize) -> Result<(), String> {
+    let target = listeners[index].redirect_to.as_deref().unwrap_or_default();
+    match listeners.iter().find(|listener| listener.name == target) {
+        Some(listener) if listener.tls.takes_tls() => Ok(()),
+        Some(_) => Err(format!("`{target}` is not a TLS listener, so requests cannot be sent there")),
+        None => {
+            let names: Vec<&str> = listeners
+                .iter()
+                .filter(|listener| listener.tls.takes_tls())
+                .map(|listener| listener.name.as_str())
+                .collect();
+            Err(format!("there is no listener `{target}`; TLS listeners are: {}", names.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["security", "management", "echo"];
+
+    fn error(text: &str) -> String {
+        Config::parse("test.toml", text, KNOWN).unwrap_err().to_string()
+    }
+
+    fn listener(rest: &str) -> String {
+        format!("[[listener]]\nname = \"a\"\naddress = \"[::]:80\"\nservices = [\"echo\"]\n{rest}")
+    }
+
+    #[test]
+    fn the_documented_example_is_read() {
+        let text = r#"
+            data_dir = "/srv/portcullis"
+            drain_timeout = "1h 30m"
+            max_draining = 3
+            shutdown_timeout = "5s"
+            [[listener]]
+            name = "http"
+            address = "[::]:80"
+            services = ["security", "management"]
+            redirect_to = "https"
+            [[listener]]
+            name = "https"
+            address = "[::]:443"
+            tls = true
+            services = ["security", "management", "echo"]
+        "#;
+        let config = Config::parse("test.toml", text, KNOWN).unwrap();
+        assert_eq!(config.data_dir, Path::new("/srv/portcullis"));
+        assert_eq!(config.drain_timeout, Duration::from_secs(5400));
+        assert_eq!(config.listeners.len(), 2);
+        assert_eq!(config.listeners[1].tls, Tls::On);
+    }
+
+    #[test]
+    fn without_listeners_the_documented_ports_are_served() {
+        let config = Config::parse("test.toml", "max_draining = 4", KNOWN).unwrap();
+        let ports: Vec<u16> = config.listeners.iter().map(|l| l.address.port()).collect();
+        assert_eq!(ports, [80, 443, 9000, 9004, 9001]);
+        let unprivileged = Config::documented(KNOWN, true);
+        assert_eq!(unprivileged.listeners[0].address.port(), 8080);
+        assert_eq!(unprivileged.listeners[1].services, KNOWN);
+    }
+
+    #[test]
+    fn errors_name_file_line_key_and_remedy() {
+        let cases = [
+            ("\nmax_drainig = 3", "test.toml:2: max_drainig: is not a known key; did you mean `max_draining`?"),
+            ("zzz = 3", "known are data_dir, drain_timeout"),
+            ("max_draining = \"x\"", "test.toml:1: max_draining: must be a whole number from 1 to 10000, not string"),
+            ("max_draining = 0", "is 0; it must be"),
+            ("drain_timeout = \"soon\"", "`soon` is not a duration"),
+            ("a = = 3", "test.toml:1: TOML:"),
+            (&listener("tsl = true"), "test.toml:5: listener[0].tsl: is not a known key; did you mean `tls`?"),
+            (&listener("tls = \"maybe\""), "test.toml:5: listener[0].tls: is \"maybe\""),
+            (&listener("redirect_to = \"b\""), "there is no listener `b`"),
+            (&listener(&listener("")), "`a` names two listeners"),
+            (&listener("").replace("echo", "eco"), "`eco` is not a known service; did you mean `echo`? the known ones are security, management, echo"),
+            (&listener("").replace("[::]:80", "localhost"), "`localhost` is not an address with a port"),
+            ("[[listener]]\nname = \"a\"", "test.toml:1: listener[0]: has no address"),
+        ];
+        for (text, expected) in cases {
+            let message = error(text);
+            assert!(message.contains(expected), "{text}\n{message}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Who may use a mount: the check that stands before its routes.
+
+use std::net::IpAddr;
+
+use actix_http::RequestHead;
+use actix_web::{
+    HttpMessage, HttpResponse, ResponseError,
+    body::BoxBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header,
+    middleware::Next,
+};
+use portcullis_actors::{
+    Requester,
+    auth::{Authenticator, Refusal},
+};
+
+use crate::{error::ApiError, service::Authentication};
+
+/// Lets a request pass, or gives the answer that it gets instead.
+pub(crate) async fn check(
+    authentication: Authentication,
+    authenticator: &Authenticator,
+    head: &RequestHead,
+) -> Result<Requester, HttpResponse> {
+    let address =
+        head.peer_addr.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
+    let anybody = || Requester { user: "anybody".into(), address: Some(address) };
+    let header = head.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+    match authentication {
+        Authentication::Open => Ok(anybody()),
+        Authentication::Admin => {
+            let admitted = authenticator.authenticate(address, header).await;
+            admitted.map_err(|refusal| refused(&refusal))
+        }
+        Authentication::JobToken => {
+            let token = header.and_then(bearer_token);
+            if authenticator.job_token_admits(token) {
+                Ok(anybody())
+            } else {
+                Err(HttpResponse::Unauthorized()
+                    .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
+                    .json(serde_json::json!({"code": 401, "error": "Permission Denied"})))
+            }
+        }
+    }
+}
+
+fn bearer_token(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = header.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+fn refused(refusal: &Refusal) -> HttpResponse {
+    let reason = match refusal {
+        Refusal::Missing => "no Authorization header arrived",
+        Refusal::Malformed => "the Authorization header is not basic authentication",
+        Refusal::Wrong => "wrong user or password",
+        Refusal::Throttled { retry_after } => {
+            return ApiError::TooManyFailures(retry_after.as_secs()).error_response();
+        }
+        Refusal::Unavailable => return ApiError::Unavailable.error_response(),
+    };
+    HttpResponse::Unauthorized()
+        .insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="appliance", charset="UTF-8""#))
+        .insert_header((header::CONTENT_TYPE, "text/plain"))
+        .body(format!("401 Unauthorized\n{reason}\n"))
+}
+
+/// The middleware of a mount. Handlers find the [`Requester`] in the request's extensions.
+pub(crate) async fn layer(
+    authentication: Authentication,
+    authenticator: Authenticator,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    match check(authentication, &authenticator, request.head()).await {
+        Ok(requester) => {
+            request.extensions_mut().insert(requester);
+            next.call(request).await
+        }
+        Err(response) => Ok(request.into_response(response)),
+    }
+}

@@ -1,0 +1,134 @@
+//! Bodies on their way in.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_http::Payload;
+use actix_web::{
+    FromRequest, HttpRequest,
+    error::PayloadError,
+    web::{Bytes, BytesMut},
+};
+use futures::{Stream, StreamExt, future::LocalBoxFuture};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, Sleep};
+
+use crate::error::ApiError;
+
+/// A body that sends nothing for so long is given up; its length does not matter.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The largest JSON document that the APIs take.
+pub const MAX_JSON: usize = 64 * 1024;
+
+/// A JSON body, whatever its `Content-Type`: the documented curl commands send none.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(_request: &HttpRequest, payload: &mut actix_web::dev::Payload) -> Self::Future {
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let mut bytes = BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(ApiError::from)?;
+                if bytes.len() + chunk.len() > MAX_JSON {
+                    return Err(ApiError::TooLarge(MAX_JSON));
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            if bytes.trim_ascii().is_empty() {
+                return Err(ApiError::BadRequest("the body is empty; it must be JSON".into()));
+            }
+            serde_json::from_slice(&bytes).map(Self).map_err(|err| explain(&err))
+        })
+    }
+}
+
+/// Says what is wrong where, but never what the body held: it may be a password.
+fn explain(err: &serde_json::Error) -> ApiError {
+    let position = format!("line {} column {}", err.line(), err.column());
+    let text = match err.classify() {
+        serde_json::error::Category::Data => {
+            format!("the JSON body does not fit: {} at {position}", redact(&err.to_string()))
+        }
+        serde_json::error::Category::Io
+        | serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof => {
+            format!("the body is not JSON; the first error is at {position}")
+        }
+    };
+    ApiError::BadRequest(text)
+}
+
+/// serde repeats a value of the wrong type; what was expected is enough.
+fn redact(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    match message.split_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid") => {
+            let kind = found.split([' ', '`', '"']).take(3).collect::<Vec<_>>().join(" ");
+            format!("{kind}, expected {expected}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
+impl From<PayloadError> for ApiError {
+    fn from(err: PayloadError) -> Self {
+        match err {
+            PayloadError::Io(err) if err.kind() == std::io::ErrorKind::TimedOut => {
+                Self::Timeout(IDLE_TIMEOUT.as_secs())
+            }
+            err => Self::BadRequest(format!("the body broke off: {err}")),
+        }
+    }
+}
+
+/// Gives up a body that falls silent for [`IDLE_TIMEOUT`].
+pub(crate) fn with_idle_timeout(payload: Payload) -> Payload {
+    match payload {
+        Payload::None => Payload::None,
+        payload => Payload::Stream {
+            payload: Box::pin(IdleTimeout { payload, last: Instant::now(), timer: None }),
+        },
+    }
+}
+
+struct IdleTimeout {
+    payload: Payload,
+    last: Instant,
+    /// Made at the first wait and re-armed only when it fires, so that a busy body costs nothing.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for IdleTimeout {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Poll::Ready(item) = Pin::new(&mut this.payload).poll_next(cx) {
+            this.last = Instant::now();
+            return Poll::Ready(item);
+        }
+        loop {
+            let deadline = this.last + IDLE_TIMEOUT;
+            let timer =
+                this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() >= deadline {
+                return Poll::Ready(Some(Err(PayloadError::Io(
+                    std::io::ErrorKind::TimedOut.into(),
+                ))));
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}

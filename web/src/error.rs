@@ -1,0 +1,149 @@
+//! The one error type of the APIs and its JSON body: `{"code", "error", "detail"}`.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use portcullis_actors::{
+    ChangeError,
+    auth::{AuthError, PasswordError},
+    certificate::CertificateError,
+    store::StoreError,
+};
+use serde::Serialize;
+
+/// Why a request was not carried out, with the status that says so.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("there is nothing at this path; the services of this listener are: {0}")]
+    NotFound(String),
+    #[error("this path takes {0}")]
+    MethodNotAllowed(String),
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    UnsupportedMediaType(String),
+    #[error("the only expectation that is met is 100-continue")]
+    ExpectationFailed,
+    #[error("too many wrong passwords from this address; try again in {0} seconds")]
+    TooManyFailures(u64),
+    #[error("the request was not sent in time; nothing arrived for {0} seconds")]
+    Timeout(u64),
+    #[error("{0}")]
+    Change(String, StatusCode),
+    #[error("the appliance is shutting down")]
+    Unavailable,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorBody {
+    code: u16,
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl ApiError {
+    fn from_chain(err: &(dyn std::error::Error + 'static), status: StatusCode) -> Self {
+        let mut text = err.to_string();
+        let mut source = err.source();
+        while let Some(err) = source {
+            text = format!("{text}: {err}");
+            source = err.source();
+        }
+        log::error!("{text}");
+        Self::Change(text, status)
+    }
+}
+
+fn store_status(err: &StoreError) -> StatusCode {
+    if err.is_storage_full() {
+        StatusCode::INSUFFICIENT_STORAGE
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(err: ChangeError) -> Self {
+        match &err {
+            ChangeError::Store(store) => Self::from_chain(&err, store_status(store)),
+            ChangeError::Tls(_) | ChangeError::Handover(_) | ChangeError::Credential(_) => {
+                Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            ChangeError::Stopping => Self::Unavailable,
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(err: AuthError) -> Self {
+        match err {
+            AuthError::Password(err) => Self::Password(err),
+            AuthError::Token => Self::BadRequest(err.to_string()),
+            AuthError::Store(ref store) => Self::from_chain(&err, store_status(store)),
+        }
+    }
+}
+
+impl From<actix::MailboxError> for ApiError {
+    fn from(_: actix::MailboxError) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::Certificate(_) | Self::Password(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Change(_, status) => *status,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        match self {
+            Self::MethodNotAllowed(allow) => {
+                response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            Self::TooManyFailures(seconds) => {
+                response.insert_header((header::RETRY_AFTER, HeaderValue::from(*seconds)));
+            }
+            Self::Unavailable => {
+                response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("5")));
+            }
+            _ => {}
+        }
+        response.json(ErrorBody {
+            code: status.as_u16(),
+            error: status.canonical_reason().unwrap_or("Error"),
+            detail: Some(self.to_string()),
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! What every request passes before it reaches a service.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use actix_http::{ConnectionType, Request, RequestHead, Response};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
+use actix_web::{
+    App, HttpMessage, HttpResponse, ResponseError,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{AppConfig, ServiceRequest, ServiceResponse},
+    http::{StatusCode, Version, header},
+    middleware::{Next, from_fn},
+    web::{self, Bytes},
+};
+use pin_project_lite::pin_project;
+use portcullis_actors::supervisor::{
+    Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
+};
+
+use crate::{
+    authentication, body,
+    error::ApiError,
+    host::Host,
+    origin, redirect,
+    service::{Authentication, Context, Service},
+};
+
+/// What the front of one listener knows.
+#[derive(Clone)]
+struct Front {
+    listener: Arc<str>,
+    /// The port of the TLS listener that plain requests are sent to while plain ports are off.
+    redirect_port: u16,
+    insecure_ports: InsecurePorts,
+}
+
+impl Front {
+    fn new(plan: &ListenerPlan, context: &Context) -> Self {
+        let target =
+            plan.redirect_to.as_ref().and_then(|name| context.appliance.addresses.get(name));
+        Self {
+            listener: plan.name.as_str().into(),
+            redirect_port: target.map_or(443, SocketAddr::port),
+            insecure_ports: context.owners.insecure_ports.clone(),
+        }
+    }
+
+    /// Redirects or refuses a request by its head alone; `None` lets it pass.
+    fn judge(&self, head: &RequestHead, secure: bool) -> Option<HttpResponse> {
+        let host = Host::of(head);
+        if !secure && !self.insecure_ports.are_enabled() {
+            return Some(match host {
+                Ok(host) => redirect::to_tls(head, &host, self.redirect_port),
+                Err(err) => ApiError::BadRequest(err.to_string()).error_response(),
+            });
+        }
+        let host = match host {
+            Ok(host) => Some(host),
+            // HTTP/1.0 does not ask for one.
+            Err(crate::host::HostError::Missing) if head.version < Version::HTTP_11 => None,
+            Err(err) => return Some(ApiError::BadRequest(err.to_string()).error_response()),
+        };
+        if let Some(why) = origin::foreign(head, host.as_ref()) {
+            let text = format!("the request was refused because {why}");
+            return Some(ApiError::Forbidden(text).error_response());
+        }
+        let expects = head.headers().get(header::EXPECT);
+        if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return Some(ApiError::ExpectationFailed.error_response());
+        }
+        None
+    }
+}
+
+fn is_secure(connection: Option<&Arc<Connection>>) -> bool {
+    connection.is_some_and(|connection| connection.is_secure())
+}
+
+/// Puts the services of a listener behind its front.
+pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context) -> HttpApp {
+    let front = Front::new(plan, context);
+    let names = plan.services.join(", ");
+    let mut mounts: Vec<_> = services.iter().flat_map(|service| service.mounts(context)).collect();
+    // The longest prefix first, so that a mount of everything does not hide the others.
+    mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
+    let authenticator = context.owners.authenticator.clone();
+    let mut app = App::new().configure(move |config| {
+        for mount in mounts {
+            let authentication = mount.authentication;
+            let authenticator = authenticator.clone();
+            let names = names.clone();
+            let layer = from_fn(move |request, next| {
+                authentication::layer(authentication, authenticator.clone(), request, next)
+            });
+            let scope = web::scope(mount.prefix)
+                .configure(mount.routes)
+                .default_service(web::to(move || not_found(names.clone())))
+                .wrap(layer);
+            config.service(scope);
+        }
+    });
+    let names = plan.services.join(", ");
+    app = app.default_service(web::to(move || not_found(names.clone())));
+    let app = app.wrap(from_fn(move |request, next| pass(front.clone(), request, next)));
+    let factory = app
+        .into_factory()
+        .map_err(|err: actix_web::Error| Response::from(err.error_response()))
+        .map(|response: ServiceResponse<BoxBody>| Response::from(HttpResponse::from(response)));
+    boxed::factory(map_config(factory, |()| AppConfig::default()))
+}
+
+async fn not_found(names: String) -> Result<String, ApiError> {
+    Err(ApiError::NotFound(names))
+}
+
+/// Judges requests with `Expect: 100-continue` before their body is asked for, so that a client
+/// with a wrong password is told so without sending anything.
+pub fn continue_gate(
+    plan: &ListenerPlan,
+    services: &[Arc<dyn Service>],
+    context: &Context,
+) -> ContinueGate {
+    let front = Front::new(plan, context);
+    let mounts: Arc<[(&'static str, Authentication)]> = {
+        let mut mounts: Vec<_> = services
+            .iter()
+            .flat_map(|service| service.mounts(context))
+            .map(|mount| (mount.prefix, mount.authentication))
+            .collect();
+        mounts.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        mounts.into()
+    };
+    let authenticator = context.owners.authenticator.clone();
+    boxed::factory(fn_service(move |request: Request| {
+        let (front, mounts, authenticator) = (front.clone(), mounts.clone(), authenticator.clone());
+        async move {
+            if let Some(response) = front.judge(request.head(), is_secure(request.conn_data())) {
+                return Err(response.into());
+            }
+            // The mount's own layer has the last word; this one only spares the upload.
+            let path = request.path();
+            let below = |prefix: &str| {
+                path.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if let Some((_, authentication)) = mounts.iter().find(|(prefix, _)| below(prefix)) {
+                let checked =
+                    authentication::check(*authentication, &authenticator, request.head()).await;
+                if let Err(response) = checked {
+                    return Err(response.into());
+                }
+            }
+            Ok(request)
+        }
+    }))
+}
+
+/// The outermost middleware: counts the request on its connection, judges it, and finishes its
+/// answer.
+async fn pass(
+    front: Front,
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let in_progress = connection.as_ref().map(Connection::begin_request);
+    let started = std::time::Instant::now();
+    let secure = is_secure(connection.as_ref());
+    let mut response = match front.judge(request.head(), secure) {
+        Some(response) => request.into_response(response),
+        None => {
+            if !request.head().upgrade() {
+                let payload = request.take_payload();
+                request.set_payload(body::with_idle_timeout(payload));
+            }
+            match next.call(request).await {
+                Ok(response) => response,
+                Err(err) => return Err(err),
+            }
+        }
+    };
+    log::debug!(
+        target: "portcullis::access",
+        "{} {} {} {} {} {:?}",
+        front.listener,
+        response.request().peer_addr().map_or_else(|| "-".into(), |peer| peer.to_string()),
+        response.request().method(),
+        response.request().path(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
+    finish(&mut response);
+    let Some((connection, mut in_progress)) = connection.zip(in_progress) else {
+        return Ok(response);
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        in_progress.became_websocket();
+    } else if connection.is_draining() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response.map_body(|_, body| Guarded { body, _in_progress: in_progress }.boxed()))
+}
+
+/// Headers that every answer carries unless its handler decided otherwise.
+fn finish(response: &mut ServiceResponse<BoxBody>) {
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+}
+
+pin_project! {
+    /// A body that keeps its request counted until it has been handed over whole, or dropped.
+    struct Guarded {
+        #[pin]
+        body: BoxBody,
+        _in_progress: RequestInProgress,
+    }
+}
+
+impl MessageBody for Guarded {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.project().body.poll_next(cx)
+    }
+}

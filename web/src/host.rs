@@ -1,0 +1,123 @@
+//! The host that a request names (RFC 9112, section 3.2; RFC 9110, section 7.2).
+
+use actix_http::{RequestHead, header};
+
+/// A checked host: a name, an IPv4 address or an IPv6 address in brackets, without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(String);
+
+/// Why the host of a request cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    #[error("the Host header is missing; it names the appliance as you reached it")]
+    Missing,
+    #[error("there is more than one Host header")]
+    Repeated,
+    #[error(
+        "the Host header is not a name, an IPv4 address or a bracketed IPv6 address with an optional port"
+    )]
+    Malformed,
+}
+
+impl Host {
+    /// The host of a request: that of an absolute target or `:authority`, else the `Host` header.
+    ///
+    /// # Errors
+    /// It is missing, repeated or malformed.
+    pub fn of(head: &RequestHead) -> Result<Self, HostError> {
+        let mut headers = head.headers().get_all(header::HOST);
+        let header = headers.next();
+        if headers.next().is_some() {
+            return Err(HostError::Repeated);
+        }
+        let header = header
+            .map(|value| {
+                value.to_str().ok().and_then(Self::parse).ok_or_else(|| match value.is_empty() {
+                    true => HostError::Missing,
+                    false => HostError::Malformed,
+                })
+            })
+            .transpose()?;
+        match head.uri.authority() {
+            Some(authority) => Self::parse(authority.as_str()).ok_or(HostError::Malformed),
+            None => header.ok_or(HostError::Missing),
+        }
+    }
+
+    /// Reads `host` or `host:port` and drops the port.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (&text[..address.len() + 2], port)
+        } else {
+            let end = text.find(':').unwrap_or(text.len());
+            (&text[..end], &text[end..])
+        };
+        let port_fits = port.is_empty()
+            || port.strip_prefix(':').is_some_and(|port| {
+                port.is_empty()
+                    || port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
+            });
+        let name_fits = host.starts_with('[')
+            || !host.is_empty()
+                && host.len() <= 253
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        (port_fits && name_fits).then(|| Self(host.to_owned()))
+    }
+
+    /// As it was sent, IPv6 in brackets.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both name the same host; names are compared without regard to case.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_dropped_and_brackets_stay() {
+        for (text, host) in [
+            ("box.example.test", "box.example.test"),
+            ("box.example.test:80", "box.example.test"),
+            ("192.0.2.7:8080", "192.0.2.7"),
+            ("[2001:db8::10]", "[2001:db8::10]"),
+            ("[2001:db8::10]:80", "[2001:db8::10]"),
+            ("my_box:", "my_box"),
+        ] {
+            assert_eq!(Host::parse(text).unwrap().as_str(), host, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_malformed() {
+        for text in [
+            "",
+            ":80",
+            "a b",
+            "user@evil.example",
+            "evil.example/y?",
+            "a:b",
+            "a:99999",
+            "[::1",
+            "[evil]",
+            "::1",
+            "a\r\nX: y",
+            "a,b",
+            "a:80:80",
+        ] {
+            assert_eq!(Host::parse(text), None, "{text}");
+        }
+    }
+}

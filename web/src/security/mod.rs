@@ -1,0 +1,236 @@
+//! `/v2/security`: the certificate, plain ports, the admin password, reset. Specification:
+//! appliance, section 4.
+
+mod upload;
+
+use actix_web::{
+    HttpMessage, HttpRequest,
+    web::{self, ServiceConfig},
+};
+use portcullis_actors::{
+    Requester,
+    auth::{DisableAuthentication, SetAdminPassword, SetJobToken},
+    certificate::{
+        ActiveCertificate, CertificateFacts, InstallCertificate, RestoreDefaultCertificate,
+    },
+    store::Installed,
+    supervisor::{Generations, SetInsecurePorts},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use self::upload::CertificateUpload;
+use crate::{
+    body::Json,
+    error::ApiError,
+    routes::Endpoint,
+    service::{Authentication, Context, Mount, Service},
+};
+
+/// The security API.
+#[derive(Debug, Default)]
+pub struct Security;
+
+impl Service for Security {
+    fn name(&self) -> &'static str {
+        "security"
+    }
+
+    fn mounts(&self, context: &Context) -> Vec<Mount> {
+        let context = context.clone();
+        vec![Mount::new("/v2/security", Authentication::Admin, move |config| {
+            routes(context, config);
+        })]
+    }
+}
+
+fn routes(context: Context, config: &mut ServiceConfig) {
+    config.app_data(web::Data::new(context));
+    Endpoint::new("/sslcertificate")
+        .get(get_certificate)
+        .post(install_certificate)
+        .delete(restore_default_certificate)
+        .register(config);
+    Endpoint::new("/insecureports")
+        .get(get_insecure_ports)
+        .post(set_insecure_ports)
+        .register(config);
+    Endpoint::new("/adminpassword")
+        .get(get_admin_password)
+        .post(set_admin_password)
+        .delete(disable_authentication)
+        .register(config);
+    Endpoint::new("/jobtoken").post(set_job_token).delete(remove_job_token).register(config);
+    Endpoint::new("/reset").delete(reset).register(config);
+}
+
+/// A certificate as the APIs show it; never its key.
+#[derive(Serialize)]
+pub struct CertificateView<'a> {
+    #[serde(flatten)]
+    facts: &'a CertificateFacts,
+    default: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installed: &'a Option<Installed>,
+}
+
+impl<'a> CertificateView<'a> {
+    #[must_use]
+    pub fn of(active: &'a ActiveCertificate) -> Self {
+        Self {
+            facts: active.bundle.facts(),
+            default: active.is_default,
+            installed: &active.installed,
+        }
+    }
+}
+
+/// The answer to a change of the certificate.
+fn changed(message: &str, active: &ActiveCertificate, generations: &Generations) -> Value {
+    json!({
+        "message": message,
+        "certificate": CertificateView::of(active),
+        "generations": generations,
+    })
+}
+
+/// On whose behalf the request is made; the mount's authentication has put it there.
+fn requester(request: &HttpRequest) -> Requester {
+    request.extensions().get::<Requester>().cloned().unwrap_or_else(Requester::appliance)
+}
+
+/// `GET /v2/security/sslcertificate`
+async fn get_certificate(context: web::Data<Context>) -> web::Json<Value> {
+    let active = context.owners.certificates.active();
+    web::Json(json!({ "certificate": CertificateView::of(&active) }))
+}
+
+/// `POST /v2/security/sslcertificate`: answers once new connections see the certificate.
+async fn install_certificate(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    upload: CertificateUpload,
+) -> Result<web::Json<Value>, ApiError> {
+    let judgement =
+        web::block(move || upload.judge()).await.map_err(|_| ApiError::Unavailable)??;
+    let by = requester(&request);
+    let install = InstallCertificate { bundle: judgement.bundle, by };
+    let installed = context.owners.certificate.send(install).await??;
+    let mut answer =
+        changed("Certificate installed", &installed.certificate, &installed.generations);
+    answer["warnings"] = json!(judgement.warnings);
+    Ok(web::Json(answer))
+}
+
+/// `DELETE /v2/security/sslcertificate`: the default certificate serves again.
+async fn restore_default_certificate(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<Value>, ApiError> {
+    let restore = RestoreDefaultCertificate { by: requester(&request) };
+    let restored = context.owners.certificate.send(restore).await??;
+    let message = "Default certificate restored";
+    Ok(web::Json(changed(message, &restored.certificate, &restored.generations)))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InsecurePortsSetting {
+    enable_insecure_ports: bool,
+}
+
+/// `GET /v2/security/insecureports`
+async fn get_insecure_ports(context: web::Data<Context>) -> web::Json<InsecurePortsSetting> {
+    let enable_insecure_ports = context.owners.insecure_ports.are_enabled();
+    web::Json(InsecurePortsSetting { enable_insecure_ports })
+}
+
+/// `POST /v2/security/insecureports`
+async fn set_insecure_ports(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    Json(setting): Json<InsecurePortsSetting>,
+) -> Result<web::Json<InsecurePortsSetting>, ApiError> {
+    let enabled = setting.enable_insecure_ports;
+    let set = SetInsecurePorts { enabled, by: requester(&request) };
+    context.owners.supervisor.send(set).await??;
+    Ok(web::Json(setting))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    password: Zeroizing<String>,
+}
+
+/// `GET /v2/security/adminpassword`: whether there is one, never which.
+async fn get_admin_password(context: web::Data<Context>) -> web::Json<Value> {
+    let authenticator = &context.owners.authenticator;
+    web::Json(json!({
+        "auth_enabled": authenticator.is_enabled(),
+        "default_password": authenticator.has_default_password(),
+    }))
+}
+
+/// `POST /v2/security/adminpassword`: the old one fails everywhere once this is answered.
+async fn set_admin_password(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    Json(new): Json<NewPassword>,
+) -> Result<web::Json<Value>, ApiError> {
+    let set = SetAdminPassword { password: new.password, by: requester(&request) };
+    context.owners.auth.send(set).await??;
+    Ok(web::Json(json!({ "message": "Admin password updated" })))
+}
+
+/// `DELETE /v2/security/adminpassword`: authentication is off until a password is set.
+async fn disable_authentication(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<Value>, ApiError> {
+    let disable = DisableAuthentication { by: requester(&request) };
+    context.owners.auth.send(disable).await??;
+    Ok(web::Json(json!({
+        "message": "Authentication switched off",
+        "warning": "Anybody who reaches this appliance may administer it now; POST a password here to end that",
+    })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewJobToken {
+    user_token: Zeroizing<String>,
+}
+
+/// `POST /v2/security/jobtoken`
+async fn set_job_token(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    Json(new): Json<NewJobToken>,
+) -> Result<web::Json<Value>, ApiError> {
+    let set = SetJobToken { token: Some(new.user_token), by: requester(&request) };
+    context.owners.auth.send(set).await??;
+    Ok(web::Json(json!({ "message": "Job token set" })))
+}
+
+/// `DELETE /v2/security/jobtoken`
+async fn remove_job_token(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<Value>, ApiError> {
+    let remove = SetJobToken { token: None, by: requester(&request) };
+    context.owners.auth.send(remove).await??;
+    Ok(web::Json(json!({ "message": "Job token removed" })))
+}
+
+/// `DELETE /v2/security/reset`
+async fn reset(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<Value>, ApiError> {
+    let generations = context.owners.reset(&requester(&request)).await?;
+    let active = context.owners.certificates.active();
+    let message = "Security settings reset: default certificate, default password, plain HTTP on, no job token";
+    Ok(web::Json(changed(message, &active, &generations)))
+}

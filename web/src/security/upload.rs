@@ -1,0 +1,125 @@
+//! The multipart form of a certificate upload.
+
+use actix_multipart::Multipart;
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header};
+use futures::{StreamExt, TryStreamExt, future::LocalBoxFuture};
+use portcullis_actors::certificate::{
+    CertificateBundle, CertificateError, Judgement, Options, Upload,
+};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::error::ApiError;
+
+/// The largest part; certificates and keys have a few kilobytes.
+const MAX_PART: usize = 1 << 20;
+
+const EXPECTED: &str = "send multipart/form-data with the fields keyfile and certfile";
+
+/// The parts of an upload, as they were sent.
+#[derive(Default)]
+pub(super) struct CertificateUpload {
+    pub(super) keyfile: Option<Zeroizing<Vec<u8>>>,
+    pub(super) certfile: Option<Zeroizing<Vec<u8>>>,
+    pub(super) passphrase: Option<Zeroizing<String>>,
+}
+
+impl CertificateUpload {
+    /// Judges the parts. Parses and may derive a key from a passphrase: call it on a blocking
+    /// thread.
+    pub(super) fn judge(&self) -> Result<Judgement, CertificateError> {
+        let upload = Upload {
+            keyfile: self.keyfile.as_deref().map(Vec::as_slice),
+            certfile: self.certfile.as_deref().map(Vec::as_slice),
+            passphrase: self.passphrase.as_deref().map(String::as_str),
+        };
+        CertificateBundle::from_upload(&upload, &Options::default(), OffsetDateTime::now_utc())
+    }
+}
+
+impl FromRequest for CertificateUpload {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let checked = check_media_type(request);
+        let multipart = Multipart::new(request.headers(), payload.take());
+        Box::pin(async move {
+            checked?;
+            read(multipart).await
+        })
+    }
+}
+
+fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
+    let value = request.headers().get(header::CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type = value.split(';').next().unwrap_or("").trim();
+    if !media_type.eq_ignore_ascii_case("multipart/form-data") {
+        let found = if media_type.is_empty() { "none" } else { media_type };
+        return Err(ApiError::UnsupportedMediaType(format!(
+            "the media type of the upload is {found}; {EXPECTED} (curl: -F keyfile=@… -F certfile=@…)"
+        )));
+    }
+    if !value.to_ascii_lowercase().contains("boundary=") {
+        return Err(ApiError::BadRequest(format!(
+            "the Content-Type has no boundary, so the parts cannot be told apart; {EXPECTED} and let the client set the header"
+        )));
+    }
+    Ok(())
+}
+
+async fn read(mut multipart: Multipart) -> Result<CertificateUpload, ApiError> {
+    let broken = |err: actix_multipart::MultipartError| {
+        ApiError::BadRequest(format!("the multipart body cannot be read: {err}; {EXPECTED}"))
+    };
+    let mut upload = CertificateUpload::default();
+    while let Some(mut field) = multipart.try_next().await.map_err(broken)? {
+        let name = field.name().unwrap_or("").to_owned();
+        let known = matches!(name.as_str(), "keyfile" | "certfile" | "passphrase");
+        if !known {
+            return Err(unknown_field(&name));
+        }
+        let mut bytes = Zeroizing::new(Vec::new());
+        while let Some(chunk) = field.next().await {
+            let chunk = chunk.map_err(broken)?;
+            if bytes.len() + chunk.len() > MAX_PART {
+                return Err(ApiError::TooLarge(MAX_PART));
+            }
+            // Growing by copy, so that no freed buffer keeps key material.
+            if bytes.len() + chunk.len() > bytes.capacity() {
+                let mut larger =
+                    Zeroizing::new(Vec::with_capacity((bytes.len() + chunk.len()) * 2));
+                larger.extend_from_slice(&bytes);
+                bytes = larger;
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let repeated = || ApiError::BadRequest(format!("the field {name} was sent twice"));
+        match name.as_str() {
+            "keyfile" if upload.keyfile.is_none() => upload.keyfile = Some(bytes),
+            "certfile" if upload.certfile.is_none() => upload.certfile = Some(bytes),
+            "passphrase" if upload.passphrase.is_none() => {
+                let text = std::str::from_utf8(&bytes).map_err(|_| {
+                    ApiError::BadRequest("the field passphrase is not UTF-8 text".into())
+                })?;
+                upload.passphrase = Some(Zeroizing::new(text.to_owned()));
+            }
+            _ => return Err(repeated()),
+        }
+    }
+    Ok(upload)
+}
+
+fn unknown_field(name: &str) -> ApiError {
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+    let hint = match name.to_ascii_lowercase().as_str() {
+        "cafile" | "ca" | "chain" | "chainfile" | "cabundle" | "intermediate" => {
+            "; append the chain to the file in certfile, own certificate first"
+        }
+        _ => "",
+    };
+    ApiError::BadRequest(format!(
+        "the field `{shown}` is not known; the fields are keyfile and certfile, and passphrase for an encrypted key{hint}"
+    ))
+}

@@ -1,0 +1,81 @@
+//! What a listener is made of.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+
+use actix_web::web::ServiceConfig;
+use portcullis_actors::Owners;
+
+/// A service behind the front door: a name for the configuration, and its mounts.
+///
+/// One value serves all listeners and threads; state that handlers share belongs into an `Arc`
+/// that [`Service::mounts`] clones into its routes.
+pub trait Service: Send + Sync + 'static {
+    /// The name under which listeners list it: lower case, unique.
+    fn name(&self) -> &'static str;
+
+    /// The paths it answers. Called for each worker of each generation of a listener.
+    fn mounts(&self, context: &Context) -> Vec<Mount>;
+
+    /// Its part of the OpenAPI 3.1 document: an object with `paths` and, if need be,
+    /// `components`; `None` for a service that documents nothing.
+    fn openapi(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Whether it speaks WebSocket only, so that a TLS listener with nothing else offers
+    /// `http/1.1` alone in ALPN.
+    fn http1_only(&self) -> bool {
+        false
+    }
+}
+
+/// Who may use a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Anybody.
+    Open,
+    /// Basic authentication as `admin`, unless it was switched off.
+    Admin,
+    /// `Authorization: Bearer` with the job token, while one is set.
+    JobToken,
+}
+
+/// A path prefix and the routes below it.
+pub struct Mount {
+    pub(crate) prefix: &'static str,
+    pub(crate) authentication: Authentication,
+    pub(crate) routes: Box<dyn FnOnce(&mut ServiceConfig)>,
+}
+
+impl Mount {
+    /// Mounts `routes` below `prefix` (`/echo`; the empty prefix is everything). Route patterns
+    /// are relative to it.
+    #[must_use]
+    pub fn new(
+        prefix: &'static str,
+        authentication: Authentication,
+        routes: impl FnOnce(&mut ServiceConfig) + 'static,
+    ) -> Self {
+        Self { prefix, authentication, routes: Box::new(routes) }
+    }
+}
+
+/// What services may know and use.
+#[derive(Clone)]
+pub struct Context {
+    pub owners: Owners,
+    pub appliance: Arc<ApplianceFacts>,
+}
+
+/// What is fixed for the life of the process.
+#[derive(Debug)]
+pub struct ApplianceFacts {
+    /// The name of the appliance, for `about`.
+    pub name: String,
+    pub version: &'static str,
+    pub started: Instant,
+    /// The address that each listener was bound to, by its name.
+    pub addresses: BTreeMap<String, SocketAddr>,
+    /// Names of the services that some listener carries.
+    pub services: Vec<String>,
+}
