@@ -92,10 +92,8 @@ impl Appliance {
             Ok(Prepared::load(store, &data_dir)?)
         })
         .await??;
-        let limits = DrainLimits {
-            drain_timeout: config.drain_timeout,
-            max_draining: config.max_draining,
-        };
+        let limits =
+            DrainLimits { drain_timeout: config.drain_timeout, max_draining: config.max_draining };
         let facts = Arc::new(ApplianceFacts {
             name: self.name.to_owned(),
             version: self.version,
@@ -111,16 +109,19 @@ impl Appliance {
         ready.announce(ready_file)?;
         let first = signals.next().await;
         ready::stopping();
-        log::info!("{first}: shutting down, {} at most", humantime::format_duration(config.shutdown_timeout));
+        log::info!(
+            "{first}: shutting down, {} at most",
+            humantime::format_duration(config.shutdown_timeout)
+        );
         shut_down(&owners, config.shutdown_timeout, &mut signals).await;
         Ok(())
     }
 
     fn plan(&self, listener: &crate::config::ListenerConfig) -> ListenerPlan {
         let carried = || {
-            self.services.iter().filter(|service| {
-                listener.services.iter().any(|name| name == service.name())
-            })
+            self.services
+                .iter()
+                .filter(|service| listener.services.iter().any(|name| name == service.name()))
         };
         let http1_only = carried().count() > 0 && carried().all(|service| service.http1_only());
         ListenerPlan {

@@ -46,12 +46,9 @@ struct RunArguments {
 /// Parses the command line, does what it says, and gives the exit code: 0 on success, 1 with one
 /// line on standard error when the appliance cannot start, 2 for a wrong command line.
 pub fn command_line(appliance: Appliance) -> ExitCode {
-    let command = Arguments::command()
-        .name(appliance.name())
-        .version(appliance.version());
-    let parsed = command
-        .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let command = Arguments::command().name(appliance.name()).version(appliance.version());
+    let parsed =
+        command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(err) => {
@@ -59,7 +56,10 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             return if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info,actix_server=warn")).init();
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("info,actix_server=warn"),
+    )
+    .init();
     let done = match arguments.command {
         Command::Run(run) => run_appliance(appliance, run),
         Command::Check { config } => check(&appliance, &config),

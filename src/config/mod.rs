@@ -53,12 +53,11 @@ impl Config {
     #[must_use]
     pub fn documented(known: &[&str], unprivileged: bool) -> Self {
         let (http, https) = if unprivileged { (8080, 8443) } else { (80, 443) };
-        let everything =
-            ["interface", "security", "management", "monitoring", "batch", "realtime"];
+        let everything = ["interface", "security", "management", "monitoring", "batch", "realtime"];
         let own: Vec<&str> =
             known.iter().copied().filter(|name| !everything.contains(name)).collect();
-        let listener = |name: &str, port: u16, tls: Tls, services: &[&str], to: Option<&str>| {
-            ListenerConfig {
+        let listener =
+            |name: &str, port: u16, tls: Tls, services: &[&str], to: Option<&str>| ListenerConfig {
                 name: name.to_owned(),
                 address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
                 tls,
@@ -69,8 +68,7 @@ impl Config {
                     .collect(),
                 redirect_to: to.map(str::to_owned),
                 workers: default_workers(),
-            }
-        };
+            };
         let all: Vec<&str> = everything.iter().copied().chain(own).collect();
         let plain: Vec<&str> = all.iter().copied().filter(|name| *name != "monitoring").collect();
         Self {
@@ -125,8 +123,12 @@ impl Config {
         let mut config = Self {
             data_dir: table.path("data_dir")?.unwrap_or(defaults.data_dir),
             drain_timeout: table.duration("drain_timeout")?.unwrap_or(defaults.drain_timeout),
-            max_draining: table.integer("max_draining", 1..=10_000)?.unwrap_or(defaults.max_draining),
-            shutdown_timeout: table.duration("shutdown_timeout")?.unwrap_or(defaults.shutdown_timeout),
+            max_draining: table
+                .integer("max_draining", 1..=10_000)?
+                .unwrap_or(defaults.max_draining),
+            shutdown_timeout: table
+                .duration("shutdown_timeout")?
+                .unwrap_or(defaults.shutdown_timeout),
             listeners: Vec::new(),
         };
         let listeners = table.tables("listener")?;
@@ -142,8 +144,9 @@ impl Config {
             config.listeners.push(listener);
         }
         for (index, offset) in targets {
-            check_target(&config.listeners, index)
-                .map_err(|reason| source.error(offset, &format!("listener[{index}].redirect_to"), reason))?;
+            check_target(&config.listeners, index).map_err(|reason| {
+                source.error(offset, &format!("listener[{index}].redirect_to"), reason)
+            })?;
         }
         Ok(config)
     }
@@ -178,7 +181,8 @@ fn read_listener(
         let reason = format!("`{}` names two listeners", name.value);
         return Err(table.error_at("name", name.offset, reason));
     }
-    let address = address.ok_or_else(|| table.error("has no address; add address = \"[::]:443\""))?;
+    let address =
+        address.ok_or_else(|| table.error("has no address; add address = \"[::]:443\""))?;
     let parsed: SocketAddr = address.value.parse().map_err(|_| {
         let reason = format!(
             "`{}` is not an address with a port, such as \"[::]:443\" or \"127.0.0.1:8080\"",
@@ -197,12 +201,15 @@ fn read_listener(
             "false" => Tls::Off,
             "auto" => Tls::Auto,
             other => {
-                let reason = format!("is \"{other}\"; it must be true, false or \"auto\" (both on one port)");
+                let reason = format!(
+                    "is \"{other}\"; it must be true, false or \"auto\" (both on one port)"
+                );
                 return Err(table.error_at("tls", offset, reason));
             }
         },
     };
-    let services = services.ok_or_else(|| table.error("has no services; add services = [\"management\", …]"))?;
+    let services = services
+        .ok_or_else(|| table.error("has no services; add services = [\"management\", …]"))?;
     let services = check_services(&table, services, known)?;
     if let Some(found) = &redirect_to
         && tls == Tls::On
@@ -239,12 +246,18 @@ fn check_services(
             let hint = nearest(name, known.iter().copied())
                 .map(|near| format!("did you mean `{near}`? "))
                 .unwrap_or_default();
-            let reason =
-                format!("`{name}` is not a known service; {hint}the known ones are {}", known.join(", "));
+            let reason = format!(
+                "`{name}` is not a known service; {hint}the known ones are {}",
+                known.join(", ")
+            );
             return Err(table.error_at("services", service.offset, reason));
         }
         if !seen.insert(name) {
-            return Err(table.error_at("services", service.offset, format!("`{name}` is listed twice")));
+            return Err(table.error_at(
+                "services",
+                service.offset,
+                format!("`{name}` is listed twice"),
+            ));
         }
     }
     Ok(services.value.into_iter().map(|service| service.value).collect())
@@ -254,7 +267,9 @@ fn check_target(listeners: &[ListenerConfig], index: usize) -> Result<(), String
     let target = listeners[index].redirect_to.as_deref().unwrap_or_default();
     match listeners.iter().find(|listener| listener.name == target) {
         Some(listener) if listener.tls.takes_tls() => Ok(()),
-        Some(_) => Err(format!("`{target}` is not a TLS listener, so requests cannot be sent there")),
+        Some(_) => {
+            Err(format!("`{target}` is not a TLS listener, so requests cannot be sent there"))
+        }
         None => {
             let names: Vec<&str> = listeners
                 .iter()
@@ -318,18 +333,33 @@ mod tests {
     #[test]
     fn errors_name_file_line_key_and_remedy() {
         let cases = [
-            ("\nmax_drainig = 3", "test.toml:2: max_drainig: is not a known key; did you mean `max_draining`?"),
+            (
+                "\nmax_drainig = 3",
+                "test.toml:2: max_drainig: is not a known key; did you mean `max_draining`?",
+            ),
             ("zzz = 3", "known are data_dir, drain_timeout"),
-            ("max_draining = \"x\"", "test.toml:1: max_draining: must be a whole number from 1 to 10000, not string"),
+            (
+                "max_draining = \"x\"",
+                "test.toml:1: max_draining: must be a whole number from 1 to 10000, not string",
+            ),
             ("max_draining = 0", "is 0; it must be"),
             ("drain_timeout = \"soon\"", "`soon` is not a duration"),
             ("a = = 3", "test.toml:1: TOML:"),
-            (&listener("tsl = true"), "test.toml:5: listener[0].tsl: is not a known key; did you mean `tls`?"),
+            (
+                &listener("tsl = true"),
+                "test.toml:5: listener[0].tsl: is not a known key; did you mean `tls`?",
+            ),
             (&listener("tls = \"maybe\""), "test.toml:5: listener[0].tls: is \"maybe\""),
             (&listener("redirect_to = \"b\""), "there is no listener `b`"),
             (&listener(&listener("")), "`a` names two listeners"),
-            (&listener("").replace("echo", "eco"), "`eco` is not a known service; did you mean `echo`? the known ones are security, management, echo"),
-            (&listener("").replace("[::]:80", "localhost"), "`localhost` is not an address with a port"),
+            (
+                &listener("").replace("echo", "eco"),
+                "`eco` is not a known service; did you mean `echo`? the known ones are security, management, echo",
+            ),
+            (
+                &listener("").replace("[::]:80", "localhost"),
+                "`localhost` is not an address with a port",
+            ),
             ("[[listener]]\nname = \"a\"", "test.toml:1: listener[0]: has no address"),
         ];
         for (text, expected) in cases {

@@ -70,7 +70,12 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
     }
 
     /// An error about one key.
-    pub(super) fn error_at(&self, key: &str, offset: usize, reason: impl Into<String>) -> ConfigError {
+    pub(super) fn error_at(
+        &self,
+        key: &str,
+        offset: usize,
+        reason: impl Into<String>,
+    ) -> ConfigError {
         self.source.error(offset, &self.name(key), reason)
     }
 
@@ -136,7 +141,9 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
             Err(err) => Err(self.error_at(
                 key,
                 offset,
-                format!("`{value}` is not a duration such as \"24h\", \"30s\" or \"1h 30m\": {err}"),
+                format!(
+                    "`{value}` is not a duration such as \"24h\", \"30s\" or \"1h 30m\": {err}"
+                ),
             )),
         }
     }
@@ -155,7 +162,10 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
     }
 
     /// The tables of `[[key]]`.
-    pub(super) fn tables(&mut self, key: &'static str) -> Result<Vec<Table<'s, 'd, 'i>>, ConfigError> {
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<Table<'s, 'd, 'i>>, ConfigError> {
         let found = self.typed(key, "one or more tables, [[…]]", |value| {
             value
                 .as_array()?

@@ -9,7 +9,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
-use super::{CertificateBundle, CertificateError};
+use super::{CertificateBundle, CertificateError, from_stored};
 use crate::store::{StoreError, io, make_dir, sync_dir, write_file};
 
 const FOLDER: &str = "default-certificate";
@@ -61,7 +61,7 @@ fn load(folder: &Path) -> Result<CertificateBundle, DefaultCertificateError> {
         fs::read(&path).map_err(|source| StoreError::Io { action: "read", path, source })
     };
     let (certificate, key) = (read(CERTIFICATE)?, Zeroizing::new(read(KEY)?));
-    Ok(CertificateBundle::from_stored(&certificate, &key)?)
+    Ok(from_stored(&certificate, &key)?)
 }
 
 fn generate(data_dir: &Path, folder: &Path) -> Result<(), DefaultCertificateError> {

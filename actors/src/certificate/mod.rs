@@ -3,8 +3,8 @@
 //! The [`CertificateActor`] owns the active certified key and the default one. Handshakes read
 //! [`TlsConfigs`], requests read [`Certificates`]; neither waits for the actor.
 
-mod bundle;
 mod default;
+mod intake;
 mod messages;
 mod tls;
 
@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, MessageResult, Recipient, ResponseFuture};
 use arc_swap::ArcSwap;
+use time::OffsetDateTime;
 
-pub use self::bundle::{
-    CertificateBundle, CertificateError, CertificateFacts, Judgement, Options, Upload, Warning,
-};
 pub use self::{
     default::{DefaultCertificateError, load_or_generate},
+    intake::{
+        CertificateBundle, CertificateError, CertificateFacts, ChainEntry, Judgement, Kind,
+        Options, Part, Upload, WaitingKey, Warning,
+    },
     messages::{
         CertificateInstalled, GetCertificate, InstallCertificate, RestoreDefaultCertificate,
     },
@@ -105,7 +107,7 @@ fn activate(
     default: &CertificateBundle,
 ) -> ActiveCertificate {
     let read = state.tls.as_ref().map(|stored| {
-        CertificateBundle::from_stored(stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes())
+        from_stored(stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes())
             .map(|bundle| (bundle, stored.installed.clone()))
     });
     match read {
@@ -115,6 +117,15 @@ fn activate(
         Some(Err(err)) => fall_back(default, Some(err.to_string())),
         None => fall_back(default, unusable),
     }
+}
+
+/// Reads a pair that was judged when it was stored. One that has expired since still serves: it is
+/// what clients know, and the standing warnings tell.
+fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, CertificateError> {
+    let upload = Upload { keyfile: Some(key), certfile: Some(certificate), passphrase: None };
+    let options = Options { allow_expired: true, ..Options::default() };
+    let judged = CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc())?;
+    Ok(judged.bundle)
 }
 
 fn fall_back(default: &CertificateBundle, fallback: Option<String>) -> ActiveCertificate {
@@ -150,7 +161,7 @@ impl CertificateActor {
         let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
         let supervisor = self.supervisor.clone();
         Box::pin(async move {
-            let installed = Installed { at: time::OffsetDateTime::now_utc(), by: by.to_string() };
+            let installed = Installed { at: OffsetDateTime::now_utc(), by: by.to_string() };
             let mut change = ledger.begin().await;
             let previous = change.state().clone();
             let next = State {

@@ -1,0 +1,37 @@
+# The front desk: everything a person or a machine does with this checkout.
+
+CARGO ?= cargo
+DATA_DIR ?= target/appliance
+
+.PHONY: help run test check bench tools
+
+help:
+	@echo "make run    build and start the appliance on unprivileged ports"
+	@echo "make test   every test, against the built binary and real clients"
+	@echo "make check  formatting, clippy, licences and bans"
+	@echo "make bench  measure, and print a table"
+
+run:
+	@scripts/tools.sh build
+	$(CARGO) build --release --bin portcullis
+	@scripts/welcome.sh
+	exec target/release/portcullis run --unprivileged --data-dir $(DATA_DIR)
+
+test:
+	@scripts/tools.sh build test
+	$(CARGO) build --workspace --bins --examples
+	$(CARGO) nextest run --workspace --no-fail-fast
+
+check:
+	@scripts/tools.sh build check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) deny --offline check licenses bans sources
+
+bench:
+	@scripts/tools.sh build bench
+	$(CARGO) build --release --bins --examples
+	python3 benches/bench.py
+
+tools:
+	@scripts/tools.sh build test check bench

@@ -1,0 +1,31 @@
+//! Uploads that people really make, as tables: files made with openssl, one printed line each.
+#![allow(clippy::print_stdout)]
+
+mod case;
+mod given;
+mod workshop;
+
+use case::Case;
+use workshop::Workshop;
+
+/// Runs a table; every row is tried even when one fails.
+fn run_table(rows: &[Case]) {
+    let workshop = Workshop::open();
+    let mut failed = Vec::new();
+    for row in rows {
+        match row.run(&workshop) {
+            Ok(line) => println!("{} ok: {line}", row.name),
+            Err(line) => {
+                println!("{} FAILED: {line}", row.name);
+                failed.push(row.name);
+            }
+        }
+    }
+    println!("{} rows, {} failed", rows.len(), failed.len());
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn every_given_case_has_its_outcome() {
+    run_table(given::ROWS);
+}

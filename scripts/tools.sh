@@ -1,0 +1,64 @@
+#!/bin/sh
+# Installs what is missing, quietly, and only that. Arguments: build, test, check, bench.
+set -eu
+
+missing=""
+need() { # need COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+for purpose in "$@"; do
+    case "$purpose" in
+    build)
+        need cc gcc
+        need make make
+        ;;
+    test)
+        need curl curl
+        need openssl openssl
+        need nc netcat-openbsd
+        need sslscan sslscan
+        need nghttp nghttp2-client
+        ;;
+    bench)
+        need python3 python3
+        need openssl openssl
+        need curl curl
+        need wrk wrk
+        need h2load nghttp2-client
+        ;;
+    check) ;;
+    *)
+        echo "tools.sh: unknown purpose $purpose" >&2
+        exit 2
+        ;;
+    esac
+done
+
+if [ -n "$missing" ]; then
+    as_root=""
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    echo "installing$missing" >&2
+    $as_root apt-get update -qq >/dev/null
+    # shellcheck disable=SC2086 # one word a package
+    DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq $missing >/dev/null
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "Rust is missing: install rustc and cargo 1.95 or later with rustup, then try again" >&2
+    exit 1
+fi
+
+cargo_tool() { # cargo_tool SUBCOMMAND CRATE
+    cargo "$1" --version >/dev/null 2>&1 || {
+        echo "installing $2 (once, some minutes)" >&2
+        cargo install --quiet --locked "$2"
+    }
+}
+
+for purpose in "$@"; do
+    case "$purpose" in
+    test) cargo_tool nextest cargo-nextest ;;
+    check) cargo_tool deny cargo-deny ;;
+    esac
+done

@@ -1,0 +1,27 @@
+//! The promises of the appliance, kept or broken by the built binary in front of real clients.
+//!
+//! Each test starts a process of its own on free ports with a data directory of its own, so
+//! they run side by side. `PORTCULLIS_BIN` and `PORTCULLIS_ECHO` name other binaries than the
+//! ones that cargo has built beside the tests; `CRASH_ROUNDS` says how often the crash test
+//! kills the service.
+
+mod authentication;
+mod certificates;
+mod command_line;
+mod crash;
+mod cross_site;
+mod drain_limits;
+mod handover;
+mod http2_drain;
+mod intake;
+mod manual;
+mod password_flood;
+mod ports;
+mod redirect;
+mod redirect_drain;
+mod resumption;
+mod shutdown;
+mod state;
+mod support;
+mod tls_policy;
+mod uploads;
