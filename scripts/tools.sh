@@ -19,6 +19,10 @@ for purpose in "$@"; do
         need nc netcat-openbsd
         need sslscan sslscan
         need nghttp nghttp2-client
+        need ssh-keygen openssh-client
+        need xxd xxd
+        need perl perl
+        need keytool default-jre-headless
         ;;
     bench)
         need python3 python3

@@ -60,7 +60,7 @@ impl Appliance {
 
     #[must_use]
     pub fn name(&self) -> &'static str {
-        &self.name
+        self.name
     }
 
     #[must_use]

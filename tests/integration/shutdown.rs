@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::support::certificates::CertificateAuthority;
 use crate::support::http::Connection;
 use crate::support::http2::Watcher;
 use crate::support::service::Service;
@@ -89,16 +90,31 @@ async fn idle_connections_do_not_hold_up_the_end() {
     assert_eq!(kept.get("/healthz", &[]).await.expect("an answer").status, 200);
     let mut watcher = Watcher::connect(port).await.expect("an HTTP/2 connection");
     watcher.get("/healthz").await.expect("an answer");
-    let _silent = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
     service.signal(Signal::SIGTERM);
-    assert!(service.wait_for_end(seconds(10)).success());
+    assert!(service.wait_for_end(seconds(5)).success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_hold_up_the_end_no_longer_than_the_shutdown_timeout() {
+    let mut service = Service::echo().settings("shutdown_timeout = \"2s\"").start();
+    let _silent_tls = TcpStream::connect(("127.0.0.1", service.port("https"))).await;
+    let _silent_plain = TcpStream::connect(("127.0.0.1", service.port("http"))).await;
+    let mut half = Connection::plain(service.port("http")).await.expect("a connection");
+    half.send(b"GET /healthz HTTP/1.1\r\nHo").await.expect("half a head");
+    let admin = service.admin();
+    wait_until("the connections are accepted", seconds(5), async || {
+        admin.listener("http").await.serving().connections >= 2
+    })
+    .await;
+    service.signal(Signal::SIGTERM);
+    service.wait_for_end(seconds(5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn generation_that_drains_has_until_the_shutdown_timeout_too() {
     let mut service = Service::echo().start();
     let (upload, gate) = upload_in_progress(&service).await;
-    let authority = crate::support::certificates::CertificateAuthority::new();
+    let authority = CertificateAuthority::new();
     service.admin().install(&authority.pair_b()).await;
     service.signal(Signal::SIGTERM);
     until_refused(service.port("https")).await;

@@ -160,6 +160,12 @@ pub fn continue_gate(
     }))
 }
 
+/// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
+fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
+}
+
 /// The outermost middleware: counts the request on its connection, judges it, and finishes its
 /// answer.
 async fn pass(
@@ -167,22 +173,17 @@ async fn pass(
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let connection = connection_of(&request);
     let in_progress = connection.as_ref().map(Connection::begin_request);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
+    if !request.head().upgrade() {
+        let payload = request.take_payload();
+        request.set_payload(body::with_idle_timeout(payload));
+    }
     let mut response = match front.judge(request.head(), secure) {
         Some(response) => request.into_response(response),
-        None => {
-            if !request.head().upgrade() {
-                let payload = request.take_payload();
-                request.set_payload(body::with_idle_timeout(payload));
-            }
-            match next.call(request).await {
-                Ok(response) => response,
-                Err(err) => return Err(err),
-            }
-        }
+        None => next.call(request).await?,
     };
     log::debug!(
         target: "portcullis::access",

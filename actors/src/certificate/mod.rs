@@ -112,6 +112,12 @@ fn activate(
     });
     match read {
         Some(Ok((bundle, installed))) => {
+            if bundle.facts().not_after() < OffsetDateTime::now_utc() {
+                log::error!(
+                    "the installed certificate expired on {}; it serves until another is uploaded",
+                    bundle.facts().not_after
+                );
+            }
             ActiveCertificate { bundle, is_default: false, installed, fallback: None }
         }
         Some(Err(err)) => fall_back(default, Some(err.to_string())),
@@ -130,7 +136,9 @@ fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, Cert
 
 fn fall_back(default: &CertificateBundle, fallback: Option<String>) -> ActiveCertificate {
     if let Some(reason) = &fallback {
-        log::error!("the installed certificate cannot be used, the default one serves: {reason}");
+        log::error!(
+            "the installed certificate cannot be used, the default certificate serves: {reason}"
+        );
     }
     ActiveCertificate { bundle: default.clone(), is_default: true, installed: None, fallback }
 }

@@ -23,7 +23,7 @@ use std::{
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{generation::GenerationContext, goaway::GoAway};
+use super::generation::GenerationContext;
 
 /// How long a client may take to send one request head, or to begin its first one while its
 /// generation drains.
@@ -32,9 +32,7 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection that has not sent anything yet may go on doing so while it drains.
 const FRESH_GRACE: Duration = Duration::from_secs(5);
 
-/// How long an HTTP/2 client has to take in a GOAWAY, and how long its connection must have been
-/// quiet, before it is closed.
-const GOAWAY_GRACE: Duration = Duration::from_secs(1);
+/// How long after its last byte an answer counts as still on its way.
 const QUIET: Duration = Duration::from_millis(500);
 
 const HTTP1: u8 = 0;
@@ -56,9 +54,6 @@ pub struct Connection {
     head_since: AtomicU64,
     /// Milliseconds after `accepted` of the last byte in either direction.
     last_byte: AtomicU64,
-    /// Milliseconds after `accepted` at which GOAWAY was written, plus one.
-    goaway_written: AtomicU64,
-    goaway_wanted: AtomicBool,
     closing: AtomicBool,
     cut: AtomicBool,
     reader: AtomicWaker,
@@ -78,8 +73,6 @@ impl Connection {
             served: AtomicBool::new(false),
             head_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
-            goaway_written: AtomicU64::new(0),
-            goaway_wanted: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -145,54 +138,52 @@ impl Connection {
 
     fn bytes_read(&self) {
         self.bytes_moved();
-        if self.in_progress.load(Acquire) == 0 {
+        if !self.has_requests() {
             let _ = self.head_since.compare_exchange(0, self.millis() + 1, AcqRel, Relaxed);
         }
+    }
+
+    /// Bytes have arrived that are no request yet. HTTP/2 has its own limits.
+    fn head_is_unfinished(&self) -> bool {
+        self.protocol.load(Acquire) == HTTP1
+            && self.head_since.load(Acquire) != 0
+            && !self.has_requests()
     }
 
     /// The unfinished request head has taken too long.
     fn head_is_late(&self) -> bool {
         let since = self.head_since.load(Acquire);
-        since != 0
-            && self.protocol.load(Acquire) == HTTP1
-            && self.in_progress.load(Acquire) == 0
-            && self.since(since - 1) > HEAD_TIMEOUT
+        self.head_is_unfinished() && self.since(since.saturating_sub(1)) > HEAD_TIMEOUT
+    }
+
+    /// Whether requests are in progress.
+    pub(super) fn has_requests(&self) -> bool {
+        self.in_progress.load(Acquire) > 0
+    }
+
+    /// Whether ending the process now would cut something off: a request, a request head, or an
+    /// answer whose last bytes may still be on their way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.has_requests()
+            || self.head_is_unfinished()
+            || self.served.load(Acquire) && self.since(self.last_byte.load(Relaxed)) < QUIET
     }
 
     /// Decides what is due on this connection now; called again and again.
     pub(super) fn tend(&self) {
         if self.head_is_late() {
             self.close();
-        } else if self.is_draining() {
-            match self.protocol.load(Acquire) {
-                HTTP2 => self.tend_draining_http2(),
-                _ => self.tend_draining_http1(),
-            }
+        } else if self.is_draining() && self.protocol.load(Acquire) == HTTP1 {
+            self.tend_draining_http1();
         }
     }
 
     fn tend_draining_http1(&self) {
-        if self.in_progress.load(Acquire) > 0 || self.head_since.load(Acquire) != 0 {
+        if self.has_requests() || self.head_is_unfinished() {
             return;
         }
         if self.served.load(Acquire) || self.accepted.elapsed() > FRESH_GRACE {
             self.close();
-        }
-    }
-
-    fn tend_draining_http2(&self) {
-        match self.goaway_written.load(Acquire) {
-            0 => {
-                self.goaway_wanted.store(true, Release);
-                self.reader.wake();
-            }
-            written => {
-                let quiet = self.since(self.last_byte.load(Relaxed)) >= QUIET;
-                let told = self.since(written - 1) >= GOAWAY_GRACE;
-                if self.in_progress.load(Acquire) == 0 && quiet && told {
-                    self.close();
-                }
-            }
         }
     }
 
@@ -245,21 +236,13 @@ pub struct Tracked<T> {
     io: T,
     connection: Arc<Connection>,
     registration: Weak<GenerationContext>,
-    goaway: Option<GoAway>,
 }
 
 impl<T> Tracked<T> {
     pub(super) fn new(io: T, registered: Registered) -> Self {
         let connection = registered.connection.clone();
         let registration = registered.into_registration();
-        Self { io, connection, registration, goaway: None }
-    }
-
-    /// Makes the stream watch for frame boundaries, so that a GOAWAY can be put between two.
-    pub(super) fn http2(mut self) -> Self {
-        self.connection.set_http2();
-        self.goaway = Some(GoAway::default());
-        self
+        Self { io, connection, registration }
     }
 
     /// The connection that this is the stream of.
@@ -305,31 +288,6 @@ fn cut_off() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the generation of this connection has ended")
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Tracked<T> {
-    /// Writes a wanted GOAWAY, or the rest of one.
-    fn poll_goaway(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(goaway) = &mut self.goaway else {
-            return Poll::Ready(Ok(()));
-        };
-        if self.connection.goaway_wanted.load(Acquire)
-            && goaway.begin()
-            && self.connection.goaway_written.load(Acquire) == 0
-        {
-            self.connection.goaway_written.store(self.connection.millis() + 1, Release);
-        }
-        let mut wrote = false;
-        while let Some(rest) = goaway.rest() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
-            goaway.advance(written);
-            wrote = true;
-        }
-        if wrote {
-            return Pin::new(&mut self.io).poll_flush(cx);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -340,9 +298,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
         this.connection.reader.register(cx.waker());
         if this.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
-        }
-        if let Poll::Ready(Err(err)) = this.poll_goaway(cx) {
-            return Poll::Ready(Err(err));
         }
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
@@ -370,11 +325,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         if this.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
         }
-        ready!(this.poll_goaway(cx))?;
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-        if let Some(goaway) = &mut this.goaway {
-            goaway.observe(&buf[..written]);
-        }
         this.connection.bytes_moved();
         Poll::Ready(Ok(written))
     }
@@ -385,7 +336,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         if this.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
         }
-        ready!(this.poll_goaway(cx))?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 

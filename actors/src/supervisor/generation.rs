@@ -4,29 +4,29 @@
 
 use std::{
     collections::HashMap,
+    future::ready,
     io,
     net::TcpListener,
+    rc::Rc,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release},
-        },
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
     time::{Duration, Instant},
 };
 
-use actix_http::{HttpService, KeepAlive, Protocol, Request, Response, body::BoxBody};
+use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerHandle};
-use actix_service::{ServiceFactoryExt, boxed, fn_service};
+use actix_service::{Service, ServiceFactory, boxed, fn_factory, fn_service};
 use time::OffsetDateTime;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
     connection::{Connection, HEAD_TIMEOUT, Registered, Tracked},
+    http2,
     messages::{GenerationState, GenerationStatus},
 };
 use crate::certificate::TlsConfigs;
@@ -39,12 +39,12 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle keep-alive connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a connection may linger so that the client can read an early answer to its upload.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// After `pause` the accept thread may still hand over connections for an instant, and a worker
 /// that is stopped drops what it was handed but has not begun.
-const PAUSE_GRACE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE_GRACE: Duration = Duration::from_millis(200);
 /// How often the connections of a generation are looked after.
 const TEND_INTERVAL: Duration = Duration::from_millis(250);
 /// How long WebSockets have to close after they were told that their generation ends.
@@ -117,7 +117,8 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
-    draining: AtomicBool,
+    /// Cancelled when a newer generation accepts in its stead.
+    drain: CancellationToken,
     /// Cancelled when WebSockets must close.
     websockets_end: CancellationToken,
     /// When everything that is left is cut.
@@ -133,7 +134,7 @@ impl GenerationContext {
             number,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            drain: CancellationToken::new(),
             websockets_end: CancellationToken::new(),
             cut_at: OnceLock::new(),
             connections: Mutex::default(),
@@ -144,7 +145,12 @@ impl GenerationContext {
     /// Whether a newer generation accepts in its stead.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Acquire)
+        self.drain.is_cancelled()
+    }
+
+    /// Resolves when it begins to drain.
+    pub(super) async fn drained(&self) {
+        self.drain.cancelled().await;
     }
 
     /// Resolves when a WebSocket on this generation must close with 1012, service restart.
@@ -172,7 +178,12 @@ impl GenerationContext {
         all.iter().for_each(|connection| work(connection));
     }
 
-    pub(super) fn carried(&self) -> usize {
+    /// How many connections would be cut in their work if the process ended now.
+    pub(super) fn busy(&self) -> usize {
+        self.connections(|all| all.values().filter(|connection| connection.is_busy()).count())
+    }
+
+    fn carried(&self) -> usize {
         self.connections(|all| all.len())
     }
 }
@@ -225,7 +236,7 @@ impl Generation {
         async move {
             handle.pause().await;
             tokio::time::sleep(PAUSE_GRACE).await;
-            context.draining.store(true, Release);
+            context.drain.cancel();
             context.each(Connection::tend);
             let mut stopped = std::pin::pin!(handle.stop(true));
             let mut tend = tokio::time::interval(TEND_INTERVAL);
@@ -308,27 +319,61 @@ fn build_server(
     let context = context.clone();
     let server = builder.listen(name, socket, move || {
         let (context, tls) = (context.clone(), tls.clone());
-        let http = http_service(&application, &plan);
-        fn_service(move |stream: TcpStream| {
-            let (context, tls) = (context.clone(), tls.clone());
-            async move { accept(stream, &context, &tls).await.ok_or(()) }
-        })
-        .and_then(http.map_err(|err| log::debug!("connection ended: {err}")))
+        let (application, plan) = (application.clone(), plan.clone());
+        fn_factory(move || worker(application.clone(), plan.clone(), context.clone(), tls.clone()))
     })?;
     Ok(server.run())
 }
 
+/// What one worker thread does with accepted connections.
+async fn worker(
+    application: Arc<dyn Application>,
+    plan: Arc<ListenerPlan>,
+    context: Arc<GenerationContext>,
+    tls: Arc<TlsConfigs>,
+) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
+    let app = Rc::new(application.app(&plan).new_service(()).await?);
+    let shared = app.clone();
+    let http1 = HttpService::build()
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .expect(application.continue_gate(&plan))
+        .on_connect_ext(|stream: &Tracked<Stream>, extensions| {
+            extensions.insert(stream.connection().clone());
+        })
+        .h1(fn_factory(move || ready(Ok::<_, ()>(shared.clone()))))
+        .new_service(())
+        .await?;
+    let http1 = Rc::new(http1);
+    Ok(fn_service(move |stream: TcpStream| {
+        let (context, tls) = (context.clone(), tls.clone());
+        let (app, http1) = (app.clone(), http1.clone());
+        async move {
+            let (stream, http2) = accept(stream, &context, &tls).await.ok_or(())?;
+            if http2 {
+                http2::serve(stream, app).await;
+                return Ok(());
+            }
+            let peer = stream.connection().peer();
+            http1
+                .call((stream, Some(peer)))
+                .await
+                .map_err(|err| log::debug!("HTTP/1 connection of {peer} ended: {err}"))
+        }
+    }))
+}
+
 /// A connection with TLS or without.
-type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-type Accepted = (Tracked<Stream>, Protocol, Option<std::net::SocketAddr>);
-
-/// Makes an accepted connection ready for HTTP. `None`: it ended, which was logged.
+/// Makes an accepted connection ready for HTTP and tells whether it speaks HTTP/2. `None`: it
+/// ended, which was logged.
 async fn accept(
     stream: TcpStream,
     context: &Arc<GenerationContext>,
     tls: &TlsConfigs,
-) -> Option<Accepted> {
+) -> Option<(Tracked<Stream>, bool)> {
     let peer = prepare(&stream)?;
     let registered = context.register(peer);
     let handshake = async {
@@ -351,20 +396,15 @@ async fn accept(
             return None;
         }
     };
-    let alpn = match &stream {
-        Either::Left(_) => None,
-        Either::Right(tls) => {
-            registered.connection.set_secure();
-            tls.get_ref().1.alpn_protocol()
-        }
-    };
-    let http2 = alpn == Some(b"h2");
-    let tracked = Tracked::new(stream, registered);
-    Some(if http2 {
-        (tracked.http2(), Protocol::Http2, Some(peer))
-    } else {
-        (tracked, Protocol::Http1, Some(peer))
-    })
+    let mut http2 = false;
+    if let Either::Right(stream) = &stream {
+        registered.connection.set_secure();
+        http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    }
+    if http2 {
+        registered.connection.set_http2();
+    }
+    Some((Tracked::new(stream, registered), http2))
 }
 
 async fn speaks_tls(stream: &TcpStream, tls: Tls) -> io::Result<bool> {
@@ -382,25 +422,4 @@ fn prepare(stream: &TcpStream) -> Option<std::net::SocketAddr> {
     // Both fail only if the client has gone already.
     stream.set_nodelay(true).ok()?;
     stream.peer_addr().ok()
-}
-
-fn http_service(
-    application: &Arc<dyn Application>,
-    plan: &ListenerPlan,
-) -> impl actix_service::ServiceFactory<
-    Accepted,
-    Config = (),
-    Response = (),
-    Error = actix_http::error::DispatchError,
-    InitError = (),
-> + use<> {
-    HttpService::build()
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .expect(application.continue_gate(plan))
-        .on_connect_ext(|stream: &Tracked<Stream>, extensions| {
-            extensions.insert(stream.connection().clone());
-        })
-        .finish(application.app(plan))
 }

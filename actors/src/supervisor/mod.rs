@@ -2,7 +2,7 @@
 
 mod connection;
 mod generation;
-mod goaway;
+mod http2;
 mod messages;
 mod sockets;
 
@@ -385,13 +385,15 @@ impl Handler<Shutdown> for ListenerSupervisor {
             }
         }
         Box::pin(async move {
-            for drain in drains {
+            drains.into_iter().for_each(|drain| {
                 actix::spawn(drain);
-            }
+            });
+            // What the accept threads took last has to reach a worker before it can be counted.
+            tokio::time::sleep(generation::PAUSE_GRACE * 2).await;
             let mut look = tokio::time::interval(Duration::from_millis(50));
             loop {
                 look.tick().await;
-                let left: usize = contexts.iter().map(|context| context.carried()).sum();
+                let left: usize = contexts.iter().map(|context| context.busy()).sum();
                 if left == 0 || Instant::now() >= deadline {
                     return left;
                 }

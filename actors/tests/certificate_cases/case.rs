@@ -180,8 +180,10 @@ fn check_refusal(
         return Err(format!("{} characters: {message}", message.len()));
     }
     let secret = String::from_utf8_lossy(secret);
-    let shown =
-        secret.lines().map(str::trim).filter(|line| line.len() > 20 && !line.contains("-----"));
+    let shown = secret
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.len() > 20 && line.is_ascii() && !line.contains("-----"));
     for line in shown {
         if message.contains(&line[..16.min(line.len())]) {
             return Err(format!("quotes the upload: {message}"));

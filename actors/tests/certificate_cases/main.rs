@@ -2,7 +2,10 @@
 #![allow(clippy::print_stdout)]
 
 mod case;
+mod chains;
 mod given;
+mod kinds;
+mod promises;
 mod workshop;
 
 use case::Case;
@@ -28,4 +31,19 @@ fn run_table(rows: &[Case]) {
 #[test]
 fn every_given_case_has_its_outcome() {
     run_table(given::ROWS);
+}
+
+#[test]
+fn every_kind_of_key_file_is_understood_or_named() {
+    run_table(kinds::KEYS);
+}
+
+#[test]
+fn every_kind_of_password_is_opened_or_named() {
+    run_table(kinds::PASSWORDS);
+}
+
+#[test]
+fn every_kind_of_certificate_file_is_understood_or_named() {
+    run_table(chains::CERTIFICATES);
 }

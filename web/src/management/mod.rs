@@ -7,6 +7,7 @@ use actix_web::{
 use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
 use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::{
     error::ApiError,
@@ -72,7 +73,24 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
         warn(
             "certificate-fallback",
             format!(
-                "the installed certificate cannot be used and the default one serves: {reason}"
+                "the installed certificate cannot be used and the default certificate serves: {reason}"
+            ),
+        );
+    }
+    let facts = active.bundle.facts();
+    let left = facts.not_after() - OffsetDateTime::now_utc();
+    if left.is_negative() {
+        warn(
+            "certificate-expired",
+            format!("the certificate expired on {}; upload another one", facts.not_after),
+        );
+    } else if left.whole_days() < 30 {
+        warn(
+            "certificate-expires-soon",
+            format!(
+                "the certificate expires in {} days, on {}",
+                left.whole_days(),
+                facts.not_after
             ),
         );
     }

@@ -247,18 +247,17 @@ fn mismatch(keys: &[PrivateKey], certificates: &[Certificate]) -> CertificateErr
     CertificateError::KeyMismatch { key, certificate: describe(certificates) }
 }
 
-/// The certificates in a few words.
+/// The certificates in a few words: whose they are and for which kind of key.
 fn describe(certificates: &[Certificate]) -> String {
-    let leaf = certificates.iter().find(|certificate| !certificate.is_ca).or(certificates.first());
-    match (leaf, certificates.len()) {
-        (None, _) => "no certificate".to_owned(),
-        (Some(only), 1) => {
-            format!("the certificate {} is for another {} key", only.title(), only.key.kind)
-        }
-        (Some(one), count) => format!(
-            "none of the {count} certificates belongs to it, {} is for another {} key",
-            one.title(),
-            one.key.kind
+    let servers = certificates.iter().find(|certificate| !certificate.is_ca);
+    let Some(one) = servers.or_else(|| certificates.first()) else {
+        return "there is no certificate".to_owned();
+    };
+    let (title, kind) = (one.title(), &one.key.kind);
+    match certificates.len() {
+        1 => format!("the certificate {title} belongs to a different key ({kind})"),
+        count => format!(
+            "none of the {count} certificates is for it, {title} belongs to a different key ({kind})"
         ),
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use time::OffsetDateTime;
 
+use super::limits::MAX_CHAIN;
 use super::signature;
 use super::warning::Warning;
 use super::x509::Certificate;
@@ -63,7 +64,7 @@ pub(super) fn arrange(
     let mut path = vec![leaf];
     let mut root = None;
     let mut last = leaf;
-    while !certificates[last].is_self_issued() {
+    while !certificates[last].is_self_issued() && path.len() < MAX_CHAIN {
         let Some(next) = issuer_of(last, &certificates, &path, now) else { break };
         if certificates[next].is_self_issued() {
             root = Some(next);
@@ -125,9 +126,17 @@ fn dropped(
             );
             warnings.push(Warning::new("second-leaf-dropped", message));
         } else {
-            foreign_authority |= certificate.is_ca;
-            let message =
-                format!("the certificate {title} is no part of the chain and is left out");
+            // A self-signed server certificate often calls itself an authority, too.
+            foreign_authority |= certificate.is_ca
+                && certificate.alternative_names.is_empty()
+                && path.iter().all(|link| certificates[*link].subject != certificate.subject);
+            let namesake = path.iter().any(|link| certificates[*link].names_as_issuer(certificate));
+            let reason = if namesake {
+                "bears the name of an issuer but has another key"
+            } else {
+                "is no part of the chain"
+            };
+            let message = format!("the certificate {title} {reason}; it is left out");
             warnings.push(Warning::new("unrelated-dropped", message));
         }
     }

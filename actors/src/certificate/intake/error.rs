@@ -79,13 +79,18 @@ pub enum CertificateError {
         "{part} holds more than {limit} blocks; send the certificate and its own chain only, not a collection of root certificates"
     )]
     TooManyBlocks { part: Part, limit: usize },
+    /// More private keys than there is a reason for.
+    #[error(
+        "{part} holds more than {limit} private keys; send the one that belongs to the certificate"
+    )]
+    TooManyKeys { part: Part, limit: usize },
     /// The key is where the certificate belongs, and the other way round.
     #[error(
         "keyfile and certfile look swapped: keyfile holds {key_field}, certfile holds {certificate_field}; send the private key as keyfile and the certificate as certfile"
     )]
     Swapped { key_field: String, certificate_field: String },
     /// A field holds something readable that does not belong there.
-    #[error("{part} holds {found} but no {}{}", part.noun(), advice(*found))]
+    #[error("{part} holds {found} but no {}{}{}", part.noun(), form(*found), advice(*found))]
     WrongContent { part: Part, found: Kind },
     /// Nothing in the field is known.
     #[error("no PEM block and no DER structure was found in {part}{}; it has to hold {}, in PEM text form (-----BEGIN ...-----), DER or PKCS#12", hint.map_or("", |hint| hint), part.wanted())]
@@ -169,7 +174,7 @@ pub enum CertificateError {
     KeyMismatch { key: String, certificate: String },
     /// No waiting key belongs to a certificate that came alone.
     #[error(
-        "keyfile missing, and none of the {waiting} keys waiting on this appliance belongs to {certificate}; send keyfile (the private key) as well, or the certificate of a request made here"
+        "keyfile missing, and none of the keys waiting on this appliance ({waiting}) fits: {certificate}; send keyfile (the private key) as well, or the certificate of a request made here"
     )]
     NoWaitingKey { waiting: usize, certificate: String },
     /// Both fields bring a key, and one is a PKCS#12 file.
@@ -177,6 +182,11 @@ pub enum CertificateError {
         "keyfile and certfile disagree about the source of the key: {reason}; send the PKCS#12 file alone as certfile, or the key and the certificates as PEM"
     )]
     KeySourcesDisagree { reason: &'static str },
+    /// A PKCS#12 file was exported without its key.
+    #[error(
+        "the PKCS#12 file in {part} holds certificates but no private key; export it again with the key, or send keyfile as well"
+    )]
+    StoreWithoutKey { part: Part },
     /// Several keys match several certificates.
     #[error(
         "{part} holds {count} private keys that belong to different certificates of the upload; send one key with its certificate"
@@ -203,6 +213,7 @@ impl CertificateError {
             | Self::Blank { part }
             | Self::TooLarge { part, .. }
             | Self::TooManyBlocks { part, .. }
+            | Self::TooManyKeys { part, .. }
             | Self::WrongContent { part, .. }
             | Self::NotUnderstood { part, .. }
             | Self::DamagedMarker { part, .. }
@@ -219,6 +230,7 @@ impl CertificateError {
             | Self::RsaPss { part }
             | Self::UnsupportedKeyType { part, .. }
             | Self::UnusableKey { part, .. }
+            | Self::StoreWithoutKey { part }
             | Self::SeveralKeys { part, .. } => *part,
             Self::PassphraseNeeded { .. } | Self::WrongPassphrase { .. } => Part::Passphrase,
             Self::Swapped { .. } | Self::KeyMismatch { .. } | Self::KeySourcesDisagree { .. } => {
@@ -237,6 +249,7 @@ impl CertificateError {
             Self::Blank { .. } => "blank",
             Self::TooLarge { .. } => "too-large",
             Self::TooManyBlocks { .. } => "too-many-blocks",
+            Self::TooManyKeys { .. } => "too-many-keys",
             Self::Swapped { .. } => "swapped",
             Self::WrongContent { .. } => "wrong-content",
             Self::NotUnderstood { .. } => "not-understood",
@@ -259,10 +272,19 @@ impl CertificateError {
             Self::KeyMismatch { .. } => "key-mismatch",
             Self::NoWaitingKey { .. } => "no-waiting-key",
             Self::KeySourcesDisagree { .. } => "key-sources-disagree",
+            Self::StoreWithoutKey { .. } => "store-without-key",
             Self::SeveralKeys { .. } => "several-keys",
             Self::OldVersion { .. } => "old-version",
             Self::Expired { .. } => "expired",
         }
+    }
+}
+
+/// What is missing to a private key that was made for something else.
+fn form(found: Kind) -> &'static str {
+    match found {
+        Kind::OpenSshKey | Kind::PuttyKey | Kind::Jwk => " in a form for TLS",
+        _ => "",
     }
 }
 

@@ -71,7 +71,7 @@ impl CertificateFacts {
             subject: leaf.subject.clone(),
             issuer: leaf.issuer.clone(),
             sans: leaf.alternative_names.clone(),
-            serial: with_colons(&leaf.serial),
+            serial: serial(&leaf.serial),
             not_before: timestamp(leaf.not_before),
             not_after: timestamp(leaf.not_after),
             key_type: leaf.key.kind.type_name(),
@@ -120,6 +120,14 @@ pub(super) fn timestamp(time: OffsetDateTime) -> String {
 
 fn fingerprint(algorithm: &'static digest::Algorithm, der: &[u8]) -> String {
     with_colons(digest::digest(algorithm, der).as_ref())
+}
+
+/// The number without the zero that only keeps it from being negative.
+fn serial(number: &[u8]) -> String {
+    match number {
+        [0, rest @ ..] if !rest.is_empty() => with_colons(rest),
+        _ => with_colons(number),
+    }
 }
 
 fn with_colons(bytes: &[u8]) -> String {

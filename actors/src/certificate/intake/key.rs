@@ -43,7 +43,7 @@ impl PrivateKey {
             });
         };
         parsed.kind.check_usable(part)?;
-        Self::load(parsed.into_pkcs8(), &parsed.kind, part)
+        Self::load(parsed.to_pkcs8(), &parsed.kind, part)
     }
 
     fn load(
@@ -142,7 +142,7 @@ impl<'a> Parsed<'a> {
     }
 
     /// Writes the key afresh.
-    fn into_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+    fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
         let null = der::write(der::NULL, &[]);
         let (identifier, parameters, inner) = match &self.kind {
             KeyKind::Ec(curve) => {

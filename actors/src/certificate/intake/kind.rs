@@ -84,6 +84,11 @@ impl Kind {
         )
     }
 
+    /// Whether a block with the label of this kind holds DER and is worth decoding.
+    pub(super) fn is_pem_of_der(self) -> bool {
+        !matches!(self, Self::OpenSshKey | Self::Pgp | Self::UnknownPem)
+    }
+
     /// The kind that a PEM label promises.
     pub(super) fn of_label(label: &str) -> Self {
         match label {

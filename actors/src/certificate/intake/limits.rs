@@ -6,6 +6,12 @@ pub(super) const MAX_PART_SIZE: usize = 1024 * 1024;
 /// The most PEM blocks, or DER items, that one field may hold.
 pub(super) const MAX_BLOCKS: usize = 64;
 
+/// The most private keys that one field may hold; each costs a check of its numbers.
+pub(super) const MAX_KEYS: usize = 8;
+
+/// The most certificates that are served as one chain; real ones have two to four.
+pub(super) const MAX_CHAIN: usize = 16;
+
 /// The smallest RSA key that is served; clients refuse anything below.
 pub(super) const MIN_RSA_BITS: usize = 2048;
 

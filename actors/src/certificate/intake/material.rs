@@ -85,7 +85,7 @@ impl Material {
         let key = self.keys.first().map(|key| key.kind);
         let certificate = self.certificates.first().map(|_| Kind::Certificate);
         let parameters = |kind: &&Kind| !matches!(kind, Kind::EcParameters | Kind::DhParameters);
-        let other = self.others.iter().find(parameters).or(self.others.first()).copied();
+        let other = self.others.iter().find(parameters).or_else(|| self.others.first()).copied();
         key.or(certificate).or(other).unwrap_or(Kind::UnknownPem)
     }
 
@@ -103,7 +103,7 @@ impl Material {
             return Ok(());
         }
         match promised {
-            Kind::OpenSshKey | Kind::Pgp | Kind::UnknownPem => {
+            _ if !promised.is_pem_of_der() => {
                 self.others.push(promised);
                 Ok(())
             }

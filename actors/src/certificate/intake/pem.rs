@@ -10,9 +10,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::PrivateKeyDer;
 use rustls_pemfile::Item;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
+use super::kind::Kind;
 use super::limits::MAX_BLOCKS;
 use super::text;
 
@@ -27,6 +29,7 @@ pub(super) struct Block {
     pub(super) line: usize,
     /// The `Name: value` lines of the old encrypted form.
     pub(super) headers: Vec<(String, String)>,
+    /// Empty for a block of a kind that is only named, never read.
     pub(super) der: Zeroizing<Vec<u8>>,
 }
 
@@ -142,15 +145,19 @@ fn is_base64(byte: u8) -> bool {
 
 impl Raw<'_> {
     fn decode(&self) -> Result<Block, PemError> {
+        if !Kind::of_label(self.label).is_pem_of_der() {
+            let (label, der) = (self.label.to_owned(), Zeroizing::default());
+            return Ok(Block { label, line: self.line, headers: Vec::new(), der });
+        }
         // Files that travelled through JSON or an environment variable spell line ends out.
         let body = if self.body.contains('\\') {
-            Zeroizing::new(self.body.replace("\\r", "").replace("\\n", "\n"))
+            let body = Zeroizing::new(self.body.replace("\\r", ""));
+            Zeroizing::new(body.replace("\\n", "\n"))
         } else {
             Zeroizing::new(self.body.to_owned())
         };
         let mut headers = Vec::new();
         let mut digits = Zeroizing::new(String::with_capacity(body.len() + 4));
-        let mut blanks_inside = false;
         for (index, line) in text::lines(&body).enumerate() {
             let line = line.trim_matches(text::is_gap);
             match line.split_once(':') {
@@ -158,20 +165,21 @@ impl Raw<'_> {
                     headers.push((name.trim().to_owned(), value.trim().to_owned()));
                 }
                 _ => {
-                    blanks_inside |= line.contains(' ');
+                    if matches!(line.len(), 64 | 76) && line.contains(' ') {
+                        return Err(self.damaged(format!(
+                            "line {} of the file has blanks inside; was each + turned into one by a form?",
+                            self.line + index
+                        )));
+                    }
                     self.collect(line, self.line + index, &mut digits)?;
                 }
             }
         }
         let der = decode_digits(self.label, &mut digits).ok_or_else(|| {
-            self.damaged(match (digits.is_empty(), blanks_inside) {
-                (true, _) => "there is nothing between BEGIN and END".to_owned(),
-                (_, true) => {
-                    "the base64 text has blanks inside its lines and is incomplete; was each + \
-                              turned into a blank by a form?"
-                        .to_owned()
-                }
-                _ => "the base64 text is incomplete, characters or lines are missing".to_owned(),
+            self.damaged(if digits.is_empty() {
+                "there is nothing between BEGIN and END".to_owned()
+            } else {
+                "the base64 text is incomplete, characters or lines are missing".to_owned()
             })
         })?;
         Ok(Block { label: self.label.to_owned(), line: self.line, headers, der })
@@ -225,13 +233,15 @@ fn decode_known(label: &str, digits: &str) -> Option<Zeroizing<Vec<u8>>> {
         Zeroizing::new(String::with_capacity(digits.len() + lines + 2 * label.len() + 40));
     write_block(&mut plain, label, digits);
     let (item, _) = rustls_pemfile::read_one_from_slice(plain.as_bytes()).ok()??;
-    Some(Zeroizing::new(match &item {
-        Item::X509Certificate(der) => der.to_vec(),
-        Item::Pkcs8Key(der) => der.secret_pkcs8_der().to_vec(),
-        Item::Pkcs1Key(der) => der.secret_pkcs1_der().to_vec(),
-        Item::Sec1Key(der) => der.secret_sec1_der().to_vec(),
+    let (der, mut key) = match item {
+        Item::X509Certificate(der) => return Some(Zeroizing::new(der.to_vec())),
+        Item::Pkcs8Key(key) => (key.secret_pkcs8_der().to_vec(), PrivateKeyDer::from(key)),
+        Item::Pkcs1Key(key) => (key.secret_pkcs1_der().to_vec(), PrivateKeyDer::from(key)),
+        Item::Sec1Key(key) => (key.secret_sec1_der().to_vec(), PrivateKeyDer::from(key)),
         _ => return None,
-    }))
+    };
+    key.zeroize();
+    Some(Zeroizing::new(der))
 }
 
 /// Decodes base64 text that has no BEGIN and END around it, as some web pages give out.

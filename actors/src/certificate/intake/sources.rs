@@ -7,10 +7,12 @@ use super::encryption::{EncryptionError, Secret};
 use super::error::{CertificateError, Part};
 use super::key::PrivateKey;
 use super::kind::Kind;
-use super::limits::WorkBudget;
+use super::limits::{MAX_BLOCKS, MAX_KEYS, WorkBudget};
 use super::material::{FoundCertificate, FoundKey, Material};
 use super::pkcs12;
 use super::warning::Warning;
+
+const TWO_KEYS: &str = "keyfile holds a private key, certfile a PKCS#12 file with a key of its own";
 
 /// Keys and certificates of an upload, not yet matched.
 pub(super) struct Sources<'a> {
@@ -88,11 +90,14 @@ fn from_both<'a>(
             return from_certfile(certificate, missing, &[], opener);
         }
         (false, false) => return Err(disagree("both hold PKCS#12 files, and these differ")),
-        (true, false) if !key.keys.is_empty() => {
-            return Err(disagree(
-                "keyfile holds a private key, certfile a PKCS#12 file with a key of its own",
-            ));
+        // A file that turns out to hold no key is as good as a chain.
+        (true, false) if !key.keys.is_empty() && opener.given => {
+            let opened = opener.open_stores(&mut certificate, Part::Certfile);
+            if opened.is_err() || !certificate.keys.is_empty() {
+                return Err(disagree(TWO_KEYS));
+            }
         }
+        (true, false) if !key.keys.is_empty() => return Err(disagree(TWO_KEYS)),
         (true, false) => return Err(wrong_content(Part::Keyfile, &key)),
         (false, true) if certificate.certificates.is_empty() && !certificate.keys.is_empty() => {
             return Err(disagree("keyfile holds a PKCS#12 file, certfile a private key"));
@@ -127,6 +132,7 @@ fn from_certfile<'a>(
     waiting: &'a [WaitingKey],
     opener: &mut Opener,
 ) -> Result<Sources<'a>, CertificateError> {
+    let from_store = !field.stores.is_empty();
     opener.open_stores(&mut field, Part::Certfile)?;
     if field.certificates.is_empty() {
         return Err(wrong_content(Part::Certfile, &field));
@@ -134,6 +140,9 @@ fn from_certfile<'a>(
     if !field.keys.is_empty() {
         let keys = opener.open_keys(std::mem::take(&mut field.keys), Part::Certfile)?;
         return Ok(Sources::new(keys, Part::Certfile, field, Part::Certfile));
+    }
+    if waiting.is_empty() && from_store {
+        return Err(CertificateError::StoreWithoutKey { part: Part::Certfile });
     }
     if waiting.is_empty() {
         return Err(missing);
@@ -196,6 +205,12 @@ impl Opener {
                 .map_err(|err| self.refusal(err, part, Kind::Pkcs12, "the PKCS#12 file"))?;
             self.used = true;
             field.ordered = false;
+            let limit = MAX_BLOCKS;
+            if field.certificates.len() + opened.certificates.len() > limit
+                || field.keys.len() + opened.keys.len() > limit
+            {
+                return Err(CertificateError::TooManyBlocks { part, limit });
+            }
             if opened.keys.is_empty() && opened.certificates.is_empty() {
                 field.others.push(Kind::Pkcs12);
             }
@@ -224,6 +239,9 @@ impl Opener {
         found: Vec<FoundKey>,
         part: Part,
     ) -> Result<Vec<PrivateKey>, CertificateError> {
+        if found.len() > MAX_KEYS {
+            return Err(CertificateError::TooManyKeys { part, limit: MAX_KEYS });
+        }
         let mut keys: Vec<PrivateKey> = Vec::new();
         let mut refusal = None;
         for key in found {
