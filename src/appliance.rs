@@ -14,13 +14,14 @@ use portcullis_actors::{
     supervisor::{
         Application, BoundListener, ContinueGate, DrainLimits, HttpApp, ListenerPlan, Shutdown,
     },
+    watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_web::{
     Context, Service, front, management::Management, security::Security, service::ApplianceFacts,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Config, ready};
+use crate::{config::Config, ready, tokens};
 
 /// An appliance before it runs: its name and its services.
 ///
@@ -100,14 +101,34 @@ impl Appliance {
             started: Instant::now(),
             addresses,
             services: served(&config),
+            watched_certificate: config
+                .tls
+                .watch
+                .clone()
+                .map(|files| WatchedCertificate::new(files.certificate, files.key)),
+            upload_beside_watch: config.tls.upload_beside_watch,
         });
         let services = self.services;
         let owners = Owners::start(prepared, bound, limits, |owners| {
-            Arc::new(Routes { services, facts, owners })
+            Arc::new(Routes { services, facts: facts.clone(), owners })
         })
         .await?;
+        read_tokens(&config, &owners).await?;
+        let nudge = Nudge::default();
+        follow_files(&config, &facts, &owners, &nudge).await;
         ready.announce(ready_file)?;
-        let first = signals.next().await;
+        let first = loop {
+            match signals.next().await {
+                Signal::Reload => {
+                    log::info!("SIGHUP: reading everything again");
+                    nudge.nudge();
+                    if let Err(err) = read_tokens(&config, &owners).await {
+                        log::error!("{err:#}; the tokens read before stay valid");
+                    }
+                }
+                Signal::End(name) => break name,
+            }
+        };
         ready::stopping();
         log::info!(
             "{first}: shutting down, {} at most",
@@ -142,6 +163,27 @@ fn served(config: &Config) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
+async fn read_tokens(config: &Config, owners: &Owners) -> anyhow::Result<()> {
+    if let Some(path) = config.monitoring_token_file.clone() {
+        let tokens = tokio::task::spawn_blocking(move || tokens::read(&path)).await??;
+        owners.authenticator.set_monitoring_tokens(&tokens);
+    }
+    Ok(())
+}
+
+/// Begins to follow the state files and the watched certificate; resolves after the first look at
+/// the latter, so that the first client sees it.
+async fn follow_files(config: &Config, facts: &ApplianceFacts, owners: &Owners, nudge: &Nudge) {
+    let (data_dir, followers, nudges) = (config.data_dir.clone(), owners.clone(), nudge.clone());
+    actix::spawn(async move { watch::follow_state(&data_dir, followers, nudges).await });
+    if let Some(watched) = facts.watched_certificate.clone() {
+        let (looked, first_look) = tokio::sync::oneshot::channel();
+        actix::spawn(watch::follow_certificate(watched, owners.clone(), nudge.clone(), looked));
+        // It fails only if following has failed, which was logged.
+        let _ = first_look.await;
+    }
+}
+
 async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
     tokio::select! {
         left = owners.supervisor.send(Shutdown { timeout }) => match left {
@@ -149,7 +191,7 @@ async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
             Ok(left) => log::warn!("shutdown_timeout is over: {left} connections are cut"),
             Err(err) => log::error!("the supervisor did not shut down: {err}"),
         },
-        second = signals.next() => log::warn!("{second} again: ending at once"),
+        second = signals.end() => log::warn!("{second} again: ending at once"),
     }
 }
 
@@ -183,8 +225,17 @@ impl Application for Routes {
     }
 }
 
-/// The signals that end the appliance.
+/// What a signal asks for.
+enum Signal {
+    /// SIGHUP: read everything again.
+    Reload,
+    /// SIGTERM or SIGINT.
+    End(&'static str),
+}
+
+/// The signals that the appliance acts on.
 struct Signals {
+    hangup: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -192,12 +243,21 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hangup.recv() => Signal::Reload,
+            _ = self.terminate.recv() => Signal::End("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::End("SIGINT"),
+        }
+    }
+
+    async fn end(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -7,6 +7,7 @@ mod appliance;
 mod cli;
 pub mod config;
 mod ready;
+mod tokens;
 
 pub use portcullis_actors as actors;
 pub use portcullis_web as web;

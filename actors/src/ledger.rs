@@ -51,6 +51,11 @@ impl Change {
         &self.current
     }
 
+    /// Takes over a state that is on disk already.
+    pub(crate) fn adopt(&mut self, next: State) {
+        *self.current = next;
+    }
+
     /// Makes `next` durable; on an error the state is what it was.
     pub(crate) async fn commit(
         &mut self,

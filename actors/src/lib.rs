@@ -10,14 +10,16 @@
 //! handshakes read it without waiting. A change is one transaction that holds the
 //! [`ledger::Ledger`] while it persists, publishes and hands over. This crate knows no route.
 
+pub mod audit;
 pub mod auth;
 pub mod certificate;
 pub mod ledger;
 mod owners;
 pub mod store;
 pub mod supervisor;
+pub mod watch;
 
 pub use self::{
     ledger::Requester,
-    owners::{ChangeError, Owners, OwnersSlot, Prepared, StartError},
+    owners::{ChangeError, Owners, OwnersSlot, Prepared, ReloadError, StartError},
 };

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use actix::{Actor, Addr, MailboxError};
 
 use crate::{
+    audit::Audit,
     auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
     certificate::{CertificateActor, Certificates, DefaultCertificateError, load_or_generate},
     ledger::{Ledger, Requester},
@@ -41,6 +42,21 @@ impl ChangeError {
     }
 }
 
+/// Why edited state files are not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the state is gone: state/current points nowhere")]
+    Gone,
+    #[error(transparent)]
+    Credential(CredentialError),
+    #[error("tls/tls.crt and tls/tls.key cannot be served: {0}")]
+    Certificate(String),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
 /// Why the appliance cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -66,6 +82,7 @@ pub struct Prepared {
     state: State,
     certificates: Certificates,
     auth: Arc<AuthShared>,
+    audit: Audit,
 }
 
 impl Prepared {
@@ -74,6 +91,7 @@ impl Prepared {
     /// # Errors
     /// Says what cannot be read or written.
     pub fn load(store: Arc<dyn StateStore>, data_dir: &Path) -> Result<Self, StartError> {
+        let audit = Audit::open(data_dir)?;
         let default = load_or_generate(data_dir)?;
         let (state, unusable) = match store.load()? {
             Some(loaded) => (loaded.state, loaded.unusable_bundle.map(|err| err.to_string())),
@@ -91,7 +109,7 @@ impl Prepared {
         let auth = Arc::new(AuthShared::new(&state)?);
         let certificates = Certificates::new(&state, unusable, default)?;
         let ledger = Ledger::new(store, state.clone());
-        Ok(Self { ledger, state, certificates, auth })
+        Ok(Self { ledger, state, certificates, auth, audit })
     }
 }
 
@@ -115,6 +133,7 @@ pub struct Owners {
     pub authenticator: Authenticator,
     pub insecure_ports: InsecurePorts,
     pub ledger: Ledger,
+    pub audit: Audit,
     auth_shared: Arc<AuthShared>,
 }
 
@@ -130,7 +149,7 @@ impl Owners {
         limits: DrainLimits,
         application: impl FnOnce(OwnersSlot) -> Arc<dyn Application>,
     ) -> Result<Self, StartError> {
-        let Prepared { ledger, state, certificates, auth: auth_shared } = prepared;
+        let Prepared { ledger, state, certificates, auth: auth_shared, audit } = prepared;
         let insecure_ports = InsecurePorts::new(state.insecure_ports);
         let slot = OwnersSlot::default();
         let supervisor = ListenerSupervisor::new(
@@ -157,6 +176,7 @@ impl Owners {
             certificates,
             insecure_ports,
             ledger,
+            audit,
             auth_shared,
         };
         slot.fill(owners.clone());
@@ -172,38 +192,105 @@ impl Owners {
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
         let factory =
             tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
-        self.adopt(factory, Some(DEFAULT_PASSWORD), "reset", by).await
+        self.transform("reset", by, |_| factory).await
     }
 
-    /// Makes `next` the state and serves it everywhere, in one transaction.
-    async fn adopt(
+    /// Makes what `transform` makes of the state the new state, and serves it, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub async fn transform(
         &self,
-        next: State,
-        password: Option<&str>,
         what: &str,
         by: &Requester,
+        transform: impl FnOnce(&State) -> State,
     ) -> Result<Generations, ChangeError> {
         let mut change = self.ledger.begin().await;
         let previous = change.state().clone();
-        let active = Arc::new(self.certificates.activate(&next));
+        let next = transform(&previous);
+        if let AdminAccess::Htpasswd(line) = &next.admin {
+            Credential::parse(line)?;
+        }
         change.commit(next.clone(), what, by).await?;
-        let undo = self.certificates.publish(active).map_err(ChangeError::Tls)?;
-        self.auth_shared.publish(&next, password)?;
-        self.insecure_ports.set(next.insecure_ports);
-        let handover = Handover { scope: Scope::All, reason: what.into() };
-        match self.supervisor.send(handover).await {
-            Ok(Ok(generations)) => {
+        match self.serve(&previous, &next, what).await {
+            Ok(generations) => {
                 log::info!("{what} by {by}");
                 Ok(generations)
             }
-            failed => {
-                self.certificates.publish(undo).map_err(ChangeError::Tls)?;
-                self.auth_shared.publish(&previous, None)?;
-                self.insecure_ports.set(previous.insecure_ports);
-                change.commit(previous, "undone: new listeners did not start", by).await?;
-                Err(ChangeError::from_handover(failed))
+            Err(err) => {
+                let undone = self.serve_without_handover(&previous);
+                change.commit(previous, "undone: it could not be served", by).await?;
+                undone?;
+                Err(err)
             }
         }
+    }
+
+    /// Reads the state again, for somebody may have edited its files, and serves it if it has
+    /// changed and is sound. Tells whether it had changed.
+    ///
+    /// # Errors
+    /// What is wrong with the files; what served before goes on serving.
+    pub async fn reload(&self) -> Result<bool, ReloadError> {
+        let mut change = self.ledger.begin().await;
+        let store = self.ledger.store();
+        let loaded = tokio::task::spawn_blocking(move || store.load())
+            .await
+            .map_err(|_| ChangeError::Stopping)??
+            .ok_or(ReloadError::Gone)?;
+        if let Some(unusable) = loaded.unusable_bundle {
+            return Err(unusable.into());
+        }
+        let (previous, next) = (change.state().clone(), loaded.state);
+        if previous == next {
+            return Ok(false);
+        }
+        if let AdminAccess::Htpasswd(line) = &next.admin {
+            Credential::parse(line).map_err(ReloadError::Credential)?;
+        }
+        if let Some(reason) = self.certificates.activate(&next).fallback {
+            return Err(ReloadError::Certificate(reason));
+        }
+        match self.serve(&previous, &next, "state files edited").await {
+            Ok(_) => {
+                change.adopt(next);
+                log::info!("the state files were edited; what they hold serves now");
+                Ok(true)
+            }
+            Err(err) => {
+                self.serve_without_handover(&previous)?;
+                Err(err.into())
+            }
+        }
+    }
+
+    /// Publishes `next` and hands over the listeners that see a difference.
+    async fn serve(
+        &self,
+        previous: &State,
+        next: &State,
+        what: &str,
+    ) -> Result<Generations, ChangeError> {
+        self.serve_without_handover(next)?;
+        let scope = match (previous.tls != next.tls, previous.insecure_ports != next.insecure_ports)
+        {
+            (false, false) => return Ok(Generations::new()),
+            (true, false) => Scope::Tls,
+            (false, true) => Scope::Plain,
+            (true, true) => Scope::All,
+        };
+        match self.supervisor.send(Handover { scope, reason: what.into() }).await {
+            Ok(Ok(generations)) => Ok(generations),
+            failed => Err(ChangeError::from_handover(failed)),
+        }
+    }
+
+    fn serve_without_handover(&self, state: &State) -> Result<(), ChangeError> {
+        let active = Arc::new(self.certificates.activate(state));
+        self.certificates.publish(active).map_err(ChangeError::Tls)?;
+        self.auth_shared.publish(state)?;
+        self.insecure_ports.set(state.insecure_ports);
+        Ok(())
     }
 }
 

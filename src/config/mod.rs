@@ -26,7 +26,26 @@ pub struct Config {
     pub max_draining: usize,
     /// How long requests may go on after SIGTERM.
     pub shutdown_timeout: Duration,
+    pub tls: TlsSettings,
+    /// `[security] monitoring_token_file`: the bearer tokens of scrapers, one a line.
+    pub monitoring_token_file: Option<PathBuf>,
     pub listeners: Vec<ListenerConfig>,
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// `watch = { certificate = "…", key = "…" }`: files that the certificate is followed from.
+    pub watch: Option<WatchedFiles>,
+    /// `upload = "allow"`: a certificate may be uploaded although files are followed.
+    pub upload_beside_watch: bool,
+}
+
+/// A certificate chain and its key that something else keeps up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// One `[[listener]]`.
@@ -89,6 +108,8 @@ impl Config {
             drain_timeout: DAY,
             max_draining: 32,
             shutdown_timeout: Duration::from_secs(30),
+            tls: TlsSettings::default(),
+            monitoring_token_file: None,
             listeners: Vec::new(),
         }
     }
@@ -129,6 +150,12 @@ impl Config {
             shutdown_timeout: table
                 .duration("shutdown_timeout")?
                 .unwrap_or(defaults.shutdown_timeout),
+            tls: table.table("tls")?.map(read_tls).transpose()?.unwrap_or_default(),
+            monitoring_token_file: table
+                .table("security")?
+                .map(read_monitoring_token_file)
+                .transpose()?
+                .flatten(),
             listeners: Vec::new(),
         };
         let listeners = table.tables("listener")?;
@@ -156,6 +183,39 @@ impl Config {
 /// have more cores than listeners.
 fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2)
+}
+
+fn read_tls(mut table: Table<'_, '_, '_>) -> Result<TlsSettings, ConfigError> {
+    let watch = table
+        .table("watch")?
+        .map(|mut watch| {
+            let (certificate, key) = (watch.path("certificate")?, watch.path("key")?);
+            let both = certificate.zip(key);
+            let (certificate, key) =
+                both.ok_or_else(|| watch.error("needs certificate = \"…\" and key = \"…\""))?;
+            watch.finish()?;
+            Ok(WatchedFiles { certificate, key })
+        })
+        .transpose()?;
+    let upload_beside_watch = match table.string("upload")? {
+        None => false,
+        Some(Found { value, .. }) if value == "allow" => true,
+        Some(Found { value, .. }) if value == "refuse" => false,
+        Some(Found { value, offset }) => {
+            let reason = format!("is \"{value}\"; it must be \"allow\" or \"refuse\"");
+            return Err(table.error_at("upload", offset, reason));
+        }
+    };
+    table.finish()?;
+    Ok(TlsSettings { watch, upload_beside_watch })
+}
+
+fn read_monitoring_token_file(
+    mut table: Table<'_, '_, '_>,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let path = table.path("monitoring_token_file")?;
+    table.finish()?;
+    Ok(path)
 }
 
 /// Reads one listener; with it comes the position of its `redirect_to`.

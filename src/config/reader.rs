@@ -161,6 +161,20 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         })
     }
 
+    /// The table of `[key]`.
+    pub(super) fn table(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
+        let path = self.name(key);
+        let source = self.source;
+        let found = self.typed(key, "a table", DeValue::as_table)?;
+        Ok(found.map(|Found { value: table, offset }| Table {
+            source,
+            path,
+            offset,
+            table,
+            taken: Vec::new(),
+        }))
+    }
+
     /// The tables of `[[key]]`.
     pub(super) fn tables(
         &mut self,

@@ -14,6 +14,8 @@ mod drain_limits;
 mod handover;
 mod http2_drain;
 mod intake;
+mod limits;
+mod log;
 mod manual;
 mod password_flood;
 mod ports;

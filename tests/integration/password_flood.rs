@@ -98,7 +98,8 @@ async fn nobody_waits(service: &Service, right_rate: u32, wrong_rate: u32, lasti
     assert!(right.iter().all(|status| *status == 200), "{right:?}");
     assert!(right.len() as u64 > u64::from(right_rate) * lasting.as_secs() / 2, "{}", right.len());
     assert!(wrong.iter().all(|status| [401, 429].contains(status)), "{wrong:?}");
-    assert!(wrong.len() > 20, "{} wrong passwords are no flood", wrong.len());
+    // Slowed on purpose, each connection has always one of them under way.
+    assert!(wrong.len() >= CONNECTIONS as usize, "{} wrong passwords are no flood", wrong.len());
     assert!(longest < seconds(1), "a right password waited {longest:?}");
     assert!(chat.quantile(0.99) < millis(100), "echoes took {:?}", chat.quantile(0.99));
 }

@@ -8,6 +8,19 @@ use crate::support::uploads::{Framing, Pieces, SlowUpload};
 use crate::support::websocket::Socket;
 use crate::support::{millis, seconds, wait_until};
 
+/// A keep-alive connection to a plain listener, with one answer behind it.
+async fn idle_connection(service: &Service, listener: &str) -> Connection {
+    let connection = Connection::plain(service.port(listener)).await;
+    let mut connection = connection.expect("a connection");
+    connection.get("/", &[]).await.expect("an answer");
+    connection
+}
+
+/// Its end is the sign that the generation it belongs to has been told to stop.
+async fn until_stopped(mut idle: Connection) {
+    assert!(idle.closed_within(seconds(5)).await, "the idle connection stays");
+}
+
 #[tokio::test]
 async fn plain_upload_in_progress_arrives_whole_after_the_switch() {
     let service = Service::echo().start();
@@ -25,9 +38,11 @@ async fn plain_upload_in_progress_arrives_whole_after_the_switch() {
         admin.listener("http").await.serving().requests_in_progress == 1
     })
     .await;
+    let idle = idle_connection(&service, "http").await;
 
     admin.set_insecure_ports(false).await;
     assert_eq!(admin.listener("http").await.exposure, "redirecting");
+    until_stopped(idle).await;
     let mut fresh = Connection::plain(service.port("http")).await.expect("a connection");
     assert_eq!(fresh.get("/healthz", &[]).await.expect("an answer").status, 301);
 
@@ -41,7 +56,9 @@ async fn plain_websocket_stays_open_after_the_switch_and_a_new_one_is_redirected
     let admin = service.admin();
     let mut socket = Socket::connect(service.port("ws"), false).await.expect("a WebSocket");
     socket.echo("before".into()).await.expect("an echo");
+    let idle = idle_connection(&service, "ws").await;
     admin.set_insecure_ports(false).await;
+    until_stopped(idle).await;
     socket.echo("after".into()).await.expect("an echo after the switch");
 
     let mut upgrade = Connection::plain(service.port("ws")).await.expect("a connection");

@@ -180,7 +180,9 @@ fn left_over_temporary_files_are_no_trouble() {
     let state = installation.data_dir().join("state");
     std::fs::create_dir_all(state.join("revisions/77/tls")).expect("half a revision");
     std::fs::write(state.join("revisions/77/tls/tls.crt"), "half").expect("half a file");
-    std::fs::write(state.join("current.tmp"), "").expect("a left-over");
+    for name in ["current.tmp", "current.new"] {
+        std::fs::write(state.join(name), "").expect("a left-over");
+    }
     let service = installation.start();
     let served = fingerprint_seen_by_openssl(service.path(), service.port("https"));
     let pair_a = Bundle::new(authority.file("pair-a.key"), authority.file("pair-a.crt"));

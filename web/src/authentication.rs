@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use actix_http::RequestHead;
+use actix_http::{Method, RequestHead};
 use actix_web::{
     HttpMessage, HttpResponse, ResponseError,
     body::BoxBody,
@@ -30,6 +30,15 @@ pub(crate) async fn check(
     match authentication {
         Authentication::Open => Ok(anybody()),
         Authentication::Admin => {
+            let admitted = authenticator.authenticate(address, header).await;
+            admitted.map_err(|refusal| refused(&refusal))
+        }
+        Authentication::Monitoring => {
+            let reads = matches!(head.method, Method::GET | Method::HEAD);
+            let token = header.and_then(bearer_token).filter(|_| reads);
+            if token.is_some_and(|token| authenticator.admits_monitoring(token)) {
+                return Ok(Requester { user: "monitoring".into(), address: Some(address) });
+            }
             let admitted = authenticator.authenticate(address, header).await;
             admitted.map_err(|refusal| refused(&refusal))
         }

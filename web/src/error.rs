@@ -57,6 +57,12 @@ struct ErrorBody {
 }
 
 impl ApiError {
+    /// Something of the appliance's own failed.
+    pub(crate) fn internal(what: &str, err: &std::io::Error) -> Self {
+        log::error!("{what}: {err}");
+        Self::Change(format!("{what}: {err}"), StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     fn from_chain(err: &(dyn std::error::Error + 'static), status: StatusCode) -> Self {
         let mut text = err.to_string();
         let mut source = err.source();

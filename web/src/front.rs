@@ -23,6 +23,7 @@ use portcullis_actors::supervisor::{
 };
 
 use crate::{
+    audit::Auditor,
     authentication, body,
     error::ApiError,
     host::Host,
@@ -89,6 +90,12 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     // The longest prefix first, so that a mount of everything does not hide the others.
     mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
     let authenticator = context.owners.authenticator.clone();
+    let admin_prefixes = mounts
+        .iter()
+        .filter(|mount| mount.authentication == Authentication::Admin && !mount.prefix.is_empty())
+        .map(|mount| mount.prefix)
+        .collect();
+    let auditor = Auditor::new(context.owners.clone(), admin_prefixes);
     let mut app = App::new().configure(move |config| {
         for mount in mounts {
             let authentication = mount.authentication;
@@ -106,7 +113,8 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     });
     let names = plan.services.join(", ");
     app = app.default_service(web::to(move || not_found(names.clone())));
-    let app = app.wrap(from_fn(move |request, next| pass(front.clone(), request, next)));
+    let app =
+        app.wrap(from_fn(move |request, next| pass(front.clone(), auditor.clone(), request, next)));
     let factory = app
         .into_factory()
         .map_err(|err: actix_web::Error| Response::from(err.error_response()))
@@ -170,11 +178,13 @@ fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
 /// answer.
 async fn pass(
     front: Front,
+    auditor: Auditor,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
     let in_progress = connection.as_ref().map(Connection::begin_request);
+    let attempt = auditor.begin(&request);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
     if !request.head().upgrade() {
@@ -185,6 +195,9 @@ async fn pass(
         Some(response) => request.into_response(response),
         None => next.call(request).await?,
     };
+    if let Some(attempt) = attempt {
+        auditor.end(attempt, &response);
+    }
     log::debug!(
         target: "portcullis::access",
         "{} {} {} {} {} {:?}",

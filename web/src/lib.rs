@@ -4,6 +4,7 @@
 //! [`authentication`] of the service -> handler -> [`error::ApiError`]. A service is one module
 //! and implements [`service::Service`]. This crate owns no state and opens no socket.
 
+mod audit;
 pub mod authentication;
 pub mod body;
 pub mod error;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use actix_web::web::ServiceConfig;
-use portcullis_actors::Owners;
+use portcullis_actors::{Owners, watch::WatchedCertificate};
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -36,6 +36,8 @@ pub enum Authentication {
     Open,
     /// Basic authentication as `admin`, unless it was switched off.
     Admin,
+    /// The same, or one of the scrapers' bearer tokens for GET and HEAD.
+    Monitoring,
     /// `Authorization: Bearer` with the job token, while one is set.
     JobToken,
 }
@@ -78,4 +80,8 @@ pub struct ApplianceFacts {
     pub addresses: BTreeMap<String, SocketAddr>,
     /// Names of the services that some listener carries.
     pub services: Vec<String>,
+    /// The files that the certificate is followed from, if any.
+    pub watched_certificate: Option<WatchedCertificate>,
+    /// Whether a certificate may be uploaded although files are followed.
+    pub upload_beside_watch: bool,
 }

@@ -87,6 +87,8 @@ pub struct Authenticator {
 pub(crate) struct AuthShared {
     snapshot: ArcSwap<Snapshot>,
     throttle: Mutex<Throttle>,
+    /// The keyed hashes of the tokens that scrapers may use.
+    monitoring: ArcSwap<Vec<Tag>>,
     key: hmac::Key,
 }
 
@@ -97,6 +99,7 @@ impl AuthShared {
         Ok(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::new(access, state.job_token.clone())),
             throttle: Mutex::new(Throttle::default()),
+            monitoring: ArcSwap::default(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &rng)
                 .expect("the operating system gives random bytes"),
         })
@@ -111,19 +114,26 @@ impl AuthShared {
         work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adopts what a change has made durable.
-    ///
-    /// `password`, where it is known, saves the next request its hashing.
-    pub(crate) fn publish(
-        &self,
-        state: &State,
-        password: Option<&str>,
-    ) -> Result<(), CredentialError> {
-        let access = Access::from_state(&state.admin)?;
-        if let (Access::Password { verified, is_default, .. }, Some(password)) = (&access, password)
-        {
+    /// Remembers that `password` is the right one, which saves the next request its hashing.
+    fn know(&self, password: &str) {
+        if let Access::Password { verified, is_default, .. } = &self.snapshot.load().access {
             let _ = verified.set(self.tag(password.as_bytes()));
             let _ = is_default.set(password == DEFAULT_PASSWORD);
+        }
+    }
+
+    /// Adopts what a change has made durable. What is known of a credential that stays is kept.
+    pub(crate) fn publish(&self, state: &State) -> Result<(), CredentialError> {
+        let access = Access::from_state(&state.admin)?;
+        let before = self.snapshot.load();
+        if let (
+            Access::Password { credential, verified, is_default },
+            Access::Password { credential: old, verified: old_verified, is_default: old_default },
+        ) = (&access, &before.access)
+            && credential == old
+        {
+            old_verified.get().map(|tag| verified.set(*tag));
+            old_default.get().map(|is_it| is_default.set(*is_it));
         }
         self.snapshot.store(Arc::new(Snapshot::new(access, state.job_token.clone())));
         Ok(())
@@ -176,6 +186,24 @@ impl Authenticator {
             .await
             .map_err(|_| Refusal::Unavailable)?
             .map(|()| admitted())
+    }
+
+    /// Replaces the list of tokens that scrapers may use.
+    pub fn set_monitoring_tokens(&self, tokens: &[Zeroizing<String>]) {
+        let tags = tokens.iter().map(|token| self.shared.tag(token.as_bytes())).collect();
+        self.shared.monitoring.store(Arc::new(tags));
+    }
+
+    /// Whether `token` is one that scrapers may use.
+    #[must_use]
+    pub fn admits_monitoring(&self, token: &[u8]) -> bool {
+        let tag = self.shared.tag(token);
+        // All are compared, so that the time tells nothing.
+        self.shared
+            .monitoring
+            .load()
+            .iter()
+            .fold(false, |found, known| verify_slices_are_equal(known, &tag).is_ok() | found)
     }
 
     /// Whether a password is asked for at all.
@@ -337,7 +365,8 @@ impl Handler<SetAdminPassword> for AuthActor {
             let mut change = ledger.begin().await;
             let next = State { admin: AdminAccess::Htpasswd(line), ..change.state().clone() };
             change.commit(next, "admin password set", &msg.by).await?;
-            publish(&shared, &change, Some(&msg.password));
+            publish(&shared, &change);
+            shared.know(&msg.password);
             log::info!("admin password set by {}", msg.by);
             Ok(())
         })
@@ -353,7 +382,7 @@ impl Handler<DisableAuthentication> for AuthActor {
             let mut change = ledger.begin().await;
             let next = State { admin: AdminAccess::Open, ..change.state().clone() };
             change.commit(next, "authentication switched off", &msg.by).await?;
-            publish(&shared, &change, None);
+            publish(&shared, &change);
             log::warn!("authentication switched off by {}: anybody may administer", msg.by);
             Ok(())
         })
@@ -376,7 +405,7 @@ impl Handler<SetJobToken> for AuthActor {
             let mut change = ledger.begin().await;
             let next = State { job_token: msg.token, ..change.state().clone() };
             change.commit(next, what, &msg.by).await?;
-            publish(&shared, &change, None);
+            publish(&shared, &change);
             log::info!("{what} by {}", msg.by);
             Ok(())
         })
@@ -392,6 +421,6 @@ impl Handler<GetThrottledAddresses> for AuthActor {
     }
 }
 
-fn publish(shared: &AuthShared, change: &Change, password: Option<&str>) {
-    shared.publish(change.state(), password).expect("portcullis wrote the credential itself");
+fn publish(shared: &AuthShared, change: &Change) {
+    shared.publish(change.state()).expect("portcullis wrote the credential itself");
 }

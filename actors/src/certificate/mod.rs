@@ -4,18 +4,20 @@
 //! [`TlsConfigs`], requests read [`Certificates`]; neither waits for the actor.
 
 mod default;
+mod expiry;
 mod intake;
 mod messages;
 mod tls;
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, MessageResult, Recipient, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseFuture};
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
 
 pub use self::{
     default::{DefaultCertificateError, load_or_generate},
+    expiry::ExpiryStage,
     intake::{
         CertificateBundle, CertificateError, CertificateFacts, ChainEntry, Judgement, Kind,
         Options, Part, Upload, WaitingKey, Warning,
@@ -112,12 +114,6 @@ fn activate(
     });
     match read {
         Some(Ok((bundle, installed))) => {
-            if bundle.facts().not_after() < OffsetDateTime::now_utc() {
-                log::error!(
-                    "the installed certificate expired on {}; it serves until another is uploaded",
-                    bundle.facts().not_after
-                );
-            }
             ActiveCertificate { bundle, is_default: false, installed, fallback: None }
         }
         Some(Err(err)) => fall_back(default, Some(err.to_string())),
@@ -148,7 +144,12 @@ pub struct CertificateActor {
     certificates: Certificates,
     ledger: Ledger,
     supervisor: Recipient<Handover>,
+    /// The last stage towards its end that was logged.
+    expiry: ExpiryStage,
 }
+
+/// How often the time that is left is looked at; each stage is logged once.
+const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl CertificateActor {
     pub(crate) fn new(
@@ -156,7 +157,7 @@ impl CertificateActor {
         ledger: Ledger,
         supervisor: Recipient<Handover>,
     ) -> Self {
-        Self { certificates, ledger, supervisor }
+        Self { certificates, ledger, supervisor, expiry: ExpiryStage::Far }
     }
 
     /// One transaction: persist, publish, hand over; undone where a step fails.
@@ -218,6 +219,14 @@ impl CertificateActor {
 
 impl Actor for CertificateActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let check = |act: &mut Self| {
+            act.expiry = expiry::check(&act.certificates.active(), act.expiry);
+        };
+        check(self);
+        ctx.run_interval(EXPIRY_INTERVAL, move |act, _| check(act));
+    }
 }
 
 impl Handler<InstallCertificate> for CertificateActor {

@@ -126,7 +126,7 @@ pub enum StoreError {
         path.display()
     )]
     Locked { path: PathBuf },
-    #[error("there is no revision {0}; `history` lists the kept ones")]
+    #[error("there is no revision {0}; `portcullis console history` lists the kept ones")]
     NoSuchRevision(Revision),
 }
 

@@ -92,6 +92,12 @@ impl Setup {
         self
     }
 
+    /// Lets the log carry everything that helps to find a fault.
+    pub(crate) fn verbose(mut self) -> Self {
+        self.log_level = "debug";
+        self
+    }
+
     /// Lays out the folder without starting anything.
     pub(crate) fn prepare(self) -> Installation {
         let dir = tempfile::Builder::new().prefix("portcullis-test-").tempdir().expect("tempdir");

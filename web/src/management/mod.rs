@@ -77,6 +77,16 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
             ),
         );
     }
+    if let Some(watched) = &context.appliance.watched_certificate
+        && let Some(error) = &watched.state().error
+    {
+        warn(
+            "watched-certificate",
+            format!(
+                "the watched certificate files cannot be used and the last good pair serves: {error}"
+            ),
+        );
+    }
     let facts = active.bundle.facts();
     let left = facts.not_after() - OffsetDateTime::now_utc();
     if left.is_negative() {

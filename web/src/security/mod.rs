@@ -18,6 +18,7 @@ use portcullis_actors::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
 use self::upload::CertificateUpload;
@@ -62,6 +63,7 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .delete(disable_authentication)
         .register(config);
     Endpoint::new("/jobtoken").post(set_job_token).delete(remove_job_token).register(config);
+    Endpoint::new("/audit").get(audit).register(config);
     Endpoint::new("/reset").delete(reset).register(config);
 }
 
@@ -112,6 +114,14 @@ async fn install_certificate(
     context: web::Data<Context>,
     upload: CertificateUpload,
 ) -> Result<web::Json<Value>, ApiError> {
+    if let Some(watched) = &context.appliance.watched_certificate
+        && !context.appliance.upload_beside_watch
+    {
+        return Err(ApiError::Conflict(format!(
+            "the certificate is followed from {}, so an upload would be replaced by it; change that file, or set upload = \"allow\" in [tls]",
+            watched.certificate.display()
+        )));
+    }
     let judgement =
         web::block(move || upload.judge()).await.map_err(|_| ApiError::Unavailable)??;
     let by = requester(&request);
@@ -233,4 +243,43 @@ async fn reset(
     let active = context.owners.certificates.active();
     let message = "Security settings reset: default certificate, default password, plain HTTP on, no job token";
     Ok(web::Json(changed(message, &active, &generations)))
+}
+
+/// Entries that `GET audit` gives unless it is asked for more.
+const AUDIT_LIMIT: usize = 100;
+const AUDIT_LIMIT_MAX: usize = 10_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    limit: Option<usize>,
+    since: Option<String>,
+}
+
+/// `GET /v2/security/audit?limit=&since=`: the newest entries first.
+async fn audit(
+    context: web::Data<Context>,
+    query: Result<web::Query<AuditQuery>, actix_web::Error>,
+) -> Result<web::Json<Value>, ApiError> {
+    let query = query
+        .map_err(|err| ApiError::BadRequest(format!("the query takes limit and since: {err}")))?;
+    let limit = query.limit.unwrap_or(AUDIT_LIMIT);
+    if !(1..=AUDIT_LIMIT_MAX).contains(&limit) {
+        let text = format!("limit is {limit}; it must be 1 to {AUDIT_LIMIT_MAX}");
+        return Err(ApiError::BadRequest(text));
+    }
+    let since = query
+        .since
+        .as_deref()
+        .map(|since| OffsetDateTime::parse(since, &Rfc3339))
+        .transpose()
+        .map_err(|_| {
+            ApiError::BadRequest("since must be a time such as 2026-01-31T12:00:00Z".into())
+        })?;
+    let audit = context.owners.audit.clone();
+    let entries = web::block(move || audit.read(limit, since))
+        .await
+        .map_err(|_| ApiError::Unavailable)?
+        .map_err(|err| ApiError::internal("the audit record cannot be read", &err))?;
+    Ok(web::Json(json!({ "entries": entries })))
 }

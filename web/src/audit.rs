@@ -1,0 +1,125 @@
+//! What goes into the audit record, seen from the front: every attempt to change something behind
+//! the admin password, carried out or refused, and every failed login.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    HttpMessage,
+    body::BoxBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Method, StatusCode, header},
+};
+use portcullis_actors::{
+    Owners, Requester,
+    audit::{AuditEntry, Outcome},
+    auth::ADMIN,
+};
+
+/// Refusals of strangers that are recorded in one second; a flood must not fill the disk.
+const STRANGERS_PER_SECOND: u32 = 10;
+
+/// Watches the requests of one listener.
+#[derive(Clone)]
+pub(crate) struct Auditor {
+    owners: Owners,
+    /// The mounts that ask for the admin password.
+    admin_prefixes: Arc<[&'static str]>,
+    strangers: Arc<Mutex<(Instant, u32)>>,
+}
+
+/// An attempt under way.
+pub(crate) struct Attempt {
+    method: Method,
+    path: String,
+    address: Option<IpAddr>,
+    with_credentials: bool,
+    changes: bool,
+    fingerprint: String,
+}
+
+impl Auditor {
+    pub(crate) fn new(owners: Owners, admin_prefixes: Vec<&'static str>) -> Self {
+        Self {
+            owners,
+            admin_prefixes: admin_prefixes.into(),
+            strangers: Arc::new(Mutex::new((Instant::now(), 0))),
+        }
+    }
+
+    /// Takes note of a request that may have to be recorded.
+    pub(crate) fn begin(&self, request: &ServiceRequest) -> Option<Attempt> {
+        let path = request.path();
+        if !self.admin_prefixes.iter().any(|prefix| path.starts_with(prefix)) {
+            return None;
+        }
+        let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let with_credentials = request.headers().contains_key(header::AUTHORIZATION);
+        if safe && !with_credentials {
+            return None;
+        }
+        Some(Attempt {
+            method: request.method().clone(),
+            path: path.chars().filter(char::is_ascii_graphic).take(100).collect(),
+            address: request.peer_addr().map(|peer| peer.ip().to_canonical()),
+            with_credentials,
+            changes: !safe,
+            fingerprint: if safe { String::new() } else { self.fingerprint() },
+        })
+    }
+
+    /// Records what became of it.
+    pub(crate) fn end(&self, attempt: Attempt, response: &ServiceResponse<BoxBody>) {
+        let status = response.status();
+        let failed_login = status == StatusCode::UNAUTHORIZED && attempt.with_credentials;
+        if !attempt.changes && !failed_login {
+            return;
+        }
+        let requester = response.request().extensions().get::<Requester>().cloned();
+        if requester.is_none() && !self.admits_stranger() {
+            return;
+        }
+        let by = requester.unwrap_or_else(|| Requester {
+            user: if attempt.with_credentials { format!("{ADMIN}?") } else { "anybody".into() },
+            address: attempt.address,
+        });
+        let outcome = match status.as_u16() {
+            0..=399 => Outcome::Done,
+            400..=499 => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        let action = if attempt.changes {
+            format!("{} {}", attempt.method, attempt.path)
+        } else {
+            "log in".to_owned()
+        };
+        let mut entry = AuditEntry::new(&by, &action, outcome);
+        if let Some(err) = response.response().error() {
+            entry = entry.detail(err.to_string());
+        } else if failed_login {
+            entry = entry.detail("wrong user or password");
+        } else if outcome != Outcome::Done {
+            entry = entry.detail(status.to_string());
+        }
+        if attempt.changes {
+            entry = entry.fingerprints(&attempt.fingerprint, &self.fingerprint());
+        }
+        self.owners.audit.record(entry);
+    }
+
+    fn fingerprint(&self) -> String {
+        self.owners.certificates.active().bundle.facts().fingerprint_sha256.clone()
+    }
+
+    fn admits_stranger(&self) -> bool {
+        let mut second = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.0.elapsed() >= Duration::from_secs(1) {
+            *second = (Instant::now(), 0);
+        }
+        second.1 += 1;
+        second.1 <= STRANGERS_PER_SECOND
+    }
+}
