@@ -117,6 +117,15 @@ def steady_requests(port, stopping, _number):
         yield time.monotonic() - due
 
 
+def timer(_port, stopping, _number):
+    """Nothing but a sleep to the next 5 ms: how late this machine lets a client wake up."""
+    due = time.monotonic()
+    while not stopping.is_set():
+        due += 0.005
+        time.sleep(max(0, due - time.monotonic()))
+        yield time.monotonic() - due
+
+
 def wrong_passwords_from_one_address(port, stopping, number):
     """Wrong passwords over keep-alive, each a new one, as fast as they are answered: statuses."""
     connection = HTTPSConnection(HOST, port, context=client_tls(), timeout=60)
@@ -177,10 +186,16 @@ def read_head(stream):
 
 
 def echoes(stream, text=b"still there"):
-    """Whether a text sent over a WebSocket comes back."""
+    """Whether a text sent over a WebSocket comes back; pings that came meanwhile are passed over."""
     frame = bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+    received = b""
     try:
         stream.sendall(frame)
-        return stream.recv(4096) == bytes([0x81, len(text)]) + text
+        while not received.endswith(bytes([0x81, len(text)]) + text):
+            more = stream.recv(4096)
+            if not more:
+                return False
+            received += more
     except OSError:
         return False
+    return True

@@ -82,7 +82,7 @@ def latency(report, quick):
         report.add("server CPU of one replacement", f"{number(cpu * 1e3)} ms")
         footprint(report, count * 2, before, peak, after)
         report.must_be_zero("generations left over 15 s after them", left)
-        report.must_be_zero("WebSockets cut by them", int(not echoes(websocket)), server.log())
+        report.must_be_zero("WebSockets cut by them", int(not echoes(websocket)))
         websocket.close()
 
 

@@ -21,7 +21,7 @@ use portcullis_web::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Config, ready, tokens};
+use crate::{config::Config, console::ConsoleSocket, inherited::Inherited, ready, tokens};
 
 /// An appliance before it runs: its name and its services.
 ///
@@ -77,16 +77,25 @@ impl Appliance {
     pub async fn run(self, config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
         // Taken first, so that a signal during the start is not lost.
         let mut signals = Signals::new().context("cannot listen for signals")?;
+        let mut inherited = Inherited::from_env()?;
         let bound = config
             .listeners
             .iter()
-            .map(|listener| BoundListener::bind(self.plan(listener)))
+            .map(|listener| match inherited.take(&listener.name) {
+                Some(socket) => BoundListener::adopt(self.plan(listener), socket),
+                None => BoundListener::bind(self.plan(listener)),
+            })
             .collect::<Result<Vec<_>, _>>()?;
+        inherited.close_rest();
         let addresses: BTreeMap<_, _> = bound
             .iter()
             .map(|listener| (listener.plan().name.clone(), listener.address()))
             .collect();
         let ready = ready::Ready::new(&bound);
+        // The memory holds keys: it must not end up in a core dump.
+        if let Err(err) = nix::sys::prctl::set_dumpable(false) {
+            log::warn!("core dumps cannot be prevented: {err}");
+        }
         let data_dir = config.data_dir.clone();
         let prepared = tokio::task::spawn_blocking(move || -> anyhow::Result<Prepared> {
             let store = Arc::new(FileStore::open(&data_dir)?);
@@ -116,6 +125,10 @@ impl Appliance {
         read_tokens(&config, &owners).await?;
         let nudge = Nudge::default();
         follow_files(&config, &facts, &owners, &nudge).await;
+        match ConsoleSocket::bind(&config.data_dir) {
+            Ok(socket) => drop(actix::spawn(socket.serve(owners.clone()))),
+            Err(err) => log::warn!("the console works only while the server is stopped: {err:#}"),
+        }
         ready.announce(ready_file)?;
         let first = loop {
             match signals.next().await {

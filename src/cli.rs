@@ -4,7 +4,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::{appliance::Appliance, config::Config};
+use crate::{
+    appliance::Appliance,
+    config::Config,
+    console::{self, ConsoleArguments},
+};
 
 /// An appliance front door whose certificate, ports and password change without cutting anybody
 /// off.
@@ -19,6 +23,12 @@ struct Arguments {
 enum Command {
     /// Runs the appliance until SIGTERM or SIGINT.
     Run(RunArguments),
+    /// Sees to the appliance from the machine itself, running or stopped.
+    Console(ConsoleArguments),
+    /// Prints the completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Prints the man page.
+    Man,
     /// Checks a configuration file and exits: 0 if it is right, 1 with the reason if not.
     Check {
         /// The TOML file.
@@ -46,9 +56,10 @@ struct RunArguments {
 /// Parses the command line, does what it says, and gives the exit code: 0 on success, 1 with one
 /// line on standard error when the appliance cannot start, 2 for a wrong command line.
 pub fn command_line(appliance: Appliance) -> ExitCode {
-    let command = Arguments::command().name(appliance.name()).version(appliance.version());
-    let parsed =
-        command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let mut command = Arguments::command().name(appliance.name()).version(appliance.version());
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(err) => {
@@ -63,6 +74,12 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
     let done = match arguments.command {
         Command::Run(run) => run_appliance(appliance, run),
         Command::Check { config } => check(&appliance, &config),
+        Command::Console(arguments) => run_console(&appliance, arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut command, appliance.name(), &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => print_man(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -83,6 +100,23 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
         config.data_dir = data_dir;
     }
     actix::System::new().block_on(appliance.run(config, arguments.ready_file.as_deref()))
+}
+
+fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Result<()> {
+    let config = match &arguments.config {
+        Some(path) => Config::read(path, &appliance.service_names())?,
+        None => Config::documented(&[], false),
+    };
+    let data_dir = arguments.data_dir.clone().unwrap_or(config.data_dir);
+    console::run(arguments, &data_dir)
+}
+
+/// One page for the command and one section for each of its subcommands.
+fn print_man(command: clap::Command) -> anyhow::Result<()> {
+    let mut command = command.flatten_help(true);
+    command.build();
+    clap_mangen::Man::new(command).render(&mut std::io::stdout())?;
+    Ok(())
 }
 
 fn check(appliance: &Appliance, path: &std::path::Path) -> anyhow::Result<()> {

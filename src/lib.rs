@@ -6,6 +6,8 @@
 mod appliance;
 mod cli;
 pub mod config;
+mod console;
+mod inherited;
 mod ready;
 mod tokens;
 

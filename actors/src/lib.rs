@@ -21,5 +21,5 @@ pub mod watch;
 
 pub use self::{
     ledger::Requester,
-    owners::{ChangeError, Owners, OwnersSlot, Prepared, ReloadError, StartError},
+    owners::{ChangeError, Owners, OwnersSlot, Prepared, ReloadError, StartError, factory_state},
 };

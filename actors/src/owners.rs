@@ -114,7 +114,8 @@ impl Prepared {
 }
 
 /// `admin`/`admin`, plain HTTP on, the default certificate, no job token. Hashes: blocks 50 ms.
-fn factory_state() -> State {
+#[must_use]
+pub fn factory_state() -> State {
     State {
         admin: AdminAccess::Htpasswd(Credential::hash(DEFAULT_PASSWORD).line()),
         tls: None,

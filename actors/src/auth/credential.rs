@@ -76,7 +76,11 @@ impl Credential {
     }
 
     /// Hashes a password that [`validate_password`] let through. Takes about 50 ms.
-    pub(crate) fn hash(password: &str) -> Self {
+    ///
+    /// # Panics
+    /// The password is longer than 72 bytes.
+    #[must_use]
+    pub fn hash(password: &str) -> Self {
         let parts = bcrypt::hash_with_result(password, COST)
             .expect("a password of at most 72 bytes and a fixed cost hash");
         Self { hash: parts.format_for_version(bcrypt::Version::TwoY) }

@@ -89,8 +89,8 @@ fn parameters() -> Result<CertificateParams, rcgen::Error> {
     let mut parameters = CertificateParams::new(names.into_iter().collect::<Vec<_>>())?;
     parameters.subject_alt_names.extend(addresses().into_iter().map(SanType::IpAddress));
     let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, host.unwrap_or_else(|| "appliance".to_owned()));
     subject.push(DnType::OrganizationName, "portcullis default certificate");
+    subject.push(DnType::CommonName, host.unwrap_or_else(|| "appliance".to_owned()));
     parameters.distinguished_name = subject;
     let now = OffsetDateTime::now_utc();
     parameters.not_before = now - BACKDATED;

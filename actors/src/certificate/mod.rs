@@ -73,7 +73,7 @@ impl Certificates {
         default: CertificateBundle,
     ) -> Result<Self, rustls::Error> {
         let default = Arc::new(default);
-        let active = activate(state, unusable, &default);
+        let active = resolve_certificate(state, unusable, &default);
         let tls = Arc::new(TlsConfigs::new(&active.bundle.certified_key())?);
         Ok(Self { active: Arc::new(ArcSwap::from_pointee(active)), tls, default })
     }
@@ -99,11 +99,13 @@ impl Certificates {
 
     /// What serving `state` means.
     pub(crate) fn activate(&self, state: &State) -> ActiveCertificate {
-        activate(state, None, &self.default)
+        resolve_certificate(state, None, &self.default)
     }
 }
 
-fn activate(
+/// What serves while `state` holds: its bundle, or `default` where there is none or it cannot be used.
+#[must_use]
+pub fn resolve_certificate(
     state: &State,
     unusable: Option<String>,
     default: &CertificateBundle,

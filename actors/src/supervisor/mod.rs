@@ -84,12 +84,23 @@ impl BoundListener {
     /// See [`BindError`].
     pub fn bind(plan: ListenerPlan) -> Result<Self, BindError> {
         let socket = sockets::bind(&plan.name, plan.address)?;
-        let address = socket.local_addr().map_err(|err| BindError {
-            listener: plan.name.clone(),
-            address: plan.address,
-            reason: err.to_string(),
-        })?;
-        Ok(Self { plan: Arc::new(plan), socket, address })
+        Self::adopt(plan, socket)
+    }
+
+    /// Takes a socket that listens already; the address of the plan does not matter then.
+    ///
+    /// # Errors
+    /// The socket cannot be used.
+    pub fn adopt(plan: ListenerPlan, socket: TcpListener) -> Result<Self, BindError> {
+        let prepared = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        match prepared {
+            Ok(address) => Ok(Self { plan: Arc::new(plan), socket, address }),
+            Err(err) => Err(BindError {
+                listener: plan.name,
+                address: plan.address,
+                reason: err.to_string(),
+            }),
+        }
     }
 
     /// The address with the port that the kernel chose where 0 was asked for.
