@@ -186,7 +186,7 @@ def read_head(stream):
 
 
 def echoes(stream, text=b"still there"):
-    """Whether a text sent over a WebSocket comes back; pings that came meanwhile are passed over."""
+    """Whether a text sent over a WebSocket comes back; pings before it are passed over."""
     frame = bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
     received = b""
     try:

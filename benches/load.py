@@ -55,7 +55,8 @@ def wrk(server, path, seconds, authenticated=False):
     cpu = server.cpu()
     text = output([*command, server.url(path)], seconds)
     cpu = server.cpu() - cpu
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    socket_errors = r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)"
+    errors = re.search(socket_errors, text)
     failed = int(find(r"Non-2xx or 3xx responses: (\d+)", text, 0))
     failed += sum(int(count) for count in errors.groups()) if errors else 0
     done = int(find(r"(\d+) requests in", text))
@@ -91,8 +92,9 @@ def handshakes(server, seconds, resumed):
     texts = [client.communicate(timeout=seconds * 3 + 30)[0] for client in clients]
     took, cpu = time.monotonic() - begun, server.cpu() - cpu
     # The last such line counts what was measured; with -reuse it leaves out the first handshake.
-    done = sum(int(re.findall(r"(\d+) connections in \d+ real seconds", text)[-1]) for text in texts)
-    reused = sum(text.count("r") for line in texts for text in re.findall(r"^[r*t]+$", line, re.M))
+    counted = r"(\d+) connections in \d+ real seconds"
+    done = sum(int(re.findall(counted, text)[-1]) for text in texts)
+    reused = sum(text.count("r") for each in texts for text in re.findall(r"^[r*t]+$", each, re.M))
     return Run(done, done / took, 0, cpu), reused / max(1, done)
 
 

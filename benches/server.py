@@ -37,7 +37,7 @@ services = ["security", "management", "echo"]
 
 
 def client_tls():
-    """A client's TLS settings: any certificate will do, for the benchmarks compare it themselves."""
+    """A client's TLS settings; any certificate will do, the benchmarks compare it themselves."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

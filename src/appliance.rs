@@ -157,7 +157,8 @@ impl Appliance {
                 .iter()
                 .filter(|service| listener.services.iter().any(|name| name == service.name()))
         };
-        let http1_only = carried().count() > 0 && carried().all(|service| service.http1_only());
+        // Also where nothing is carried yet: no client could use more there.
+        let http1_only = carried().all(|service| service.http1_only());
         ListenerPlan {
             name: listener.name.clone(),
             address: listener.address,

@@ -67,10 +67,7 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             return if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,actix_server=warn"),
-    )
-    .init();
+    start_log();
     let done = match arguments.command {
         Command::Run(run) => run_appliance(appliance, run),
         Command::Check { config } => check(&appliance, &config),
@@ -88,6 +85,19 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Modules whose debug and trace lines show headers, and with them credentials.
+const TALKATIVE: [&str; 6] = ["actix_http", "actix_web", "h2", "mio", "rustls", "tokio_rustls"];
+
+/// Logs to standard error as `RUST_LOG` says, but never what could hold a secret.
+fn start_log() {
+    let default = env_logger::Env::default().default_filter_or("info,actix_server=warn");
+    let mut builder = env_logger::Builder::from_env(default);
+    for module in TALKATIVE {
+        builder.filter_module(module, log::LevelFilter::Info);
+    }
+    builder.init();
 }
 
 fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Result<()> {

@@ -115,7 +115,7 @@ async fn observe(service: &Service, candidates: [&State; 2], default: &str) -> S
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn state_is_wholly_old_or_wholly_new_after_a_kill_during_a_change() {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
-    let rounds = number("CRASH_ROUNDS").unwrap_or(40);
+    let rounds = number("CRASH_ROUNDS").unwrap_or(200);
     let seed = number("CRASH_SEED").unwrap_or_else(|| rand::rng().random());
     eprintln!("{rounds} rounds; CRASH_SEED={seed} repeats them");
     let mut random = StdRng::seed_from_u64(seed);

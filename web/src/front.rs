@@ -85,7 +85,7 @@ fn is_secure(connection: Option<&Arc<Connection>>) -> bool {
 /// Puts the services of a listener behind its front.
 pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context) -> HttpApp {
     let front = Front::new(plan, context);
-    let names = plan.services.join(", ");
+    let names = service_names(plan);
     let mut mounts: Vec<_> = services.iter().flat_map(|service| service.mounts(context)).collect();
     // The longest prefix first, so that a mount of everything does not hide the others.
     mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
@@ -111,7 +111,7 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
             config.service(scope);
         }
     });
-    let names = plan.services.join(", ");
+    let names = service_names(plan);
     app = app.default_service(web::to(move || not_found(names.clone())));
     let app =
         app.wrap(from_fn(move |request, next| pass(front.clone(), auditor.clone(), request, next)));
@@ -122,6 +122,11 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     boxed::factory(map_config(factory, |()| AppConfig::default()))
 }
 
+fn service_names(plan: &ListenerPlan) -> String {
+    if plan.services.is_empty() { "none".into() } else { plan.services.join(", ") }
+}
+
+/// The answer for a path that no mount of the listener has.
 async fn not_found(names: String) -> Result<String, ApiError> {
     Err(ApiError::NotFound(names))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod certificates;
+pub(crate) mod console;
 pub(crate) mod curl;
 pub(crate) mod http;
 pub(crate) mod http2;
@@ -11,6 +12,7 @@ pub(crate) mod service;
 pub(crate) mod stored;
 pub(crate) mod tls;
 pub(crate) mod uploads;
+pub(crate) mod watched;
 pub(crate) mod websocket;
 
 use std::time::{Duration, Instant};

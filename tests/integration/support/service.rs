@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::console::Console;
 use super::process::{Process, Usage};
 use super::{seconds, wait_until_blocking};
 
@@ -98,6 +99,12 @@ impl Setup {
         self
     }
 
+    /// Lets the log carry everything there is, that of every library included.
+    pub(crate) fn traced(mut self) -> Self {
+        self.log_level = "trace";
+        self
+    }
+
     /// Lays out the folder without starting anything.
     pub(crate) fn prepare(self) -> Installation {
         let dir = tempfile::Builder::new().prefix("portcullis-test-").tempdir().expect("tempdir");
@@ -163,6 +170,11 @@ impl Installation {
         self.dir.path().join("data")
     }
 
+    /// The operator at this machine.
+    pub(crate) fn console(&self) -> Console {
+        Console::new(self.program, &self.data_dir())
+    }
+
     fn ready_file(&self) -> PathBuf {
         self.dir.path().join("ready.json")
     }
@@ -201,9 +213,15 @@ impl Installation {
 
     /// Starts the service, or tells how it refused.
     pub(crate) fn try_start(self) -> Result<Service, Box<Refused>> {
+        let command = self.command();
+        self.try_start_by(command)
+    }
+
+    /// The same with a command that [`Self::command`] gave and the test has changed.
+    pub(crate) fn try_start_by(self, command: Command) -> Result<Service, Box<Refused>> {
         let _ = std::fs::remove_file(self.ready_file());
         let begun = Instant::now();
-        let mut process = Process::spawn(self.command());
+        let mut process = Process::spawn(command);
         loop {
             if let Ok(text) = std::fs::read(self.ready_file()) {
                 let ready = serde_json::from_slice(&text)
@@ -298,6 +316,11 @@ impl Service {
         self.installation().data_dir()
     }
 
+    /// The operator at this machine.
+    pub(crate) fn console(&self) -> Console {
+        self.installation().console()
+    }
+
     /// A folder that goes away with the service.
     pub(crate) fn path(&self) -> &Path {
         self.installation().path()
@@ -325,6 +348,14 @@ impl Service {
     pub(crate) fn wait_for_end(&mut self, deadline: Duration) -> ExitStatus {
         wait_until_blocking("the service ends", deadline, || self.ended().is_some());
         self.ended().expect("just seen")
+    }
+
+    /// Asks it to stop, waits, and gives everything that it ever said with its files.
+    pub(crate) fn stop_and_tell(mut self) -> (Installation, String) {
+        self.signal(Signal::SIGTERM);
+        self.wait_for_end(seconds(40));
+        let log = self.process.whole_log();
+        (self.installation.take().expect("not yet taken"), log)
     }
 
     /// Ends it without a word, as a power cut would, and keeps its files.
