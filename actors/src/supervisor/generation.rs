@@ -51,8 +51,6 @@ const TEND_INTERVAL: Duration = Duration::from_millis(250);
 const CUT_GRACE: Duration = Duration::from_secs(3);
 /// The actix timeout that cuts without telling anybody; the supervisor ends generations earlier.
 const ACTIX_SHUTDOWN_TIMEOUT_SECS: u64 = 10 * 365 * 24 * 3600;
-/// Connections that one worker takes; more wait in the kernel's queue.
-const CONNECTIONS_PER_WORKER: usize = 25_000;
 /// Blocking threads of one worker's runtime; they are started when needed.
 const BLOCKING_THREADS: usize = 8;
 
@@ -84,6 +82,8 @@ pub struct ListenerPlan {
     pub redirect_to: Option<String>,
     /// Threads that serve it.
     pub workers: usize,
+    /// Connections that one of them takes; more wait in the kernel's queue.
+    pub connections_per_worker: usize,
 }
 
 /// Whether a listener speaks TLS.
@@ -312,7 +312,7 @@ fn build_server(
     let name = format!("{}-{}", plan.name, context.number);
     let builder = Server::build()
         .workers(plan.workers)
-        .max_concurrent_connections(CONNECTIONS_PER_WORKER)
+        .max_concurrent_connections(plan.connections_per_worker)
         .worker_max_blocking_threads(BLOCKING_THREADS)
         .shutdown_timeout(ACTIX_SHUTDOWN_TIMEOUT_SECS)
         .disable_signals();
