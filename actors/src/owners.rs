@@ -6,7 +6,10 @@ use actix::{Actor, Addr, MailboxError};
 
 use crate::{
     auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
-    certificate::{CertificateActor, Certificates, DefaultCertificateError, load_or_generate},
+    certificate::{
+        CertificateActor, Certificates, DefaultCertificateError, RemoveCertificateRequests,
+        WaitingKeys, load_or_generate,
+    },
     ledger::{Ledger, Requester},
     store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
     supervisor::{
@@ -89,7 +92,8 @@ impl Prepared {
             }
         };
         let auth = Arc::new(AuthShared::new(&state)?);
-        let certificates = Certificates::new(&state, unusable, default)?;
+        let waiting = WaitingKeys::open(data_dir, time::OffsetDateTime::now_utc())?;
+        let certificates = Certificates::new(&state, unusable, default, waiting)?;
         let ledger = Ledger::new(store, state.clone());
         Ok(Self { ledger, state, certificates, auth })
     }
@@ -167,12 +171,22 @@ impl Owners {
 
     /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, in one transaction.
     ///
+    /// Then the keys that wait for their certificates are removed as well, because nothing of
+    /// what an administrator has brought in is to outlive a reset; one that cannot be removed is
+    /// told in the log and does not undo it.
+    ///
     /// # Errors
     /// Nothing has changed then.
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
         let factory =
             tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
-        self.adopt(factory, Some(DEFAULT_PASSWORD), "reset", by).await
+        let generations = self.adopt(factory, Some(DEFAULT_PASSWORD), "reset", by).await?;
+        match self.certificate.send(RemoveCertificateRequests).await {
+            Ok(Ok(())) => {}
+            Ok(Err(err)) => log::error!("waiting keys outlive the reset: {err}"),
+            Err(err) => log::error!("waiting keys outlive the reset: {err}"),
+        }
+        Ok(generations)
     }
 
     /// Makes `next` the state and serves it everywhere, in one transaction.

@@ -10,6 +10,7 @@ mod certificates;
 mod command_line;
 mod crash;
 mod cross_site;
+mod csr;
 mod drain_limits;
 mod handover;
 mod http2_drain;
