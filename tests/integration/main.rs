@@ -14,6 +14,7 @@ mod console;
 mod console_certificate;
 mod crash;
 mod cross_site;
+mod csr;
 mod drain_limits;
 mod edited_state;
 mod handover;

@@ -12,6 +12,7 @@ pub mod front;
 pub mod host;
 pub mod management;
 mod origin;
+mod query;
 mod redirect;
 pub mod routes;
 pub mod security;
