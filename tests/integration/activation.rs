@@ -192,9 +192,10 @@ async fn sockets_go_to_the_listeners_of_their_names() {
 #[test]
 fn sockets_for_another_process_are_left_alone() {
     let manager = Manager::new();
+    let other = |command: &mut Command| _ = command.env("OTHER_PID", "1");
     // So it binds by itself, which fails on addresses that are taken.
     let refused =
-        manager.refused(|command| drop(command.env("OTHER_PID", "1")), Some("https:http"));
+        manager.refused(other, Some("https:http"));
     assert!(!refused.status.success());
     assert!(refused.stderr.contains("in use"), "{}", refused.stderr);
 }
