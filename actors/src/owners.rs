@@ -112,6 +112,7 @@ impl Prepared {
         let auth = Arc::new(AuthShared::new(&state)?);
         let waiting = WaitingKeys::open(data_dir, time::OffsetDateTime::now_utc())?;
         let certificates = Certificates::new(&state, unusable, default, waiting)?;
+        certificates.forget_used_key()?;
         let ledger = Ledger::new(store, state.clone());
         Ok(Self { ledger, state, certificates, auth, audit })
     }

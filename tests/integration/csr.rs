@@ -76,6 +76,14 @@ fn key_lines(service: &Service, id: &Value) -> Vec<String> {
     lines
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a new folder");
+    for file in files_below(from) {
+        let name = file.file_name().expect("a name");
+        std::fs::copy(&file, to.join(name)).expect("copy");
+    }
+}
+
 fn write(folder: &Path, name: &str, text: &Value) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text.as_str().expect("text")).expect("write");
@@ -177,7 +185,17 @@ fn certificate_that_comes_alone_is_paired_with_its_key_and_the_key_never_travels
         assert!(answers.iter().all(|answer| !answer.contains(line)), "a key line leaked");
     }
 
-    let service = service.restart();
+    // What a crash between the installation and the removal of the key leaves.
+    let installation = service.stop();
+    let keys = installation.data_dir().join("waiting-keys");
+    let (used, spare) = (keys.join("0".repeat(32)), keys.join(other["id"].as_str().expect("id")));
+    copy_folder(&spare, &used);
+    let record = std::fs::read_to_string(used.join("request.json")).expect("a record");
+    let mut record: Value = serde_json::from_str(&record).expect("JSON");
+    record["spki_sha256"] = answer["certificate"]["spki_sha256"].clone();
+    std::fs::write(used.join("request.json"), record.to_string()).expect("write the record");
+    let service = installation.start();
+    assert!(!used.exists() && spare.exists());
     let served = fingerprint_seen_by_openssl(service.path(), service.port("https"));
     assert_eq!(served, certified.fingerprint);
     let stored = Stored::in_data_dir(&service.data_dir()).bundle().expect("a stored bundle");
@@ -188,13 +206,21 @@ fn certificate_that_comes_alone_is_paired_with_its_key_and_the_key_never_travels
 fn sixteen_keys_wait_and_room_is_made_by_deleting() {
     let service = Service::portcullis().start();
     let body = json!({ "subject": { "common_name": "box.example.test" } });
-    for _ in 0..16 {
-        let made = post(&service, &body).expect(201).json();
-        assert_eq!(made["names"], json!(["box.example.test"]), "{made}");
-        assert_eq!(made["key_type"], "ec-p256", "{made}");
+    // At once, so that two cannot both take the last place.
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..20).map(|_| scope.spawn(|| post(&service, &body))).collect();
+        posts.into_iter().map(|post| post.join().expect("a reply")).collect()
+    });
+    let (made, refused): (Vec<_>, Vec<_>) =
+        replies.into_iter().partition(|reply| reply.status == 201);
+    assert_eq!((made.len(), refused.len()), (16, 4));
+    for reply in made {
+        assert_eq!(reply.json()["names"], json!(["box.example.test"]), "{}", reply.body);
+        assert_eq!(reply.json()["key_type"], "ec-p256", "{}", reply.body);
     }
-    let refused = post(&service, &body).expect(409);
-    assert!(refused.body.contains("delete one"), "{}", refused.body);
+    for reply in refused {
+        assert!(reply.expect(409).body.contains("delete one"));
+    }
     let listed = waiting(&service);
     assert_eq!(listed.len(), 16);
 

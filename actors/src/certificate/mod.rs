@@ -40,7 +40,7 @@ pub use self::{
 use crate::{
     ledger::{Ledger, Requester},
     owners::ChangeError,
-    store::{Installed, State, StoredBundle},
+    store::{Installed, State, StoreError, StoredBundle},
     supervisor::{Handover, Scope},
 };
 
@@ -100,6 +100,12 @@ impl Certificates {
     #[must_use]
     pub fn waiting_keys(&self) -> &WaitingKeys {
         &self.waiting
+    }
+
+    /// Removes the waiting key that serves already; says whether there was one. Blocks. A crash
+    /// right after an installation leaves it to the next start.
+    pub(crate) fn forget_used_key(&self) -> Result<bool, StoreError> {
+        self.waiting.remove_key_of(&self.active().bundle.facts().spki_sha256)
     }
 
     pub(crate) fn tls(&self) -> Arc<TlsConfigs> {
@@ -236,7 +242,7 @@ impl CertificateActor {
                 Ok(Ok(generations)) => {
                     let fingerprint = &active.bundle.facts().fingerprint_sha256;
                     log::info!("{what} by {by}: {fingerprint}");
-                    forget_key_of(&certificates, &active).await;
+                    forget_used_key(certificates).await;
                     Ok(CertificateInstalled { certificate: active, generations })
                 }
                 failed => {
@@ -250,9 +256,8 @@ impl CertificateActor {
 }
 
 /// Removes the waiting key that an installed certificate was made for: it lies in the state now.
-async fn forget_key_of(certificates: &Certificates, active: &ActiveCertificate) {
-    let (waiting, spki) = (certificates.waiting.clone(), active.bundle.facts().spki_sha256.clone());
-    match on_blocking_thread(move || Ok(waiting.remove_key_of(&spki)?)).await {
+async fn forget_used_key(certificates: Certificates) {
+    match on_blocking_thread(move || Ok(certificates.forget_used_key()?)).await {
         Ok(true) => log::info!("the waiting key of the installed certificate is removed"),
         Ok(false) => {}
         Err(err) => log::error!("the waiting key stays, though its certificate serves: {err}"),
