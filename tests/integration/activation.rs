@@ -194,8 +194,7 @@ fn sockets_for_another_process_are_left_alone() {
     let manager = Manager::new();
     let other = |command: &mut Command| _ = command.env("OTHER_PID", "1");
     // So it binds by itself, which fails on addresses that are taken.
-    let refused =
-        manager.refused(other, Some("https:http"));
+    let refused = manager.refused(other, Some("https:http"));
     assert!(!refused.status.success());
     assert!(refused.stderr.contains("in use"), "{}", refused.stderr);
 }

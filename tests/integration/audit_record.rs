@@ -281,7 +281,8 @@ async fn no_secret_is_recorded() {
     let url = service.url("https", "/v2/security/sslcertificate");
     curl_as("admin", &["-F", &one.keyfile(), "-F", &one.certfile(), &url]).expect(200);
     curl_as("admin", &["-F", &other.keyfile(), "-F", &one.certfile(), &url]).expect(400);
-    let swapped = [format!("keyfile=@{}", one.chain.display()), format!("certfile=@{}", one.key.display())];
+    let swapped =
+        [format!("keyfile=@{}", one.chain.display()), format!("certfile=@{}", one.key.display())];
     curl_as("admin", &["-F", &swapped[0], "-F", &swapped[1], &url]).expect(400);
     let admin = service.admin().set_password("accordion").await;
     admin.post("/v2/security/jobtoken", &json!({ "user_token": "bassoon-token" })).await;
@@ -291,7 +292,10 @@ async fn no_secret_is_recorded() {
     // A login in the path or in a query is nothing to be recorded either.
     let mut connection = Connection::tls(service.port("https")).await.expect("a connection");
     let secret = [("authorization", "Bearer bassoon-token")];
-    connection.request("POST", "/v2/security/reset?password=ukulele", &secret, b"").await.expect("an answer");
+    connection
+        .request("POST", "/v2/security/reset?password=ukulele", &secret, b"")
+        .await
+        .expect("an answer");
     let answer = admin.get(AUDIT).await.text();
     let file = std::fs::read_to_string(record(&service)).expect("the record");
     let key = std::fs::read_to_string(&one.key).expect("the key");

@@ -101,13 +101,16 @@ fn shown_certificate_is_the_one_that_serves() {
 fn encrypted_key_is_opened_with_the_passphrase_from_standard_input() {
     let authority = CertificateAuthority::new();
     let bundle = authority.pair_a();
-    authority.run("pkcs8 -topk8 -in pair-a.key -v2 aes-256-cbc -passout pass:glockenspiel -out e.key");
+    authority
+        .run("pkcs8 -topk8 -in pair-a.key -v2 aes-256-cbc -passout pass:glockenspiel -out e.key");
     let (key, chain) = (text(&authority.file("e.key")), text(&bundle.chain));
     for machine in Machine::both() {
         let console = machine.console();
         let stdin = ["--passphrase-stdin"];
         assert!(install(&console, &key, &chain, &[], "").refusal().contains("encrypted"));
-        assert!(install(&console, &key, &chain, &stdin, "xylophone\n").refusal().contains("passphrase"));
+        assert!(
+            install(&console, &key, &chain, &stdin, "xylophone\n").refusal().contains("passphrase")
+        );
         install(&console, &key, &chain, &stdin, "glockenspiel\n").expect(0);
         assert_eq!(console.status()["certificate"]["fingerprint_sha256"], bundle.fingerprint);
         let check = ["certificate", "check", &chain, &key, "--passphrase-stdin"];
@@ -130,9 +133,8 @@ impl Judged {
     /// What an upload that changes nothing is answered.
     fn upload(&self, key: &str, certificate: &str, status: u64) -> Value {
         let url = self.service.url("https", "/v2/security/sslcertificate?dry_run=true");
-        let part = |field: &str, name: &str| {
-            format!("{field}=@{}", self.authority.file(name).display())
-        };
+        let part =
+            |field: &str, name: &str| format!("{field}=@{}", self.authority.file(name).display());
         let parts = [part("keyfile", key), part("certfile", certificate)];
         curl_as("admin", &["-F", &parts[0], "-F", &parts[1], &url]).expect(status).json()
     }
@@ -155,7 +157,8 @@ fn check_refuses_with_the_words_of_an_upload() {
     authority.expired();
     authority.make_key("other.key", KeyKind::Rsa);
     authority.run("pkey -in pair-a.key -pubout -out public.key");
-    authority.run("pkcs8 -topk8 -in pair-a.key -v2 aes-256-cbc -passout pass:secret -out locked.key");
+    authority
+        .run("pkcs8 -topk8 -in pair-a.key -v2 aes-256-cbc -passout pass:secret -out locked.key");
     std::fs::write(authority.file("letter.txt"), "Dear administrator,\n").expect("write a letter");
     for (key, certificate) in [
         ("other.key", "pair-a.crt"),
@@ -227,8 +230,7 @@ fn refused_certificate_changes_nothing() {
         install_bundle(&console, &good).expect(0);
         let stored = Stored::in_data_dir(&machine.data_dir());
         let contents = stored.contents();
-        let line =
-            install(&console, &text(&other.key), &text(&good.chain), &[], "").refusal();
+        let line = install(&console, &text(&other.key), &text(&good.chain), &[], "").refusal();
         assert!(["match", "belong"].iter().any(|word| line.contains(word)), "{line}");
         let missing = install(&console, "/nonexistent/key", &text(&good.chain), &[], "").refusal();
         assert!(missing.contains("/nonexistent/key"), "{missing}");

@@ -10,7 +10,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -117,7 +117,9 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
-    /// Cancelled when a newer generation accepts in its stead.
+    /// A newer generation serves: answers ask clients to come back on another connection.
+    retired: AtomicBool,
+    /// Cancelled when nothing more is accepted here and idle connections are to close.
     drain: CancellationToken,
     /// Cancelled when WebSockets must close.
     websockets_end: CancellationToken,
@@ -134,6 +136,7 @@ impl GenerationContext {
             number,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
             drain: CancellationToken::new(),
             websockets_end: CancellationToken::new(),
             cut_at: OnceLock::new(),
@@ -142,7 +145,13 @@ impl GenerationContext {
         }
     }
 
-    /// Whether a newer generation accepts in its stead.
+    /// Whether a newer generation serves.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Whether idle connections are to close.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
@@ -232,6 +241,8 @@ impl Generation {
     /// told to by [`Self::end`].
     pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
         self.draining_since = Some(Instant::now());
+        // At once, so that the very request that brought the change does not keep its connection.
+        self.context.retired.store(true, Relaxed);
         let (context, handle) = (self.context.clone(), self.handle.clone());
         async move {
             handle.pause().await;
