@@ -9,14 +9,17 @@ use std::{
 
 use anyhow::Context as _;
 use portcullis_actors::{
-    Owners, OwnersSlot, Prepared,
+    Configured, Owners, OwnersSlot, Prepared, logging,
+    settings::Settings,
     store::FileStore,
-    supervisor::{
-        Application, BoundListener, ContinueGate, DrainLimits, HttpApp, ListenerPlan, Shutdown,
-    },
+    supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
 };
 use portcullis_web::{
-    Context, Service, front, management::Management, security::Security, service::ApplianceFacts,
+    Context, Service, front,
+    management::Management,
+    monitoring::{self, Monitoring},
+    security::Security,
+    service::ApplianceFacts,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,7 +39,8 @@ impl Appliance {
     /// An appliance with the built-in services. `name` shows in `about`.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let services: Vec<Arc<dyn Service>> = vec![Arc::new(Security), Arc::new(Management)];
+        let services: Vec<Arc<dyn Service>> =
+            vec![Arc::new(Security), Arc::new(Management), Arc::new(Monitoring)];
         Self { name, version, services }
     }
 
@@ -86,26 +90,42 @@ impl Appliance {
             .map(|listener| (listener.plan().name.clone(), listener.address()))
             .collect();
         let ready = ready::Ready::new(&bound);
-        let data_dir = config.data_dir.clone();
+        let (data_dir, rotation) = (config.data_dir.clone(), config.log.rotation);
         let prepared = tokio::task::spawn_blocking(move || -> anyhow::Result<Prepared> {
             let store = Arc::new(FileStore::open(&data_dir)?);
+            // After the store, whose lock keeps a second process from these files.
+            let log_dir = data_dir.join("log");
+            logging::write_files(&log_dir, rotation)
+                .with_context(|| format!("cannot write the log into {}", log_dir.display()))?;
             Ok(Prepared::load(store, &data_dir)?)
         })
         .await??;
-        let limits =
-            DrainLimits { drain_timeout: config.drain_timeout, max_draining: config.max_draining };
+        let configured = Configured {
+            settings: Settings {
+                drain_timeout: config.drain_timeout,
+                max_draining: config.max_draining,
+                ..Settings::default()
+            },
+            power: config.power.clone(),
+        };
         let facts = Arc::new(ApplianceFacts {
             name: self.name.to_owned(),
             version: self.version,
             started: Instant::now(),
             addresses,
             services: served(&config),
+            data_dir: config.data_dir.clone(),
+            configuration: config.text.clone(),
+            prometheus: config.prometheus.clone(),
         });
+        let figures = facts.clone();
         let services = self.services;
-        let owners = Owners::start(prepared, bound, limits, |owners| {
+        let owners = Owners::start(prepared, bound, configured, |owners| {
             Arc::new(Routes { services, facts, owners })
         })
         .await?;
+        let context = Context { owners: owners.clone(), appliance: figures };
+        monitoring::register_figures(&context);
         ready.announce(ready_file)?;
         let first = signals.next().await;
         ready::stopping();

@@ -4,6 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use portcullis_actors::logging;
+
 use crate::{appliance::Appliance, config::Config};
 
 /// An appliance front door whose certificate, ports and password change without cutting anybody
@@ -56,14 +58,11 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             return if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,actix_server=warn"),
-    )
-    .init();
     let done = match arguments.command {
         Command::Run(run) => run_appliance(appliance, run),
         Command::Check { config } => check(&appliance, &config),
     };
+    logging::flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -82,6 +81,7 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
     if let Some(data_dir) = arguments.data_dir {
         config.data_dir = data_dir;
     }
+    logging::init(config.log.format);
     actix::System::new().block_on(appliance.run(config, arguments.ready_file.as_deref()))
 }
 

@@ -7,11 +7,16 @@ use actix::{Actor, Addr, MailboxError};
 use crate::{
     auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
     certificate::{CertificateActor, Certificates, DefaultCertificateError, load_or_generate},
+    events::EventLog,
     ledger::{Ledger, Requester},
+    logging,
+    power::{PowerActor, PowerCommands},
+    sessions::SessionBoard,
+    settings::{LiveSettings, Settings, SettingsChange, SettingsError, StoredSettings},
     store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
     supervisor::{
-        Application, BoundListener, DrainLimits, Generations, Handover, HandoverError,
-        InsecurePorts, ListenerSupervisor, Scope,
+        Application, BoundListener, Generations, Handover, HandoverError, InsecurePorts,
+        ListenerSupervisor, Scope,
     },
 };
 
@@ -26,6 +31,8 @@ pub enum ChangeError {
     Handover(#[source] HandoverError),
     #[error("the stored credential cannot be used; nothing was changed")]
     Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the appliance is shutting down")]
     Stopping,
 }
@@ -66,6 +73,15 @@ pub struct Prepared {
     state: State,
     certificates: Certificates,
     auth: Arc<AuthShared>,
+    events: EventLog,
+}
+
+/// What the configuration says about things that the owners own.
+#[derive(Debug, Clone, Default)]
+pub struct Configured {
+    /// What holds until an administrator sets something else.
+    pub settings: Settings,
+    pub power: PowerCommands,
 }
 
 impl Prepared {
@@ -88,10 +104,11 @@ impl Prepared {
                 (state, None)
             }
         };
-        let auth = Arc::new(AuthShared::new(&state)?);
+        let events = EventLog::default();
+        let auth = Arc::new(AuthShared::new(&state, events.clone())?);
         let certificates = Certificates::new(&state, unusable, default)?;
-        let ledger = Ledger::new(store, state.clone());
-        Ok(Self { ledger, state, certificates, auth })
+        let ledger = Ledger::new(store, state.clone(), events.clone());
+        Ok(Self { ledger, state, certificates, auth, events })
     }
 }
 
@@ -102,6 +119,7 @@ fn factory_state() -> State {
         tls: None,
         insecure_ports: true,
         job_token: None,
+        settings: StoredSettings::default(),
     }
 }
 
@@ -111,10 +129,15 @@ pub struct Owners {
     pub certificate: Addr<CertificateActor>,
     pub auth: Addr<AuthActor>,
     pub supervisor: Addr<ListenerSupervisor>,
+    pub power: Addr<PowerActor>,
     pub certificates: Certificates,
     pub authenticator: Authenticator,
     pub insecure_ports: InsecurePorts,
     pub ledger: Ledger,
+    pub events: EventLog,
+    pub sessions: SessionBoard,
+    pub settings: LiveSettings,
+    configured: Arc<Settings>,
     auth_shared: Arc<AuthShared>,
 }
 
@@ -127,10 +150,11 @@ impl Owners {
     pub async fn start(
         prepared: Prepared,
         listeners: Vec<BoundListener>,
-        limits: DrainLimits,
+        configured: Configured,
         application: impl FnOnce(OwnersSlot) -> Arc<dyn Application>,
     ) -> Result<Self, StartError> {
-        let Prepared { ledger, state, certificates, auth: auth_shared } = prepared;
+        let Prepared { ledger, state, certificates, auth: auth_shared, events } = prepared;
+        let settings = LiveSettings::new(configured.settings.with(&state.settings));
         let insecure_ports = InsecurePorts::new(state.insecure_ports);
         let slot = OwnersSlot::default();
         let supervisor = ListenerSupervisor::new(
@@ -139,7 +163,8 @@ impl Owners {
             certificates.tls(),
             insecure_ports.clone(),
             ledger.clone(),
-            limits,
+            settings.clone(),
+            events.clone(),
         )
         .start();
         let certificate = CertificateActor::new(
@@ -154,15 +179,51 @@ impl Owners {
             authenticator: Authenticator::new(auth_shared.clone(), auth.clone()),
             auth,
             supervisor,
+            power: PowerActor::new(configured.power, events.clone()).start(),
             certificates,
             insecure_ports,
             ledger,
+            sessions: SessionBoard::new(events.clone()),
+            events,
+            settings,
+            configured: Arc::new(configured.settings),
             auth_shared,
         };
+        owners.apply_settings(&state.settings);
         slot.fill(owners.clone());
         let first = Handover { scope: Scope::All, reason: "start".into() };
         owners.supervisor.send(first).await??;
         Ok(owners)
+    }
+
+    /// Makes a change of the settings durable; it holds once this resolves.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub async fn change_settings(
+        &self,
+        change: &SettingsChange,
+        by: &Requester,
+    ) -> Result<Arc<Settings>, ChangeError> {
+        let mut transaction = self.ledger.begin().await;
+        let state = transaction.state().clone();
+        let settings = state.settings.with(change, &self.configured)?;
+        if settings != state.settings {
+            let next = State { settings: settings.clone(), ..state };
+            transaction.commit(next, "settings changed", by).await?;
+            self.apply_settings(&settings);
+            log::info!("settings changed by {by}");
+        }
+        Ok(self.settings.current())
+    }
+
+    fn apply_settings(&self, stored: &StoredSettings) {
+        let settings = self.configured.with(stored);
+        self.auth_shared.limit_failures(settings.throttle_limits());
+        if settings.log_level != self.settings.current().log_level || settings.log_level.is_some() {
+            logging::set_level(settings.log_level);
+        }
+        self.settings.publish(settings);
     }
 
     /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, in one transaction.
@@ -172,24 +233,28 @@ impl Owners {
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
         let factory =
             tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
+        // Settings concern no secret and no access; a reset of the security leaves them alone.
+        let factory = |now: &State| State { settings: now.settings.clone(), ..factory };
         self.adopt(factory, Some(DEFAULT_PASSWORD), "reset", by).await
     }
 
-    /// Makes `next` the state and serves it everywhere, in one transaction.
+    /// Makes what `next` makes of the state the state, and serves it everywhere, in one transaction.
     async fn adopt(
         &self,
-        next: State,
+        next: impl FnOnce(&State) -> State,
         password: Option<&str>,
         what: &str,
         by: &Requester,
     ) -> Result<Generations, ChangeError> {
         let mut change = self.ledger.begin().await;
         let previous = change.state().clone();
+        let next = next(&previous);
         let active = Arc::new(self.certificates.activate(&next));
         change.commit(next.clone(), what, by).await?;
         let undo = self.certificates.publish(active).map_err(ChangeError::Tls)?;
         self.auth_shared.publish(&next, password)?;
         self.insecure_ports.set(next.insecure_ports);
+        self.apply_settings(&next.settings);
         let handover = Handover { scope: Scope::All, reason: what.into() };
         match self.supervisor.send(handover).await {
             Ok(Ok(generations)) => {
@@ -200,6 +265,7 @@ impl Owners {
                 self.certificates.publish(undo).map_err(ChangeError::Tls)?;
                 self.auth_shared.publish(&previous, None)?;
                 self.insecure_ports.set(previous.insecure_ports);
+                self.apply_settings(&previous.settings);
                 change.commit(previous, "undone: new listeners did not start", by).await?;
                 Err(ChangeError::from_handover(failed))
             }

@@ -1,6 +1,7 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
 mod reader;
+mod sections;
 
 use std::{
     collections::BTreeSet,
@@ -9,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use portcullis_actors::supervisor::Tls;
+use portcullis_actors::{power::PowerCommands, supervisor::Tls};
+use portcullis_web::monitoring::Prometheus;
 use toml::de::DeTable;
 
-pub use self::reader::ConfigError;
 use self::reader::{Found, Source, Table, nearest};
+pub use self::{reader::ConfigError, sections::LogConfig};
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,14 @@ pub struct Config {
     /// How long requests may go on after SIGTERM.
     pub shutdown_timeout: Duration,
     pub listeners: Vec<ListenerConfig>,
+    /// `[log]`
+    pub log: LogConfig,
+    /// `[power]`
+    pub power: PowerCommands,
+    /// `[monitoring]`: the Prometheus that graphs and queries are handed to.
+    pub prometheus: Option<Prometheus>,
+    /// The text that was read, secrets masked; empty where there was none.
+    pub text: String,
 }
 
 /// One `[[listener]]`.
@@ -90,6 +100,10 @@ impl Config {
             max_draining: 32,
             shutdown_timeout: Duration::from_secs(30),
             listeners: Vec::new(),
+            log: LogConfig::default(),
+            power: PowerCommands::default(),
+            prometheus: None,
+            text: String::new(),
         }
     }
 
@@ -130,6 +144,10 @@ impl Config {
                 .duration("shutdown_timeout")?
                 .unwrap_or(defaults.shutdown_timeout),
             listeners: Vec::new(),
+            log: sections::read_log(table.table("log")?)?,
+            power: sections::read_power(table.table("power")?)?,
+            prometheus: sections::read_monitoring(table.table("monitoring")?)?,
+            text: sections::mask(text),
         };
         let listeners = table.tables("listener")?;
         table.finish()?;

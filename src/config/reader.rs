@@ -184,6 +184,21 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         Ok(numbered.collect())
     }
 
+    /// The table of `[key]`.
+    pub(super) fn table(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Table<'s, 'd, 'i>>, ConfigError> {
+        let found = self.typed(key, "a table, […]", DeValue::as_table)?;
+        Ok(found.map(|Found { value, offset }| Table {
+            source: self.source,
+            path: self.name(key),
+            offset,
+            table: value,
+            taken: Vec::new(),
+        }))
+    }
+
     /// Refuses what was not taken, naming the nearest key that would have been.
     pub(super) fn finish(self) -> Result<(), ConfigError> {
         for (key, _) in self.table.iter() {

@@ -25,7 +25,7 @@ pub(crate) async fn check(
 ) -> Result<Requester, HttpResponse> {
     let address =
         head.peer_addr.map_or_else(|| IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
-    let anybody = || Requester { user: "anybody".into(), address: Some(address) };
+    let anybody = || Requester::new("anybody", address);
     let header = head.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
     match authentication {
         Authentication::Open => Ok(anybody()),

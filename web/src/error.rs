@@ -28,6 +28,8 @@ pub enum ApiError {
     Forbidden(String),
     #[error("there is nothing at this path; the services of this listener are: {0}")]
     NotFound(String),
+    #[error("{0}")]
+    Absent(String),
     #[error("this path takes {0}")]
     MethodNotAllowed(String),
     #[error("the body is larger than {0} bytes")]
@@ -44,6 +46,12 @@ pub enum ApiError {
     Timeout(u64),
     #[error("{0}")]
     Change(String, StatusCode),
+    #[error("{0}")]
+    Internal(String),
+    #[error("{0}")]
+    NotImplemented(String),
+    #[error("{0}")]
+    BadGateway(String),
     #[error("the appliance is shutting down")]
     Unavailable,
 }
@@ -84,6 +92,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Tls(_) | ChangeError::Handover(_) | ChangeError::Credential(_) => {
                 Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR)
             }
+            ChangeError::Settings(refused) => Self::BadRequest(refused.to_string()),
             ChangeError::Stopping => Self::Unavailable,
         }
     }
@@ -112,7 +121,7 @@ impl ResponseError for ApiError {
                 StatusCode::BAD_REQUEST
             }
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::Absent(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -121,6 +130,9 @@ impl ResponseError for ApiError {
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Change(_, status) => *status,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

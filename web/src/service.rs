@@ -1,9 +1,11 @@
 //! What a listener is made of.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use actix_web::web::ServiceConfig;
 use portcullis_actors::Owners;
+
+use crate::monitoring::Prometheus;
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -78,4 +80,10 @@ pub struct ApplianceFacts {
     pub addresses: BTreeMap<String, SocketAddr>,
     /// Names of the services that some listener carries.
     pub services: Vec<String>,
+    /// Where state, log and all that the services keep lies.
+    pub data_dir: PathBuf,
+    /// The text of the configuration, secrets masked.
+    pub configuration: String,
+    /// The Prometheus that graphs and queries are handed to.
+    pub prometheus: Option<Prometheus>,
 }

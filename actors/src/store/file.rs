@@ -16,6 +16,7 @@ use super::{
     AdminAccess, ChangeNote, HistoryEntry, Installed, Loaded, Revision, State, StateStore,
     StoreError, StoredBundle,
 };
+use crate::settings::StoredSettings;
 
 /// How many revisions are kept, the current one included.
 pub const KEPT_REVISIONS: usize = 10;
@@ -27,6 +28,7 @@ const KEY: &str = "tls/tls.key";
 const INSTALLED: &str = "tls/installed.json";
 const INSECURE_PORTS: &str = "insecure-ports";
 const JOB_TOKEN: &str = "job-token";
+const SETTINGS: &str = "settings.json";
 const CHANGE: &str = "change.json";
 
 /// A state file is small; anything larger is not ours.
@@ -160,6 +162,9 @@ impl FileStore {
         if let Some(token) = &state.job_token {
             write_file(&dir.join(JOB_TOKEN), token.as_bytes())?;
         }
+        if state.settings != StoredSettings::default() {
+            write_file(&dir.join(SETTINGS), &json(&state.settings))?;
+        }
         write_file(&dir.join(CHANGE), &json(note))?;
         sync_dir(&secret)?;
         sync_dir(dir)?;
@@ -241,6 +246,7 @@ impl StateStore for FileStore {
             job_token: read_text(&dir.join(JOB_TOKEN))?
                 .map(|token| Zeroizing::new(token.trim().to_owned()))
                 .filter(|token| !token.is_empty()),
+            settings: read_settings(&dir.join(SETTINGS))?,
         };
         Ok(Loaded { state, unusable_bundle })
     }
@@ -288,6 +294,16 @@ fn read_exposure(path: &Path) -> Result<bool, StoreError> {
             reason: "must hold `enabled` or `disabled`".into(),
         }),
     }
+}
+
+fn read_settings(path: &Path) -> Result<StoredSettings, StoreError> {
+    let Some(bytes) = read(path)? else { return Ok(StoredSettings::default()) };
+    serde_json::from_slice(&bytes).map_err(|err| StoreError::Malformed {
+        path: path.to_owned(),
+        reason: format!(
+            "is not the JSON of settings ({err}); remove it to use the configured ones"
+        ),
+    })
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, StoreError> {
@@ -369,6 +385,7 @@ mod tests {
             }),
             insecure_ports,
             job_token: Some(Zeroizing::new("token".into())),
+            settings: StoredSettings::default(),
         }
     }
 

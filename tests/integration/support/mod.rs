@@ -3,10 +3,12 @@
 pub(crate) mod admin;
 pub(crate) mod certificates;
 pub(crate) mod curl;
+pub(crate) mod follower;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod openssl;
 pub(crate) mod process;
+pub(crate) mod prometheus;
 pub(crate) mod service;
 pub(crate) mod stored;
 pub(crate) mod tls;
