@@ -23,6 +23,7 @@ for purpose in "$@"; do
         need xxd xxd
         need perl perl
         need keytool default-jre-headless
+        need promtool prometheus
         ;;
     bench)
         need python3 python3

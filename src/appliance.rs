@@ -9,15 +9,18 @@ use std::{
 
 use anyhow::Context as _;
 use portcullis_actors::{
-    Owners, OwnersSlot, Prepared,
+    Configured, Owners, OwnersSlot, Prepared, logging,
+    settings::Settings,
     store::FileStore,
-    supervisor::{
-        Application, BoundListener, ContinueGate, DrainLimits, HttpApp, ListenerPlan, Shutdown,
-    },
+    supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
     watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_web::{
-    Context, Service, front, management::Management, security::Security, service::ApplianceFacts,
+    Context, Service, front,
+    management::Management,
+    monitoring::{self, Monitoring},
+    security::Security,
+    service::ApplianceFacts,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +40,8 @@ impl Appliance {
     /// An appliance with the built-in services. `name` shows in `about`.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let services: Vec<Arc<dyn Service>> = vec![Arc::new(Security), Arc::new(Management)];
+        let services: Vec<Arc<dyn Service>> =
+            vec![Arc::new(Security), Arc::new(Management), Arc::new(Monitoring)];
         Self { name, version, services }
     }
 
@@ -98,14 +102,24 @@ impl Appliance {
         if let Err(err) = nix::sys::prctl::set_dumpable(false) {
             log::warn!("core dumps cannot be prevented: {err}");
         }
-        let data_dir = config.data_dir.clone();
+        let (data_dir, rotation) = (config.data_dir.clone(), config.log.rotation);
         let prepared = tokio::task::spawn_blocking(move || -> anyhow::Result<Prepared> {
             let store = Arc::new(FileStore::open(&data_dir)?);
+            // After the store, whose lock keeps a second process from these files.
+            let log_dir = data_dir.join("log");
+            logging::write_files(&log_dir, rotation)
+                .with_context(|| format!("cannot write the log into {}", log_dir.display()))?;
             Ok(Prepared::load(store, &data_dir)?)
         })
         .await??;
-        let drain_limits =
-            DrainLimits { drain_timeout: config.drain_timeout, max_draining: config.max_draining };
+        let configured = Configured {
+            settings: Settings {
+                drain_timeout: config.drain_timeout,
+                max_draining: config.max_draining,
+                ..Settings::default()
+            },
+            power: config.power.clone(),
+        };
         let facts = Arc::new(ApplianceFacts {
             name: self.name.to_owned(),
             version: self.version,
@@ -118,9 +132,13 @@ impl Appliance {
                 .clone()
                 .map(|files| WatchedCertificate::new(files.certificate, files.key)),
             upload_beside_watch: config.tls.upload_beside_watch,
+            data_dir: config.data_dir.clone(),
+            configuration: config.text.clone(),
+            prometheus: config.prometheus.clone(),
         });
+        let figures = facts.clone();
         let services = self.services;
-        let owners = Owners::start(prepared, bound, drain_limits, |owners| {
+        let owners = Owners::start(prepared, bound, configured, |owners| {
             Arc::new(Routes { services, facts: facts.clone(), owners })
         })
         .await?;
@@ -131,6 +149,8 @@ impl Appliance {
             Ok(socket) => drop(actix::spawn(socket.serve(owners.clone()))),
             Err(err) => log::warn!("the console works only while the server is stopped: {err:#}"),
         }
+        let context = Context { owners: owners.clone(), appliance: figures };
+        monitoring::register_figures(&context);
         ready.announce(ready_file)?;
         let first = loop {
             match signals.next().await {

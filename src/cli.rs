@@ -4,6 +4,8 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use portcullis_actors::logging;
+
 use crate::{
     appliance::Appliance,
     config::Config,
@@ -67,7 +69,6 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             return if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    start_log();
     let done = match arguments.command {
         Command::Run(run) => run_appliance(appliance, run),
         Command::Check { config } => check(&appliance, &config),
@@ -78,6 +79,7 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
         }
         Command::Man => print_man(command),
     };
+    logging::flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -85,19 +87,6 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Modules whose debug and trace lines show headers, and with them credentials.
-const TALKATIVE: [&str; 6] = ["actix_http", "actix_web", "h2", "mio", "rustls", "tokio_rustls"];
-
-/// Logs to standard error as `RUST_LOG` says, but never what could hold a secret.
-fn start_log() {
-    let default = env_logger::Env::default().default_filter_or("info,actix_server=warn");
-    let mut builder = env_logger::Builder::from_env(default);
-    for module in TALKATIVE {
-        builder.filter_module(module, log::LevelFilter::Info);
-    }
-    builder.init();
 }
 
 fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Result<()> {
@@ -109,10 +98,12 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
     if let Some(data_dir) = arguments.data_dir {
         config.data_dir = data_dir;
     }
+    logging::init(config.log.format);
     actix::System::new().block_on(appliance.run(config, arguments.ready_file.as_deref()))
 }
 
 fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Result<()> {
+    logging::init(logging::Format::default());
     let config = match &arguments.config {
         Some(path) => Config::read(path, &appliance.service_names())?,
         None => Config::documented(&[], false),

@@ -5,28 +5,40 @@
 //! While it holds the ledger an actor may send the supervisor a handover, which never takes the
 //! ledger itself; that order keeps the actors from waiting for each other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::store::{ChangeNote, Revision, State, StateStore, StoreError};
+use crate::{
+    events::{EventKind, EventLog},
+    metrics::{ChangeLabels, METRICS},
+    request_id::RequestId,
+    store::{ChangeNote, Revision, State, StateStore, StoreError},
+};
 
 /// Shared by the owners; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     store: Arc<dyn StateStore>,
     current: Arc<Mutex<State>>,
+    events: EventLog,
 }
 
 impl Ledger {
-    pub(crate) fn new(store: Arc<dyn StateStore>, current: State) -> Self {
-        Self { store, current: Arc::new(Mutex::new(current)) }
+    pub(crate) fn new(store: Arc<dyn StateStore>, current: State, events: EventLog) -> Self {
+        Self { store, current: Arc::new(Mutex::new(current)), events }
     }
 
     /// Waits for its turn, first come, first served.
     pub(crate) async fn begin(&self) -> Change {
-        Change { store: self.store.clone(), current: self.current.clone().lock_owned().await }
+        Change {
+            store: self.store.clone(),
+            current: self.current.clone().lock_owned().await,
+            events: self.events.clone(),
+            begun: Instant::now(),
+            ended: None,
+        }
     }
 
     /// A copy of the state as it is now, behind any change under way.
@@ -44,6 +56,21 @@ impl Ledger {
 pub(crate) struct Change {
     store: Arc<dyn StateStore>,
     current: OwnedMutexGuard<State>,
+    events: EventLog,
+    begun: Instant,
+    /// What was changed, in kebab case, and how it ended, once something was tried.
+    ended: Option<(String, &'static str)>,
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if let Some((kind, outcome)) = self.ended.take() {
+            let labels = ChangeLabels { kind, outcome };
+            METRICS.changes.get_or_create(&labels).inc();
+            let seconds = self.begun.elapsed().as_secs_f64();
+            METRICS.change_duration.get_or_create(&labels).observe(seconds);
+        }
+    }
 }
 
 impl Change {
@@ -67,10 +94,20 @@ impl Change {
             ChangeNote { at: OffsetDateTime::now_utc(), what: what.to_owned(), by: by.to_string() };
         let store = self.store.clone();
         let written = next.clone();
-        let revision = tokio::task::spawn_blocking(move || store.commit(&written, &note))
+        let committed = tokio::task::spawn_blocking(move || store.commit(&written, &note))
             .await
-            .expect("a commit does not panic and is not cancelled")?;
+            .expect("a commit does not panic and is not cancelled");
+        // A second commit of one change takes the first one back.
+        let kind = match self.ended.take() {
+            Some((kind, _)) => (kind, "undone"),
+            None => (what.replace(' ', "-").to_ascii_lowercase(), "done"),
+        };
+        self.ended = Some(if committed.is_ok() { kind } else { (kind.0, "failed") });
+        let revision = committed?;
         *self.current = next;
+        let kind =
+            EventKind::ConfigurationChanged { revision, what: what.to_owned(), by: by.to_string() };
+        self.events.publish_for(by.request_id, kind);
         Ok(revision)
     }
 }
@@ -80,13 +117,37 @@ impl Change {
 pub struct Requester {
     pub user: String,
     pub address: Option<std::net::IpAddr>,
+    /// The request by which it was asked for.
+    pub request_id: Option<RequestId>,
 }
 
 impl Requester {
+    /// Somebody at an address, in the request in whose task this is called.
+    #[must_use]
+    pub fn new(user: &str, address: std::net::IpAddr) -> Self {
+        let request_id = RequestId::current();
+        Self { user: user.to_owned(), address: Some(address), request_id }
+    }
+
     /// The appliance itself.
     #[must_use]
     pub fn appliance() -> Self {
-        Self { user: "appliance".into(), address: None }
+        Self::local("appliance")
+    }
+
+    /// Somebody or something on the machine itself.
+    #[must_use]
+    pub fn local(user: impl Into<String>) -> Self {
+        Self { user: user.into(), address: None, request_id: None }
+    }
+
+    /// Runs `work`, in an owner, as part of the request that asked for it, so that its log lines
+    /// carry the request's number.
+    pub(crate) async fn scope<F: Future>(&self, work: F) -> F::Output {
+        match self.request_id {
+            Some(id) => id.scope(work).await,
+            None => work.await,
+        }
     }
 }
 

@@ -5,21 +5,34 @@
 //! | [`certificate::CertificateActor`] | the active certified key, the default one | the supervisor, to hand over |
 //! | [`auth::AuthActor`] | the admin credential, the job token, failed attempts | nobody |
 //! | [`supervisor::ListenerSupervisor`] | the bound sockets, the exposure, every generation | nobody |
+//! | [`power::PowerActor`] | the reboot or shutdown that is scheduled | nobody |
 //!
 //! Writers are actors, readers hold snapshots: each owner publishes its state, and requests and
 //! handshakes read it without waiting. A change is one transaction that holds the
-//! [`ledger::Ledger`] while it persists, publishes and hands over. This crate knows no route.
+//! [`ledger::Ledger`] while it persists, publishes and hands over. What has happened is published in
+//! the [`events::EventLog`] and counted in [`metrics`]. This crate knows no route.
 
 pub mod audit;
 pub mod auth;
 pub mod certificate;
+pub mod events;
 pub mod ledger;
+pub mod logging;
+pub mod metrics;
 mod owners;
+pub mod power;
+pub mod request_id;
+pub mod sessions;
+pub mod settings;
 pub mod store;
 pub mod supervisor;
 pub mod watch;
 
 pub use self::{
     ledger::Requester,
-    owners::{ChangeError, Owners, OwnersSlot, Prepared, ReloadError, StartError, factory_state},
+    owners::{
+        ChangeError, Configured, Owners, OwnersSlot, Prepared, ReloadError, StartError,
+        factory_state,
+    },
+    request_id::RequestId,
 };

@@ -11,11 +11,16 @@ use crate::{
         CertificateActor, Certificates, DefaultCertificateError, RemoveCertificateRequests,
         WaitingKeys, load_or_generate,
     },
+    events::EventLog,
     ledger::{Ledger, Requester},
+    logging,
+    power::{PowerActor, PowerCommands},
+    sessions::SessionBoard,
+    settings::{LiveSettings, Settings, SettingsChange, SettingsError, StoredSettings},
     store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
     supervisor::{
-        Application, BoundListener, DrainLimits, Generations, Handover, HandoverError,
-        InsecurePorts, ListenerSupervisor, Scope,
+        Application, BoundListener, Generations, Handover, HandoverError, InsecurePorts,
+        ListenerSupervisor, Scope,
     },
 };
 
@@ -30,6 +35,8 @@ pub enum ChangeError {
     Handover(#[source] HandoverError),
     #[error("the stored credential cannot be used; nothing was changed")]
     Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the appliance is shutting down")]
     Stopping,
 }
@@ -86,6 +93,15 @@ pub struct Prepared {
     certificates: Certificates,
     auth: Arc<AuthShared>,
     audit: Audit,
+    events: EventLog,
+}
+
+/// What the configuration says about things that the owners own.
+#[derive(Debug, Clone, Default)]
+pub struct Configured {
+    /// What holds until an administrator sets something else.
+    pub settings: Settings,
+    pub power: PowerCommands,
 }
 
 impl Prepared {
@@ -109,12 +125,13 @@ impl Prepared {
                 (state, None)
             }
         };
-        let auth = Arc::new(AuthShared::new(&state)?);
+        let events = EventLog::default();
+        let auth = Arc::new(AuthShared::new(&state, events.clone())?);
         let waiting = WaitingKeys::open(data_dir, time::OffsetDateTime::now_utc())?;
         let certificates = Certificates::new(&state, unusable, default, waiting)?;
         certificates.forget_used_key()?;
-        let ledger = Ledger::new(store, state.clone());
-        Ok(Self { ledger, state, certificates, auth, audit })
+        let ledger = Ledger::new(store, state.clone(), events.clone());
+        Ok(Self { ledger, state, certificates, auth, audit, events })
     }
 }
 
@@ -126,6 +143,7 @@ pub fn factory_state() -> State {
         tls: None,
         insecure_ports: true,
         job_token: None,
+        settings: StoredSettings::default(),
     }
 }
 
@@ -135,11 +153,16 @@ pub struct Owners {
     pub certificate: Addr<CertificateActor>,
     pub auth: Addr<AuthActor>,
     pub supervisor: Addr<ListenerSupervisor>,
+    pub power: Addr<PowerActor>,
     pub certificates: Certificates,
     pub authenticator: Authenticator,
     pub insecure_ports: InsecurePorts,
     pub ledger: Ledger,
     pub audit: Audit,
+    pub events: EventLog,
+    pub sessions: SessionBoard,
+    pub settings: LiveSettings,
+    configured: Arc<Settings>,
     auth_shared: Arc<AuthShared>,
 }
 
@@ -152,10 +175,11 @@ impl Owners {
     pub async fn start(
         prepared: Prepared,
         listeners: Vec<BoundListener>,
-        limits: DrainLimits,
+        configured: Configured,
         application: impl FnOnce(OwnersSlot) -> Arc<dyn Application>,
     ) -> Result<Self, StartError> {
-        let Prepared { ledger, state, certificates, auth: auth_shared, audit } = prepared;
+        let Prepared { ledger, state, certificates, auth: auth_shared, audit, events } = prepared;
+        let settings = LiveSettings::new(configured.settings.with(&state.settings));
         let insecure_ports = InsecurePorts::new(state.insecure_ports);
         let slot = OwnersSlot::default();
         let supervisor = ListenerSupervisor::new(
@@ -164,7 +188,8 @@ impl Owners {
             certificates.tls(),
             insecure_ports.clone(),
             ledger.clone(),
-            limits,
+            settings.clone(),
+            events.clone(),
         )
         .start();
         let certificate = CertificateActor::new(
@@ -179,16 +204,52 @@ impl Owners {
             authenticator: Authenticator::new(auth_shared.clone(), auth.clone()),
             auth,
             supervisor,
+            power: PowerActor::new(configured.power, events.clone()).start(),
             certificates,
             insecure_ports,
             ledger,
             audit,
+            sessions: SessionBoard::new(events.clone()),
+            events,
+            settings,
+            configured: Arc::new(configured.settings),
             auth_shared,
         };
+        owners.apply_settings(&state.settings);
         slot.fill(owners.clone());
         let first = Handover { scope: Scope::All, reason: "start".into() };
         owners.supervisor.send(first).await??;
         Ok(owners)
+    }
+
+    /// Makes a change of the settings durable; it holds once this resolves.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub async fn change_settings(
+        &self,
+        change: &SettingsChange,
+        by: &Requester,
+    ) -> Result<Arc<Settings>, ChangeError> {
+        let mut transaction = self.ledger.begin().await;
+        let state = transaction.state().clone();
+        let settings = state.settings.with(change, &self.configured)?;
+        if settings != state.settings {
+            let next = State { settings: settings.clone(), ..state };
+            transaction.commit(next, "settings changed", by).await?;
+            self.apply_settings(&settings);
+            log::info!("settings changed by {by}");
+        }
+        Ok(self.settings.current())
+    }
+
+    fn apply_settings(&self, stored: &StoredSettings) {
+        let settings = self.configured.with(stored);
+        self.auth_shared.limit_failures(settings.throttle_limits());
+        if settings.log_level != self.settings.current().log_level || settings.log_level.is_some() {
+            logging::set_level(settings.log_level);
+        }
+        self.settings.publish(settings);
     }
 
     /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, in one transaction.
@@ -202,7 +263,9 @@ impl Owners {
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
         let factory =
             tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
-        let generations = self.transform("reset", by, |_| factory).await?;
+        // Settings concern no secret and no access; a reset of the security leaves them alone.
+        let factory = |now: &State| State { settings: now.settings.clone(), ..factory };
+        let generations = self.transform("reset", by, factory).await?;
         match self.certificate.send(RemoveCertificateRequests).await {
             Ok(Ok(())) => {}
             Ok(Err(err)) => log::error!("waiting keys outlive the reset: {err}"),
@@ -306,6 +369,7 @@ impl Owners {
         self.certificates.publish(active).map_err(ChangeError::Tls)?;
         self.auth_shared.publish(state)?;
         self.insecure_ports.set(state.insecure_ports);
+        self.apply_settings(&state.settings);
         Ok(())
     }
 }

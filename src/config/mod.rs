@@ -1,6 +1,7 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
 mod reader;
+mod sections;
 
 use std::{
     collections::BTreeSet,
@@ -9,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use portcullis_actors::supervisor::Tls;
+use portcullis_actors::{power::PowerCommands, supervisor::Tls};
+use portcullis_web::monitoring::Prometheus;
 use toml::de::DeTable;
 
-pub use self::reader::ConfigError;
 use self::reader::{Found, Source, Table, nearest};
+pub use self::{reader::ConfigError, sections::LogConfig};
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,14 @@ pub struct Config {
     /// `[security] monitoring_token_file`: the bearer tokens of scrapers, one a line.
     pub monitoring_token_file: Option<PathBuf>,
     pub listeners: Vec<ListenerConfig>,
+    /// `[log]`
+    pub log: LogConfig,
+    /// `[power]`
+    pub power: PowerCommands,
+    /// `[monitoring]`: the Prometheus that graphs and queries are handed to.
+    pub prometheus: Option<Prometheus>,
+    /// The text that was read, secrets masked; empty where there was none.
+    pub text: String,
 }
 
 /// `[tls]`.
@@ -111,6 +121,10 @@ impl Config {
             tls: TlsSettings::default(),
             monitoring_token_file: None,
             listeners: Vec::new(),
+            log: LogConfig::default(),
+            power: PowerCommands::default(),
+            prometheus: None,
+            text: String::new(),
         }
     }
 
@@ -157,6 +171,10 @@ impl Config {
                 .transpose()?
                 .flatten(),
             listeners: Vec::new(),
+            log: sections::read_log(table.table("log")?)?,
+            power: sections::read_power(table.table("power")?)?,
+            prometheus: sections::read_monitoring(table.table("monitoring")?)?,
+            text: sections::mask(text),
         };
         let listeners = table.tables("listener")?;
         table.finish()?;

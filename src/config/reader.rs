@@ -161,20 +161,6 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         })
     }
 
-    /// The table of `[key]`.
-    pub(super) fn table(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
-        let path = self.name(key);
-        let source = self.source;
-        let found = self.typed(key, "a table", DeValue::as_table)?;
-        Ok(found.map(|Found { value: table, offset }| Table {
-            source,
-            path,
-            offset,
-            table,
-            taken: Vec::new(),
-        }))
-    }
-
     /// The tables of `[[key]]`.
     pub(super) fn tables(
         &mut self,
@@ -196,6 +182,21 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
             taken: Vec::new(),
         });
         Ok(numbered.collect())
+    }
+
+    /// The table of `[key]`.
+    pub(super) fn table(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Table<'s, 'd, 'i>>, ConfigError> {
+        let found = self.typed(key, "a table, […]", DeValue::as_table)?;
+        Ok(found.map(|Found { value, offset }| Table {
+            source: self.source,
+            path: self.name(key),
+            offset,
+            table: value,
+            taken: Vec::new(),
+        }))
     }
 
     /// Refuses what was not taken, naming the nearest key that would have been.

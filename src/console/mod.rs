@@ -271,7 +271,7 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
         Request::History => return Ok(answer::history(&store.history()?)),
         _ => {}
     }
-    let by = Requester { user: "console".into(), address: None };
+    let by = Requester::local("console");
     let change =
         request.change(&state, &*store, &by.to_string()).map_err(|reason| anyhow!(reason))?;
     let change = change.context("nothing is to be changed")?;

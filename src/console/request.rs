@@ -139,7 +139,7 @@ impl Request {
                         .map_err(|err| format!("revision {revision} cannot be used: {err}"))?;
                 }
                 Change::new(
-                    format!("rolled back to revision {revision}"),
+                    "rolled back to an older revision",
                     format!("the state is that of revision {revision}"),
                     Kind::Whole(Box::new(loaded.state)),
                 )

@@ -84,7 +84,7 @@ impl Drop for ConsoleSocket {
 
 async fn converse(mut stream: UnixStream, owners: Owners) {
     let uid = stream.peer_cred().map_or_else(|_| "?".into(), |peer| peer.uid().to_string());
-    let by = Requester { user: format!("console (uid {uid})"), address: None };
+    let by = Requester::local(format!("console (uid {uid})"));
     let mut line = zeroize::Zeroizing::new(String::new());
     let (reader, mut writer) = stream.split();
     let read = BufReader::new(reader.take(MAX_REQUEST)).read_line(&mut line).await;

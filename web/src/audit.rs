@@ -85,6 +85,7 @@ impl Auditor {
         let by = requester.unwrap_or_else(|| Requester {
             user: if attempt.with_credentials { format!("{ADMIN}?") } else { "anybody".into() },
             address: attempt.address,
+            request_id: None,
         });
         let outcome = match status.as_u16() {
             0..=399 => Outcome::Done,

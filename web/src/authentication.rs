@@ -25,7 +25,7 @@ pub(crate) async fn check(
 ) -> Result<Requester, HttpResponse> {
     let address =
         head.peer_addr.map_or_else(|| IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
-    let anybody = || Requester { user: "anybody".into(), address: Some(address) };
+    let anybody = || Requester::new("anybody", address);
     let header = head.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
     match authentication {
         Authentication::Open => Ok(anybody()),
@@ -37,7 +37,7 @@ pub(crate) async fn check(
             let reads = matches!(head.method, Method::GET | Method::HEAD);
             let token = header.and_then(bearer_token).filter(|_| reads);
             if token.is_some_and(|token| authenticator.admits_monitoring(token)) {
-                return Ok(Requester { user: "monitoring".into(), address: Some(address) });
+                return Ok(Requester::new("monitoring", address));
             }
             let admitted = authenticator.authenticate(address, header).await;
             admitted.map_err(|refusal| refused(&refusal))

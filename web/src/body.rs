@@ -1,7 +1,9 @@
 //! Bodies on their way in.
 
 use std::{
+    cell::Cell,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -51,6 +53,23 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
+/// The query of a request; one that does not fit is told as JSON.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        let query = actix_web::web::Query::<T>::from_query(request.query_string());
+        let query = query.map_err(|err| {
+            ApiError::BadRequest(format!("the query after the `?` does not fit: {err}"))
+        });
+        std::future::ready(query.map(|query| Self(query.into_inner())))
+    }
+}
+
 /// Says what is wrong where, but never what the body held: it may be a password.
 fn explain(err: &serde_json::Error) -> ApiError {
     let position = format!("line {} column {}", err.line(), err.column());
@@ -90,18 +109,19 @@ impl From<PayloadError> for ApiError {
     }
 }
 
-/// Gives up a body that falls silent for [`IDLE_TIMEOUT`].
-pub(crate) fn with_idle_timeout(payload: Payload) -> Payload {
+/// Gives up a body that falls silent for [`IDLE_TIMEOUT`]; counts its bytes in `received`.
+pub(crate) fn with_idle_timeout(payload: Payload, received: Rc<Cell<u64>>) -> Payload {
     match payload {
         Payload::None => Payload::None,
         payload => Payload::Stream {
-            payload: Box::pin(IdleTimeout { payload, last: Instant::now(), timer: None }),
+            payload: Box::pin(IdleTimeout { payload, received, last: Instant::now(), timer: None }),
         },
     }
 }
 
 struct IdleTimeout {
     payload: Payload,
+    received: Rc<Cell<u64>>,
     last: Instant,
     /// Made at the first wait and re-armed only when it fires, so that a busy body costs nothing.
     timer: Option<Pin<Box<Sleep>>>,
@@ -114,6 +134,9 @@ impl Stream for IdleTimeout {
         let this = self.get_mut();
         if let Poll::Ready(item) = Pin::new(&mut this.payload).poll_next(cx) {
             this.last = Instant::now();
+            if let Some(Ok(bytes)) = &item {
+                this.received.set(this.received.get() + bytes.len() as u64);
+            }
             return Poll::Ready(item);
         }
         loop {

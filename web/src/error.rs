@@ -46,6 +46,12 @@ pub enum ApiError {
     Timeout(u64),
     #[error("{0}")]
     Change(String, StatusCode),
+    #[error("{0}")]
+    Internal(String),
+    #[error("{0}")]
+    NotImplemented(String),
+    #[error("{0}")]
+    BadGateway(String),
     #[error("the appliance is shutting down")]
     Unavailable,
 }
@@ -92,6 +98,7 @@ impl From<ChangeError> for ApiError {
             ChangeError::Tls(_) | ChangeError::Handover(_) | ChangeError::Credential(_) => {
                 Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR)
             }
+            ChangeError::Settings(refused) => Self::BadRequest(refused.to_string()),
             ChangeError::Stopping => Self::Unavailable,
         }
     }
@@ -142,6 +149,9 @@ impl ResponseError for ApiError {
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Change(_, status) => *status,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
+            Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }

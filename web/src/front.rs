@@ -1,13 +1,15 @@
 //! What every request passes before it reaches a service.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context as TaskContext, Poll},
 };
 
-use actix_http::{ConnectionType, Request, RequestHead, Response};
+use actix_http::{ConnectionType, Payload, Request, RequestHead, Response};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
 use actix_web::{
     App, HttpMessage, HttpResponse, ResponseError,
@@ -18,8 +20,11 @@ use actix_web::{
     web::{self, Bytes},
 };
 use pin_project_lite::pin_project;
-use portcullis_actors::supervisor::{
-    Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
+use portcullis_actors::{
+    RequestId,
+    supervisor::{
+        Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
+    },
 };
 
 use crate::{
@@ -27,6 +32,7 @@ use crate::{
     authentication, body,
     error::ApiError,
     host::Host,
+    instruments::{Measured, RequestInstruments},
     origin, redirect,
     service::{Authentication, Context, Service},
 };
@@ -113,8 +119,9 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     });
     let names = service_names(plan);
     app = app.default_service(web::to(move || not_found(names.clone())));
-    let app =
-        app.wrap(from_fn(move |request, next| pass(front.clone(), auditor.clone(), request, next)));
+    let instruments = Rc::new(RequestInstruments::new(&plan.name));
+    let watch = Watch { front, auditor, instruments };
+    let app = app.wrap(from_fn(move |request, next| pass(watch.clone(), request, next)));
     let factory = app
         .into_factory()
         .map_err(|err: actix_web::Error| Response::from(err.error_response()))
@@ -179,23 +186,48 @@ fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
     connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
 }
 
-/// The outermost middleware: counts the request on its connection, judges it, and finishes its
-/// answer.
-async fn pass(
+/// The name of the header that tells the number of a request.
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-id");
+
+/// What stands at the front of one worker and looks at every request.
+#[derive(Clone)]
+struct Watch {
     front: Front,
     auditor: Auditor,
+    instruments: Rc<RequestInstruments>,
+}
+
+/// The outermost middleware: numbers and measures the request, counts it on its connection, judges
+/// it, and finishes its answer.
+async fn pass(
+    watch: Watch,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = RequestId::next();
+    id.scope(pass_numbered(id, watch, request, next)).await
+}
+
+async fn pass_numbered(
+    id: RequestId,
+    watch: Watch,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
     let in_progress = connection.as_ref().map(Connection::begin_request);
+    let Watch { front, auditor, instruments } = watch;
     let attempt = auditor.begin(&request);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
+    let received = Rc::new(Cell::new(0));
+    let mut has_body = false;
     if !request.head().upgrade() {
         let payload = request.take_payload();
-        request.set_payload(body::with_idle_timeout(payload));
+        has_body = !matches!(payload, Payload::None);
+        request.set_payload(body::with_idle_timeout(payload, received.clone()));
     }
+    let mut measured = instruments.begin(has_body, received);
     let mut response = match front.judge(request.head(), secure) {
         Some(response) => request.into_response(response),
         None => next.call(request).await?,
@@ -203,6 +235,14 @@ async fn pass(
     if let Some(attempt) = attempt {
         auditor.end(attempt, &response);
     }
+    let answered = response.request();
+    measured.answered(
+        answered.path(),
+        || answered.match_pattern(),
+        answered.method(),
+        response.status().as_u16(),
+        secure,
+    );
     log::debug!(
         target: "portcullis::access",
         "{} {} {} {} {} {:?}",
@@ -213,21 +253,26 @@ async fn pass(
         response.status().as_u16(),
         started.elapsed(),
     );
-    finish(&mut response);
+    finish(&mut response, id);
     let Some((connection, mut in_progress)) = connection.zip(in_progress) else {
         return Ok(response);
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         in_progress.became_websocket();
+        measured.became_websocket();
     } else if connection.is_retired() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    Ok(response.map_body(|_, body| Guarded { body, _in_progress: in_progress }.boxed()))
+    Ok(response
+        .map_body(|_, body| Guarded { body, id, measured, _in_progress: in_progress }.boxed()))
 }
 
 /// Headers that every answer carries unless its handler decided otherwise.
-fn finish(response: &mut ServiceResponse<BoxBody>) {
+fn finish(response: &mut ServiceResponse<BoxBody>, id: RequestId) {
     let headers = response.headers_mut();
+    if let Ok(value) = header::HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID, value);
+    }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     }
@@ -239,6 +284,8 @@ pin_project! {
     struct Guarded {
         #[pin]
         body: BoxBody,
+        id: RequestId,
+        measured: Measured,
         _in_progress: RequestInProgress,
     }
 }
@@ -254,6 +301,11 @@ impl MessageBody for Guarded {
         self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        self.project().body.poll_next(cx)
+        let this = self.project();
+        let polled = this.id.sync_scope(|| this.body.poll_next(cx));
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            this.measured.add_sent(bytes.len());
+        }
+        polled
     }
 }

@@ -10,13 +10,17 @@ pub mod body;
 pub mod error;
 pub mod front;
 pub mod host;
+mod host_figures;
+mod instruments;
 pub mod management;
+pub mod monitoring;
 mod origin;
 mod query;
 mod redirect;
 pub mod routes;
 pub mod security;
 pub mod service;
+mod sse;
 pub mod websocket;
 
 pub use self::{

@@ -1,9 +1,11 @@
 //! What a listener is made of.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
 
 use actix_web::web::ServiceConfig;
 use portcullis_actors::{Owners, watch::WatchedCertificate};
+
+use crate::monitoring::Prometheus;
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -84,4 +86,10 @@ pub struct ApplianceFacts {
     pub watched_certificate: Option<WatchedCertificate>,
     /// Whether a certificate may be uploaded although files are followed.
     pub upload_beside_watch: bool,
+    /// Where state, log and all that the services keep lies.
+    pub data_dir: PathBuf,
+    /// The text of the configuration, secrets masked.
+    pub configuration: String,
+    /// The Prometheus that graphs and queries are handed to.
+    pub prometheus: Option<Prometheus>,
 }

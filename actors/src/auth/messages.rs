@@ -6,7 +6,7 @@ use actix::Message;
 use zeroize::Zeroizing;
 
 use super::PasswordError;
-use crate::{ledger::Requester, store::StoreError};
+use crate::{ledger::Requester, request_id::RequestId, store::StoreError};
 
 /// Checks a password that is not the remembered one; replies once it has been checked, or later
 /// if the address has been wrong too often.
@@ -16,6 +16,7 @@ pub(crate) struct Authenticate {
     pub(crate) address: IpAddr,
     pub(crate) user_is_admin: bool,
     pub(crate) password: Zeroizing<Vec<u8>>,
+    pub(crate) request_id: Option<RequestId>,
 }
 
 /// Replaces the admin password; once it replies the old one fails everywhere.

@@ -26,7 +26,7 @@ use futures::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-pub(crate) use self::throttle::Throttle;
+pub(crate) use self::throttle::{Throttle, ThrottleLimits};
 use self::{basic::BasicCredentials, messages::Authenticate};
 pub use self::{
     credential::{
@@ -39,7 +39,10 @@ pub use self::{
     },
 };
 use crate::{
+    events::{EventKind, EventLog},
     ledger::{Change, Ledger, Requester},
+    metrics::{METRICS, ReasonLabels},
+    request_id::RequestId,
     store::{AdminAccess, State},
 };
 
@@ -90,10 +93,11 @@ pub(crate) struct AuthShared {
     /// The keyed hashes of the tokens that scrapers may use.
     monitoring: ArcSwap<Vec<Tag>>,
     key: hmac::Key,
+    events: EventLog,
 }
 
 impl AuthShared {
-    pub(crate) fn new(state: &State) -> Result<Self, CredentialError> {
+    pub(crate) fn new(state: &State, events: EventLog) -> Result<Self, CredentialError> {
         let access = Access::from_state(&state.admin)?;
         let rng = aws_lc_rs::rand::SystemRandom::new();
         Ok(Self {
@@ -102,6 +106,7 @@ impl AuthShared {
             monitoring: ArcSwap::default(),
             key: hmac::Key::generate(hmac::HMAC_SHA256, &rng)
                 .expect("the operating system gives random bytes"),
+            events,
         })
     }
 
@@ -112,6 +117,18 @@ impl AuthShared {
 
     fn throttle<T>(&self, work: impl FnOnce(&mut Throttle) -> T) -> T {
         work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Addresses may fail so often and so fast from now on.
+    pub(crate) fn limit_failures(&self, limits: ThrottleLimits) {
+        self.throttle(|throttle| throttle.set_limits(limits));
+    }
+
+    /// Tells followers that somebody gave a wrong user or password.
+    fn tell_failure(&self, address: IpAddr, request_id: Option<RequestId>) {
+        let throttled = self.throttle(|throttle| throttle.refuse(address, Instant::now())).is_err();
+        let kind = EventKind::LoginFailed { address, throttled };
+        self.events.publish_for(request_id, kind);
     }
 
     /// Remembers that `password` is the right one, which saves the next request its hashing.
@@ -157,7 +174,20 @@ impl Authenticator {
         address: IpAddr,
         header: Option<&[u8]>,
     ) -> Result<Requester, Refusal> {
-        let admitted = || Requester { user: ADMIN.into(), address: Some(address) };
+        let judged = self.judge(address, header).await;
+        let reason = match &judged {
+            // Browsers ask without a password first; that is no failure.
+            Ok(_) | Err(Refusal::Missing | Refusal::Unavailable) => return judged,
+            Err(Refusal::Malformed) => "malformed",
+            Err(Refusal::Wrong) => "wrong",
+            Err(Refusal::Throttled { .. }) => "throttled",
+        };
+        METRICS.auth_failures.get_or_create(&ReasonLabels { reason }).inc();
+        judged
+    }
+
+    async fn judge(&self, address: IpAddr, header: Option<&[u8]>) -> Result<Requester, Refusal> {
+        let admitted = || Requester::new(ADMIN, address);
         let snapshot = self.shared.snapshot.load_full();
         let Access::Password { verified, .. } = &snapshot.access else {
             return Ok(admitted());
@@ -182,7 +212,12 @@ impl Authenticator {
         }
         let password = Zeroizing::new(credentials.password().to_vec());
         self.actor
-            .send(Authenticate { address, user_is_admin, password })
+            .send(Authenticate {
+                address,
+                user_is_admin,
+                password,
+                request_id: RequestId::current(),
+            })
             .await
             .map_err(|_| Refusal::Unavailable)?
             .map(|()| admitted())
@@ -204,6 +239,12 @@ impl Authenticator {
             .load()
             .iter()
             .fold(false, |found, known| verify_slices_are_equal(known, &tag).is_ok() | found)
+    }
+
+    /// How many addresses are refused now.
+    #[must_use]
+    pub fn throttled_addresses(&self) -> usize {
+        self.shared.throttle(|throttle| throttle.throttled(Instant::now()).len())
     }
 
     /// Whether a password is asked for at all.
@@ -333,6 +374,7 @@ impl Handler<Authenticate> for AuthActor {
             if right {
                 return Ok(());
             }
+            shared.tell_failure(address, msg.request_id);
             tokio::time::sleep(hold).await;
             Err(Refusal::Wrong)
         })
@@ -356,7 +398,8 @@ impl Handler<SetAdminPassword> for AuthActor {
 
     fn handle(&mut self, msg: SetAdminPassword, _ctx: &mut Self::Context) -> Self::Result {
         let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        Box::pin(async move {
+        let by = msg.by.clone();
+        Box::pin(scoped(by, async move {
             validate_password(&msg.password)?;
             let password = msg.password.clone();
             let line = tokio::task::spawn_blocking(move || Credential::hash(&password).line())
@@ -369,7 +412,7 @@ impl Handler<SetAdminPassword> for AuthActor {
             shared.know(&msg.password);
             log::info!("admin password set by {}", msg.by);
             Ok(())
-        })
+        }))
     }
 }
 
@@ -378,14 +421,15 @@ impl Handler<DisableAuthentication> for AuthActor {
 
     fn handle(&mut self, msg: DisableAuthentication, _ctx: &mut Self::Context) -> Self::Result {
         let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        Box::pin(async move {
+        let by = msg.by.clone();
+        Box::pin(scoped(by, async move {
             let mut change = ledger.begin().await;
             let next = State { admin: AdminAccess::Open, ..change.state().clone() };
             change.commit(next, "authentication switched off", &msg.by).await?;
             publish(&shared, &change);
             log::warn!("authentication switched off by {}: anybody may administer", msg.by);
             Ok(())
-        })
+        }))
     }
 }
 
@@ -394,7 +438,8 @@ impl Handler<SetJobToken> for AuthActor {
 
     fn handle(&mut self, msg: SetJobToken, _ctx: &mut Self::Context) -> Self::Result {
         let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        Box::pin(async move {
+        let by = msg.by.clone();
+        Box::pin(scoped(by, async move {
             let fits = |token: &Zeroizing<String>| {
                 (1..=4096).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
             };
@@ -408,7 +453,7 @@ impl Handler<SetJobToken> for AuthActor {
             publish(&shared, &change);
             log::info!("{what} by {}", msg.by);
             Ok(())
-        })
+        }))
     }
 }
 
@@ -419,6 +464,10 @@ impl Handler<GetThrottledAddresses> for AuthActor {
         let now = Instant::now();
         actix::MessageResult(self.shared.throttle(|throttle| throttle.throttled(now)))
     }
+}
+
+async fn scoped<F: Future>(by: Requester, work: F) -> F::Output {
+    by.scope(work).await
 }
 
 fn publish(shared: &AuthShared, change: &Change) {

@@ -10,20 +10,41 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Failures that are answered at once.
-const FREE: f64 = 5.0;
-/// Failures after which nothing is checked any more.
-const BRIM: f64 = 20.0;
-/// Failures that leak out in a second.
-const LEAK: f64 = 0.5;
 /// What each failure past the free ones adds to the time of its answer; 15 of them make 750 ms.
 const SLOWER: Duration = Duration::from_millis(50);
+/// The longest that a refusal is held back, however many failures are set to be allowed.
+const SLOWEST: Duration = Duration::from_secs(2);
 /// Addresses that are remembered at once; the emptiest bucket makes room.
 const MAX_ADDRESSES: usize = 10_000;
+
+/// What an administrator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThrottleLimits {
+    /// Failures that are answered at once.
+    pub(crate) free: u32,
+    /// Failures after which nothing is checked any more.
+    pub(crate) brim: u32,
+    /// Failures that leak out in a minute.
+    pub(crate) forgiven_per_minute: u32,
+}
+
+impl Default for ThrottleLimits {
+    fn default() -> Self {
+        Self { free: 5, brim: 20, forgiven_per_minute: 30 }
+    }
+}
+
+impl ThrottleLimits {
+    /// Failures that leak out in a second.
+    fn leak(self) -> f64 {
+        f64::from(self.forgiven_per_minute) / 60.0
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     buckets: HashMap<IpAddr, Bucket>,
+    limits: ThrottleLimits,
 }
 
 #[derive(Debug)]
@@ -35,14 +56,19 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn leak(&mut self, now: Instant) {
-        let leaked = now.saturating_duration_since(self.at).as_secs_f64() * LEAK;
+    fn leak(&mut self, per_second: f64, now: Instant) {
+        let leaked = now.saturating_duration_since(self.at).as_secs_f64() * per_second;
         self.failures = (self.failures - leaked).max(0.0);
         self.at = now;
     }
 }
 
 impl Throttle {
+    /// From now on; failures that were counted stay counted.
+    pub(crate) fn set_limits(&mut self, limits: ThrottleLimits) {
+        self.limits = limits;
+    }
+
     /// Begins a check for `address`, to be ended by [`Self::end`].
     ///
     /// # Errors
@@ -61,15 +87,17 @@ impl Throttle {
 
     /// Whether an attempt from `address` would be refused now.
     pub(crate) fn refuse(&mut self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        let leak = self.limits.leak();
         let Some(bucket) = self.buckets.get_mut(&bucket_key(address)) else {
             return Ok(());
         };
-        bucket.leak(now);
-        let over = bucket.failures + f64::from(bucket.pending) + 1.0 - BRIM;
+        bucket.leak(leak, now);
+        let brim = f64::from(self.limits.brim);
+        let over = bucket.failures + f64::from(bucket.pending) + 1.0 - brim;
         if over <= 0.0 {
             return Ok(());
         }
-        Err(Duration::from_secs_f64((over / LEAK).ceil().max(1.0)))
+        Err(Duration::from_secs_f64((over / leak).ceil().max(1.0)))
     }
 
     /// Ends a check and tells how long to hold back a refusal.
@@ -78,7 +106,7 @@ impl Throttle {
         let Some(bucket) = self.buckets.get_mut(&key) else {
             return Duration::ZERO;
         };
-        bucket.leak(now);
+        bucket.leak(self.limits.leak(), now);
         bucket.pending = bucket.pending.saturating_sub(1);
         if right {
             bucket.failures = 0.0;
@@ -88,7 +116,8 @@ impl Throttle {
             return Duration::ZERO;
         }
         bucket.failures += 1.0;
-        SLOWER.mul_f64((bucket.failures - FREE).max(0.0))
+        let past_free = (bucket.failures - f64::from(self.limits.free)).max(0.0);
+        SLOWER.mul_f64(past_free).min(SLOWEST)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -107,8 +136,9 @@ impl Throttle {
 
     /// Drops the buckets that have leaked dry.
     pub(crate) fn forget_empty(&mut self, now: Instant) {
+        let leak = self.limits.leak();
         self.buckets.retain(|_, bucket| {
-            bucket.leak(now);
+            bucket.leak(leak, now);
             bucket.failures > 0.0 || bucket.pending > 0
         });
     }

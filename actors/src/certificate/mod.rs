@@ -206,7 +206,8 @@ impl CertificateActor {
     ) -> ResponseFuture<Result<CertificateInstalled, ChangeError>> {
         let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
         let supervisor = self.supervisor.clone();
-        Box::pin(async move {
+        let requester = by.clone();
+        let work = async move {
             let installed = Installed { at: OffsetDateTime::now_utc(), by: by.to_string() };
             let mut change = ledger.begin().await;
             let previous = change.state().clone();
@@ -251,7 +252,8 @@ impl CertificateActor {
                     Err(ChangeError::from_handover(failed))
                 }
             }
-        })
+        };
+        Box::pin(async move { requester.scope(work).await })
     }
 }
 

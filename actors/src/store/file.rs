@@ -19,6 +19,7 @@ use super::{
     AdminAccess, ChangeNote, HistoryEntry, Installed, Loaded, Revision, State, StateStore,
     StoreError, StoredBundle,
 };
+use crate::settings::StoredSettings;
 
 /// How many revisions are kept, the current one included.
 pub const KEPT_REVISIONS: usize = 10;
@@ -30,6 +31,7 @@ const KEY: &str = "tls/tls.key";
 const INSTALLED: &str = "tls/installed.json";
 const INSECURE_PORTS: &str = "insecure-ports";
 const JOB_TOKEN: &str = "job-token";
+const SETTINGS: &str = "settings.json";
 const CHANGE: &str = "change.json";
 
 /// A state file is small; anything larger is not ours.
@@ -157,6 +159,9 @@ impl FileStore {
         written.file(dir.join(INSECURE_PORTS), exposure)?;
         if let Some(token) = &state.job_token {
             written.file(dir.join(JOB_TOKEN), token.as_bytes())?;
+        }
+        if state.settings != StoredSettings::default() {
+            written.file(dir.join(SETTINGS), &json(&state.settings))?;
         }
         written.file(dir.join(CHANGE), &json(note))?;
         written.existing_folder(&self.revisions)?;
@@ -304,6 +309,7 @@ impl StateStore for FileStore {
             job_token: read_text(&dir.join(JOB_TOKEN))?
                 .map(|token| Zeroizing::new(token.trim().to_owned()))
                 .filter(|token| !token.is_empty()),
+            settings: read_settings(&dir.join(SETTINGS))?,
         };
         Ok(Loaded { state, unusable_bundle })
     }
@@ -351,6 +357,16 @@ fn read_exposure(path: &Path) -> Result<bool, StoreError> {
             reason: "must hold `enabled` or `disabled`".into(),
         }),
     }
+}
+
+fn read_settings(path: &Path) -> Result<StoredSettings, StoreError> {
+    let Some(bytes) = read(path)? else { return Ok(StoredSettings::default()) };
+    serde_json::from_slice(&bytes).map_err(|err| StoreError::Malformed {
+        path: path.to_owned(),
+        reason: format!(
+            "is not the JSON of settings ({err}); remove it to use the configured ones"
+        ),
+    })
 }
 
 fn read_text(path: &Path) -> Result<Option<String>, StoreError> {
@@ -437,6 +453,7 @@ mod tests {
             }),
             insecure_ports,
             job_token: Some(Zeroizing::new("token".into())),
+            settings: StoredSettings::default(),
         }
     }
 

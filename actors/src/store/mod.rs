@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
+use crate::settings::StoredSettings;
+
 pub use self::file::{FileStore, KEPT_REVISIONS};
 pub(crate) use self::file::{io, make_dir, sync_dir, write_file};
 
@@ -25,6 +27,8 @@ pub struct State {
     pub insecure_ports: bool,
     /// The token that the speech services ask for; `None` while they are open.
     pub job_token: Option<Zeroizing<String>>,
+    /// What an administrator has set that the configuration says otherwise.
+    pub settings: StoredSettings,
 }
 
 /// How requests to the management and security APIs are authenticated.

@@ -107,6 +107,7 @@ impl Connection {
         // The request came in while the connection was being closed: it is served after all.
         self.closing.store(false, Release);
         self.generation.requests.fetch_add(1, Relaxed);
+        self.generation.instruments.in_progress.inc();
         RequestInProgress { connection: self.clone(), websocket: false }
     }
 
@@ -213,8 +214,11 @@ impl RequestInProgress {
     pub fn became_websocket(&mut self) {
         if !self.websocket {
             self.websocket = true;
-            self.connection.generation.requests.fetch_sub(1, Relaxed);
-            self.connection.generation.websockets.fetch_add(1, Relaxed);
+            let generation = &self.connection.generation;
+            generation.requests.fetch_sub(1, Relaxed);
+            generation.websockets.fetch_add(1, Relaxed);
+            generation.instruments.in_progress.dec();
+            generation.instruments.websockets.inc();
         }
     }
 }
@@ -222,8 +226,14 @@ impl RequestInProgress {
 impl Drop for RequestInProgress {
     fn drop(&mut self) {
         let generation = &self.connection.generation;
-        let counter = if self.websocket { &generation.websockets } else { &generation.requests };
+        let instruments = &generation.instruments;
+        let (counter, gauge) = if self.websocket {
+            (&generation.websockets, &instruments.websockets)
+        } else {
+            (&generation.requests, &instruments.in_progress)
+        };
         counter.fetch_sub(1, Relaxed);
+        gauge.dec();
         self.connection.served.store(true, Release);
         self.connection.bytes_moved();
         self.connection.in_progress.fetch_sub(1, AcqRel);
@@ -302,8 +312,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
-                if buf.filled().len() > before {
+                let read = buf.filled().len() - before;
+                if read > 0 {
                     this.connection.bytes_read();
+                    this.connection.generation.instruments.received.inc_by(read as u64);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -327,6 +339,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         }
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.connection.bytes_moved();
+        this.connection.generation.instruments.sent.inc_by(written as u64);
         Poll::Ready(Ok(written))
     }
 

@@ -29,7 +29,10 @@ use super::{
     http2,
     messages::{GenerationState, GenerationStatus},
 };
-use crate::certificate::TlsConfigs;
+use crate::{
+    certificate::TlsConfigs,
+    metrics::{HandshakeLabels, ListenerInstruments, METRICS},
+};
 
 /// The number of a generation; each listener counts its own from 1.
 pub type GenerationNumber = u64;
@@ -117,6 +120,7 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
+    pub(super) instruments: ListenerInstruments,
     /// A newer generation serves: answers ask clients to come back on another connection.
     retired: AtomicBool,
     /// Cancelled when nothing more is accepted here and idle connections are to close.
@@ -132,6 +136,7 @@ pub struct GenerationContext {
 impl GenerationContext {
     fn new(listener: Arc<ListenerPlan>, number: GenerationNumber) -> Self {
         Self {
+            instruments: ListenerInstruments::of(&listener.name),
             listener,
             number,
             requests: AtomicUsize::new(0),
@@ -158,7 +163,7 @@ impl GenerationContext {
     }
 
     /// Resolves when it begins to drain.
-    pub(super) async fn drained(&self) {
+    pub async fn drained(&self) {
         self.drain.cancelled().await;
     }
 
@@ -175,11 +180,15 @@ impl GenerationContext {
         let id = self.next_id.fetch_add(1, Relaxed);
         let connection = Arc::new(Connection::new(id, peer, self.clone()));
         self.connections(|all| all.insert(id, connection.clone()));
+        self.instruments.connections.inc();
+        self.instruments.connections_open.inc();
         Registered::new(connection)
     }
 
     pub(super) fn forget(&self, id: u64) {
-        self.connections(|all| all.remove(&id));
+        if self.connections(|all| all.remove(&id)).is_some() {
+            self.instruments.connections_open.dec();
+        }
     }
 
     fn each(&self, work: impl Fn(&Connection)) {
@@ -399,10 +408,12 @@ async fn accept(
     let stream: Stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(err)) => {
+            count_handshake(name, None, "failed");
             log::debug!("{name}: TLS handshake with {peer} failed: {err}");
             return None;
         }
         Err(_) => {
+            count_handshake(name, None, "late");
             log::debug!("{name}: TLS handshake with {peer} took too long");
             return None;
         }
@@ -410,12 +421,34 @@ async fn accept(
     let mut http2 = false;
     if let Either::Right(stream) = &stream {
         registered.connection.set_secure();
-        http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let session = stream.get_ref().1;
+        http2 = session.alpn_protocol() == Some(b"h2");
+        let resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        count_handshake(name, Some(session), if resumed { "resumed" } else { "full" });
     }
     if http2 {
         registered.connection.set_http2();
     }
     Some((Tracked::new(stream, registered), http2))
+}
+
+fn count_handshake(
+    listener: &str,
+    session: Option<&rustls::ServerConnection>,
+    outcome: &'static str,
+) {
+    let version = match session.and_then(|session| session.protocol_version()) {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        _ => "none",
+    };
+    let suite = session.and_then(|session| session.negotiated_cipher_suite());
+    let suite = suite.map_or_else(
+        || "none".into(),
+        |suite| suite.suite().as_str().unwrap_or("other").to_owned(),
+    );
+    let labels = HandshakeLabels { listener: listener.into(), version, suite, outcome };
+    METRICS.tls_handshakes.get_or_create(&labels).inc();
 }
 
 async fn speaks_tls(stream: &TcpStream, tls: Tls) -> io::Result<bool> {

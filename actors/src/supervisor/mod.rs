@@ -36,7 +36,15 @@ pub use self::{
     },
     sockets::BindError,
 };
-use crate::{certificate::TlsConfigs, ledger::Ledger, owners::ChangeError, store::State};
+use crate::{
+    certificate::TlsConfigs,
+    events::{EventKind, EventLog},
+    ledger::Ledger,
+    metrics::{GenerationLabels, ListenerLabels, METRICS},
+    owners::ChangeError,
+    settings::LiveSettings,
+    store::State,
+};
 
 /// How often the supervisor looks after generations and their limits.
 const SUPERVISION_INTERVAL: Duration = Duration::from_secs(1);
@@ -138,7 +146,8 @@ pub struct ListenerSupervisor {
     tls: Arc<TlsConfigs>,
     insecure_ports: InsecurePorts,
     ledger: Ledger,
-    limits: DrainLimits,
+    settings: LiveSettings,
+    events: EventLog,
 }
 
 /// A generation that has started but serves beside the old one still.
@@ -155,7 +164,8 @@ impl ListenerSupervisor {
         tls: Arc<TlsConfigs>,
         insecure_ports: InsecurePorts,
         ledger: Ledger,
-        limits: DrainLimits,
+        settings: LiveSettings,
+        events: EventLog,
     ) -> Self {
         let listeners = bound
             .into_iter()
@@ -167,7 +177,7 @@ impl ListenerSupervisor {
                 last_number: 0,
             })
             .collect();
-        Self { listeners, application, tls, insecure_ports, ledger, limits }
+        Self { listeners, application, tls, insecure_ports, ledger, settings, events }
     }
 
     /// What starting a generation on each listener in scope needs, taken out of the actor.
@@ -199,10 +209,27 @@ impl ListenerSupervisor {
             let listener = &mut self.listeners[index];
             let number = generation.context.number;
             listener.last_number = number;
+            let name = listener.plan.name.clone();
+            self.events.publish(EventKind::GenerationStarted {
+                listener: name.clone(),
+                generation: number,
+                reason: generation.status().reason,
+            });
             let drains: Vec<_> =
                 listener.serving().map(|old| (old.context.number, old.drain())).collect();
+            for old in listener
+                .generations
+                .iter()
+                .filter(|old| drains.iter().any(|(number, _)| *number == old.context.number))
+            {
+                self.events.publish(EventKind::GenerationDraining {
+                    listener: name.clone(),
+                    generation: old.context.number,
+                    connections: old.status().connections,
+                });
+            }
             listener.generations.push(generation);
-            numbers.insert(listener.plan.name.clone(), number);
+            numbers.insert(name, number);
             for (old, drain) in drains {
                 ctx.spawn(drain.into_actor(self).map(move |(), act, _| act.forget(index, old)));
             }
@@ -214,6 +241,7 @@ impl ListenerSupervisor {
             });
         }
         self.enforce_limits();
+        self.count_generations();
         numbers
     }
 
@@ -221,21 +249,40 @@ impl ListenerSupervisor {
         let listener = &mut self.listeners[listener];
         listener.generations.retain(|generation| generation.context.number != number);
         log::debug!("listener {}: generation {number} drained", listener.plan.name);
+        let name = listener.plan.name.clone();
+        let labels = ListenerLabels { listener: name.as_str().into() };
+        METRICS.generations_ended.get_or_create(&labels).inc();
+        self.events.publish(EventKind::GenerationEnded { listener: name, generation: number });
+        self.count_generations();
+    }
+
+    fn count_generations(&self) {
+        for listener in &self.listeners {
+            let draining = listener.generations.iter().filter(|g| g.is_draining()).count();
+            let serving = listener.generations.len() - draining;
+            for (state, count) in [("serving", serving), ("draining", draining)] {
+                let labels =
+                    GenerationLabels { listener: listener.plan.name.as_str().into(), state };
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                METRICS.generations.get_or_create(&labels).set(count);
+            }
+        }
     }
 
     /// Ends generations that have drained for too long or that are too many.
     fn enforce_limits(&self) {
+        let limits = self.settings.current().drain_limits();
         for listener in &self.listeners {
             let draining: Vec<_> = listener
                 .generations
                 .iter()
                 .filter(|g| g.is_draining() && !g.has_ended() && g.carries())
                 .collect();
-            let surplus = draining.len().saturating_sub(self.limits.max_draining);
+            let surplus = draining.len().saturating_sub(limits.max_draining);
             for (index, generation) in draining.into_iter().enumerate() {
                 let over_time = generation
                     .draining_since
-                    .is_some_and(|since| since.elapsed() > self.limits.drain_timeout);
+                    .is_some_and(|since| since.elapsed() > limits.drain_timeout);
                 let why = if over_time {
                     "drain_timeout is over"
                 } else if index < surplus {
@@ -331,7 +378,8 @@ impl Handler<SetInsecurePorts> for ListenerSupervisor {
     fn handle(&mut self, msg: SetInsecurePorts, ctx: &mut Self::Context) -> Self::Result {
         let (ledger, exposure, addr) =
             (self.ledger.clone(), self.insecure_ports.clone(), ctx.address());
-        Box::pin(async move {
+        let requester = msg.by.clone();
+        let work = async move {
             let what =
                 if msg.enabled { "plain HTTP switched on" } else { "plain HTTP switched off" };
             let mut change = ledger.begin().await;
@@ -354,7 +402,8 @@ impl Handler<SetInsecurePorts> for ListenerSupervisor {
                     Err(ChangeError::from_handover(failed))
                 }
             }
-        })
+        };
+        Box::pin(async move { requester.scope(work).await })
     }
 }
 

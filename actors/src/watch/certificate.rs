@@ -144,7 +144,7 @@ async fn look(watched: &WatchedCertificate, owners: &Owners, served: &mut Option
 }
 
 fn requester() -> Requester {
-    Requester { user: "watched files".into(), address: None }
+    Requester::local("watched files")
 }
 
 /// The fingerprints before and after, if the certificate was another one.

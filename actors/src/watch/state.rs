@@ -22,7 +22,7 @@ pub async fn follow_state(data_dir: &Path, owners: Owners, nudge: Nudge) {
 
 /// One look; a reason against the files is logged once.
 async fn look(owners: &Owners, told: &mut Option<String>) {
-    let by = Requester { user: "edited files".into(), address: None };
+    let by = Requester::local("edited files");
     let entry = |outcome| AuditEntry::new(&by, "edit state files", outcome);
     match owners.reload().await {
         Ok(changed) => {

@@ -1,18 +1,30 @@
 //! `/v2/management`: what runs here and how it is. Specification: appliance, section 2.
 
+mod about;
+mod events;
+mod figures;
+mod health;
+mod logs;
+mod power;
+mod realtime;
+mod settings;
+
 use actix_web::{
-    HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
+    http::Method,
     web::{self, ServiceConfig},
 };
-use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
+use portcullis_actors::{
+    Requester,
+    supervisor::{GetListeners, ListenerStatus},
+};
 use serde::Serialize;
-use serde_json::json;
-use time::OffsetDateTime;
 
+pub use self::about::StandingWarning;
+pub(crate) use self::about::standing_warnings;
 use crate::{
     error::ApiError,
     routes::Endpoint,
-    security::CertificateView,
     service::{Authentication, Context, Mount, Service},
 };
 
@@ -42,90 +54,35 @@ impl Service for Management {
 
 fn routes(context: Context, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(context));
-    Endpoint::new("/host/about").get(about).register(config);
+    Endpoint::new("/host/about").get(about::about).register(config);
+    Endpoint::new("/host/realtime/sessions").get(realtime::sessions).register(config);
+    Endpoint::new("/host/realtime/ready").get(realtime::ready).register(config);
     Endpoint::new("/listeners").get(listeners).register(config);
+    Endpoint::new("/health").get(health::health).register(config);
+    Endpoint::new("/cpuinfo").get(figures::cpuinfo).register(config);
+    Endpoint::new("/meminfo").get(figures::meminfo).register(config);
+    Endpoint::new("/diskinfo").get(figures::diskinfo).register(config);
+    Endpoint::new("/nodeinfo").get(figures::nodeinfo).register(config);
+    Endpoint::new("/events").get(events::events).register(config);
+    Endpoint::new("/settings")
+        .get(settings::get_settings)
+        .method(Method::PUT, settings::put_settings)
+        .register(config);
+    Endpoint::new("/cleanupinterval")
+        .get(settings::get_cleanup_interval)
+        .post(settings::set_cleanup_interval)
+        .register(config);
+    Endpoint::new("/reboot").delete(power::reboot).register(config);
+    Endpoint::new("/shutdown").delete(power::shutdown).register(config);
+    Endpoint::new("/reboot/cancel").post(power::cancel).register(config);
+    Endpoint::new("/shutdown/cancel").post(power::cancel).register(config);
+    Endpoint::new("/logs").get(logs::logs).register(config);
+    Endpoint::new("/logs/zip").get(logs::zip).register(config);
 }
 
-/// What an administrator should know about without asking.
-#[derive(Debug, Clone, Serialize)]
-pub struct StandingWarning {
-    /// Stable, in kebab case.
-    pub code: &'static str,
-    pub message: String,
-}
-
-/// The warnings that hold now.
-pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
-    let mut warnings = Vec::new();
-    let mut warn = |code, message: String| warnings.push(StandingWarning { code, message });
-    let authenticator = &context.owners.authenticator;
-    if !authenticator.is_enabled() {
-        warn(
-            "authentication-off",
-            "authentication is off: anybody who reaches this appliance may administer it".into(),
-        );
-    }
-    if authenticator.has_default_password() == Some(true) {
-        warn("default-password", "the admin password is the default one; set another with POST /v2/security/adminpassword".into());
-    }
-    let active = context.owners.certificates.active();
-    if let Some(reason) = &active.fallback {
-        warn(
-            "certificate-fallback",
-            format!(
-                "the installed certificate cannot be used and the default certificate serves: {reason}"
-            ),
-        );
-    }
-    if let Some(watched) = &context.appliance.watched_certificate
-        && let Some(error) = &watched.state().error
-    {
-        warn(
-            "watched-certificate",
-            format!(
-                "the watched certificate files cannot be used and the last good pair serves: {error}"
-            ),
-        );
-    }
-    let facts = active.bundle.facts();
-    let left = facts.not_after() - OffsetDateTime::now_utc();
-    if left.is_negative() {
-        warn(
-            "certificate-expired",
-            format!("the certificate expired on {}; upload another one", facts.not_after),
-        );
-    } else if left.whole_days() < 30 {
-        warn(
-            "certificate-expires-soon",
-            format!(
-                "the certificate expires in {} days, on {}",
-                left.whole_days(),
-                facts.not_after
-            ),
-        );
-    }
-    warnings
-}
-
-/// `GET /v2/management/host/about`
-async fn about(context: web::Data<Context>) -> HttpResponse {
-    let facts = &context.appliance;
-    let owners = &context.owners;
-    HttpResponse::Ok().json(json!({
-        "appliance_version": facts.version,
-        "appliance_variant": format!("{}-appliance-{}", facts.name, facts.version),
-        "languages": [],
-        "name": facts.name,
-        "services": facts.services,
-        "uptime_seconds": facts.started.elapsed().as_secs(),
-        "authentication": {
-            "auth_enabled": owners.authenticator.is_enabled(),
-            "default_password": owners.authenticator.has_default_password(),
-        },
-        "enable_insecure_ports": owners.insecure_ports.are_enabled(),
-        "certificate": CertificateView::of(&owners.certificates.active()),
-        "warnings": standing_warnings(&context),
-    }))
+/// On whose behalf a request of this API is made.
+fn requester(request: &HttpRequest) -> Requester {
+    request.extensions().get::<Requester>().cloned().unwrap_or_else(Requester::appliance)
 }
 
 #[derive(Serialize)]

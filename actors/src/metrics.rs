@@ -1,0 +1,297 @@
+//! Every metric of the appliance: its name, its unit, its labels.
+//!
+//! Label values are bounded: names of listeners and routes, protocol words, statuses. Never a raw
+//! path, an address or anything else that a client chose. Figures that are only worth looking at
+//! when somebody asks are made by collectors of the monitoring service at each scrape.
+
+use std::sync::{Arc, LazyLock, RwLock, atomic::AtomicU64};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Seconds: from what a cached answer takes to what an upload takes.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+/// Seconds: a change writes to the disk and starts listeners.
+const CHANGE_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+type MakeHistogram = fn() -> Histogram;
+
+/// The instruments; see the fields' `register` lines for names and help.
+pub struct Metrics {
+    pub http_requests: Family<RequestLabels, Counter>,
+    pub http_request_duration: Family<RouteLabels, Histogram, MakeHistogram>,
+    pub http_request_body: Family<RequestBytesLabels, Counter>,
+    pub http_response_body: Family<RequestBytesLabels, Counter>,
+    pub http_requests_in_progress: Family<ListenerLabels, Gauge>,
+    pub websockets_open: Family<ListenerLabels, Gauge>,
+    pub uploads_open: Family<ListenerLabels, Gauge>,
+    pub connections_open: Family<ListenerLabels, Gauge>,
+    pub connections: Family<ListenerLabels, Counter>,
+    pub network_received: Family<ListenerLabels, Counter>,
+    pub network_sent: Family<ListenerLabels, Counter>,
+    pub tls_handshakes: Family<HandshakeLabels, Counter>,
+    pub generations: Family<GenerationLabels, Gauge>,
+    pub generations_ended: Family<ListenerLabels, Counter>,
+    pub changes: Family<ChangeLabels, Counter>,
+    pub change_duration: Family<ChangeLabels, Histogram, MakeHistogram>,
+    pub auth_failures: Family<ReasonLabels, Counter>,
+    registry: RwLock<Registry>,
+}
+
+/// One request that was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    pub listener: Arc<str>,
+    /// The pattern of the route, `none` where none matched.
+    pub route: Arc<str>,
+    pub method: &'static str,
+    pub code: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    pub listener: Arc<str>,
+    pub route: Arc<str>,
+    pub method: &'static str,
+}
+
+/// As the documented queries name them; `entrypoint` is `web` or `websecure`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestBytesLabels {
+    pub code: u16,
+    pub method: &'static str,
+    pub entrypoint: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ListenerLabels {
+    pub listener: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeLabels {
+    pub listener: Arc<str>,
+    /// `1.2`, `1.3` or `none`.
+    pub version: &'static str,
+    /// As IANA names it, or `none`.
+    pub suite: String,
+    /// `full`, `resumed`, `failed` or `late`.
+    pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct GenerationLabels {
+    pub listener: Arc<str>,
+    /// `serving` or `draining`.
+    pub state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChangeLabels {
+    /// What was changed, in kebab case.
+    pub kind: String,
+    /// `done`, `failed` or `undone`.
+    pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// `malformed`, `wrong` or `throttled`.
+    pub reason: &'static str,
+}
+
+/// The metrics of this process.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+impl Metrics {
+    fn new() -> Self {
+        let durations: MakeHistogram = || Histogram::new(DURATION_BUCKETS);
+        let changes: MakeHistogram = || Histogram::new(CHANGE_BUCKETS);
+        let metrics = Self {
+            http_requests: Family::default(),
+            http_request_duration: Family::new_with_constructor(durations),
+            http_request_body: Family::default(),
+            http_response_body: Family::default(),
+            http_requests_in_progress: Family::default(),
+            websockets_open: Family::default(),
+            uploads_open: Family::default(),
+            connections_open: Family::default(),
+            connections: Family::default(),
+            network_received: Family::default(),
+            network_sent: Family::default(),
+            tls_handshakes: Family::default(),
+            generations: Family::default(),
+            generations_ended: Family::default(),
+            changes: Family::default(),
+            change_duration: Family::new_with_constructor(changes),
+            auth_failures: Family::default(),
+            registry: RwLock::new(Registry::default()),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&self) {
+        let mut registry = self.registry.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let r = &mut *registry;
+        let (seconds, bytes) = (|| Unit::Seconds, || Unit::Bytes);
+        r.register(
+            "appliance_http_requests",
+            "Requests answered, WebSockets once they are open",
+            self.http_requests.clone(),
+        );
+        r.register_with_unit(
+            "appliance_http_request_duration",
+            "Time from a request's head to the last byte of its answer, WebSockets left out",
+            seconds(),
+            self.http_request_duration.clone(),
+        );
+        r.register_with_unit(
+            "traefik_entrypoint_requests",
+            "Bytes of the bodies of requests",
+            bytes(),
+            self.http_request_body.clone(),
+        );
+        r.register_with_unit(
+            "traefik_entrypoint_responses",
+            "Bytes of the bodies of answers",
+            bytes(),
+            self.http_response_body.clone(),
+        );
+        r.register(
+            "appliance_http_requests_in_progress",
+            "Requests being answered now, WebSockets left out",
+            self.http_requests_in_progress.clone(),
+        );
+        r.register(
+            "appliance_websockets_open",
+            "WebSockets open now",
+            self.websockets_open.clone(),
+        );
+        r.register(
+            "appliance_uploads_open",
+            "Requests in progress now that carry a body",
+            self.uploads_open.clone(),
+        );
+        r.register(
+            "appliance_connections_open",
+            "Connections open now, idle ones and handshakes included",
+            self.connections_open.clone(),
+        );
+        r.register("appliance_connections", "Connections accepted", self.connections.clone());
+        r.register_with_unit(
+            "appliance_network_received",
+            "Bytes that clients sent, TLS records left out",
+            bytes(),
+            self.network_received.clone(),
+        );
+        r.register_with_unit(
+            "appliance_network_sent",
+            "Bytes that were sent to clients, TLS records left out",
+            bytes(),
+            self.network_sent.clone(),
+        );
+        r.register(
+            "appliance_tls_handshakes",
+            "TLS handshakes begun, by how they ended",
+            self.tls_handshakes.clone(),
+        );
+        r.register("appliance_generations", "Generations there are", self.generations.clone());
+        r.register(
+            "appliance_generations_ended",
+            "Generations that have drained",
+            self.generations_ended.clone(),
+        );
+        r.register(
+            "appliance_configuration_changes",
+            "Changes of the configuration",
+            self.changes.clone(),
+        );
+        r.register_with_unit(
+            "appliance_configuration_change_duration",
+            "Time from a change's turn until its new listeners serve",
+            seconds(),
+            self.change_duration.clone(),
+        );
+        r.register(
+            "appliance_auth_failures",
+            "Requests that no password let in; requests without one left out",
+            self.auth_failures.clone(),
+        );
+    }
+
+    /// Adds figures that are made at each scrape.
+    pub fn register_collector(&self, collector: impl Collector) {
+        let mut registry = self.registry.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        registry.register_collector(Box::new(collector));
+    }
+
+    /// All of them in the Prometheus text format 0.0.4, or as OpenMetrics 1.0.
+    ///
+    /// # Errors
+    /// Never in practice: a string takes what is written to it.
+    pub fn encode(&self, openmetrics: bool) -> Result<String, std::fmt::Error> {
+        use prometheus_client::encoding::{prometheus_text, text};
+        let registry = self.registry.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buffer = String::with_capacity(16 << 10);
+        if openmetrics {
+            text::encode(&mut buffer, &registry)?;
+        } else {
+            prometheus_text::encode(&mut buffer, &registry)?;
+        }
+        Ok(buffer)
+    }
+}
+
+/// The instruments of one listener, taken out of their families once.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerInstruments {
+    pub(crate) in_progress: Gauge,
+    pub(crate) websockets: Gauge,
+    pub(crate) connections_open: Gauge,
+    pub(crate) connections: Counter,
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+}
+
+impl ListenerInstruments {
+    pub(crate) fn of(listener: &str) -> Self {
+        let labels = ListenerLabels { listener: listener.into() };
+        Self {
+            in_progress: METRICS.http_requests_in_progress.get_or_create_owned(&labels),
+            websockets: METRICS.websockets_open.get_or_create_owned(&labels),
+            connections_open: METRICS.connections_open.get_or_create_owned(&labels),
+            connections: METRICS.connections.get_or_create_owned(&labels),
+            received: METRICS.network_received.get_or_create_owned(&labels),
+            sent: METRICS.network_sent.get_or_create_owned(&labels),
+        }
+    }
+}
+
+/// A gauge that holds any number, for collectors.
+pub type Number = Gauge<f64, AtomicU64>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_formats_name_the_same_metrics() {
+        let labels = ListenerLabels { listener: "https".into() };
+        METRICS.connections.get_or_create(&labels).inc();
+        let bytes = RequestBytesLabels { code: 200, method: "GET", entrypoint: "web" };
+        METRICS.http_request_body.get_or_create(&bytes).inc();
+        let text = METRICS.encode(false).unwrap();
+        assert!(text.contains("# TYPE appliance_connections_total counter"), "{text}");
+        assert!(text.contains("appliance_connections_total{listener=\"https\"}"), "{text}");
+        let open = METRICS.encode(true).unwrap();
+        assert!(open.contains("# TYPE appliance_connections counter"), "{open}");
+        assert!(open.contains("# UNIT traefik_entrypoint_requests_bytes bytes"), "{open}");
+        assert!(open.ends_with("# EOF\n"), "{open}");
+    }
+}

@@ -1,0 +1,147 @@
+//! Rebooting and shutting down the machine, after a while in which it can be called off.
+
+use std::{fmt, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::{
+    events::{EventKind, EventLog},
+    ledger::Requester,
+};
+
+/// What can be done to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PowerAction {
+    Reboot,
+    Shutdown,
+}
+
+impl fmt::Display for PowerAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reboot => "reboot",
+            Self::Shutdown => "shutdown",
+        })
+    }
+}
+
+/// The commands that do it, program first, and how long they wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PowerCommands {
+    pub reboot: Option<Vec<String>>,
+    pub shutdown: Option<Vec<String>>,
+    pub delay: Duration,
+}
+
+impl Default for PowerCommands {
+    /// No commands, and the documented minute.
+    fn default() -> Self {
+        Self { reboot: None, shutdown: None, delay: Duration::from_secs(60) }
+    }
+}
+
+/// Runs the command of `action` once the delay is over; replies at once.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Scheduled, PowerError>")]
+pub struct SchedulePower {
+    pub action: PowerAction,
+    pub by: Requester,
+}
+
+/// Calls off what is scheduled and replies with it; `None`: nothing was.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Scheduled>")]
+pub struct CancelPower {
+    pub by: Requester,
+}
+
+/// What will be done, when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Scheduled {
+    pub action: PowerAction,
+    #[serde(with = "time::serde::rfc3339")]
+    pub due: OffsetDateTime,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PowerError {
+    #[error(
+        "the configuration names no command for this; add {0} = [\"systemctl\", \"…\"] under [power] and restart"
+    )]
+    NotConfigured(PowerAction),
+    #[error("a {} is scheduled already; POST /v2/management/reboot/cancel calls it off", .0.action)]
+    AlreadyScheduled(Scheduled),
+}
+
+/// Owns what is scheduled.
+pub struct PowerActor {
+    commands: PowerCommands,
+    events: EventLog,
+    scheduled: Option<(Scheduled, SpawnHandle)>,
+}
+
+impl PowerActor {
+    pub(crate) fn new(commands: PowerCommands, events: EventLog) -> Self {
+        Self { commands, events, scheduled: None }
+    }
+}
+
+impl Actor for PowerActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<SchedulePower> for PowerActor {
+    type Result = Result<Scheduled, PowerError>;
+
+    fn handle(&mut self, msg: SchedulePower, ctx: &mut Self::Context) -> Self::Result {
+        let command = match msg.action {
+            PowerAction::Reboot => self.commands.reboot.clone(),
+            PowerAction::Shutdown => self.commands.shutdown.clone(),
+        };
+        let command = command.ok_or(PowerError::NotConfigured(msg.action))?;
+        if let Some((scheduled, _)) = &self.scheduled {
+            return Err(PowerError::AlreadyScheduled(scheduled.clone()));
+        }
+        let due = OffsetDateTime::now_utc() + self.commands.delay;
+        let scheduled = Scheduled { action: msg.action, due };
+        let timer = ctx.run_later(self.commands.delay, move |act, _| {
+            act.scheduled = None;
+            actix::spawn(run(msg.action, command));
+        });
+        self.scheduled = Some((scheduled.clone(), timer));
+        log::warn!("{} in {:?}, asked for by {}", msg.action, self.commands.delay, msg.by);
+        let (action, by) = (msg.action.to_string(), msg.by.to_string());
+        let kind = EventKind::PowerScheduled { action, due, by };
+        self.events.publish_for(msg.by.request_id, kind);
+        Ok(scheduled)
+    }
+}
+
+impl Handler<CancelPower> for PowerActor {
+    type Result = MessageResult<CancelPower>;
+
+    fn handle(&mut self, msg: CancelPower, ctx: &mut Self::Context) -> Self::Result {
+        let Some((scheduled, timer)) = self.scheduled.take() else {
+            return MessageResult(None);
+        };
+        ctx.cancel_future(timer);
+        log::warn!("{} called off by {}", scheduled.action, msg.by);
+        let (action, by) = (scheduled.action.to_string(), msg.by.to_string());
+        let kind = EventKind::PowerCancelled { action, by };
+        self.events.publish_for(msg.by.request_id, kind);
+        MessageResult(Some(scheduled))
+    }
+}
+
+async fn run(action: PowerAction, command: Vec<String>) {
+    let Some((program, arguments)) = command.split_first() else { return };
+    log::warn!("{action} now: {}", command.join(" "));
+    match tokio::process::Command::new(program).args(arguments).status().await {
+        Ok(status) if status.success() => log::info!("the command for {action} has ended well"),
+        Ok(status) => log::error!("the command for {action} failed: {status}"),
+        Err(err) => log::error!("the command for {action} cannot be run: {err}"),
+    }
+}

@@ -1,0 +1,134 @@
+//! The smaller tables: `[log]`, `[power]`, `[monitoring]`.
+
+use portcullis_actors::{
+    logging::{Format, Rotation},
+    power::PowerCommands,
+};
+use portcullis_web::monitoring::Prometheus;
+
+use super::reader::{ConfigError, Found, Table};
+
+/// `[log]`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: Format,
+    /// Under the data directory.
+    pub rotation: Rotation,
+}
+
+type Section<'s, 'd, 'i> = Option<Table<'s, 'd, 'i>>;
+
+pub(super) fn read_log(section: Section<'_, '_, '_>) -> Result<LogConfig, ConfigError> {
+    let mut log = LogConfig::default();
+    let Some(mut table) = section else { return Ok(log) };
+    if let Some(Found { value, offset }) = table.string("format")? {
+        log.format = match value.as_str() {
+            "text" => Format::Text,
+            "json" => Format::Json,
+            other => {
+                let reason = format!("is \"{other}\"; it must be \"text\" or \"json\"");
+                return Err(table.error_at("format", offset, reason));
+            }
+        };
+    }
+    if let Some(mebibytes) = table.integer("max_file_mebibytes", 1..=1024)? {
+        log.rotation.max_bytes = (mebibytes as u64) << 20;
+    }
+    if let Some(files) = table.integer("files", 1..=100)? {
+        log.rotation.files = files;
+    }
+    table.finish()?;
+    Ok(log)
+}
+
+pub(super) fn read_power(section: Section<'_, '_, '_>) -> Result<PowerCommands, ConfigError> {
+    let mut power = PowerCommands::default();
+    let Some(mut table) = section else { return Ok(power) };
+    power.reboot = read_command(&mut table, "reboot")?;
+    power.shutdown = read_command(&mut table, "shutdown")?;
+    if let Some(delay) = table.duration("delay")? {
+        power.delay = delay;
+    }
+    table.finish()?;
+    Ok(power)
+}
+
+fn read_command(
+    table: &mut Table<'_, '_, '_>,
+    key: &'static str,
+) -> Result<Option<Vec<String>>, ConfigError> {
+    let Some(Found { value, offset }) = table.strings(key)? else { return Ok(None) };
+    if value.first().is_none_or(|program| program.value.is_empty()) {
+        let reason = "must be a program and its arguments, such as [\"systemctl\", \"reboot\"]";
+        return Err(table.error_at(key, offset, reason));
+    }
+    Ok(Some(value.into_iter().map(|found| found.value).collect()))
+}
+
+pub(super) fn read_monitoring(
+    section: Section<'_, '_, '_>,
+) -> Result<Option<Prometheus>, ConfigError> {
+    let Some(mut table) = section else { return Ok(None) };
+    let prometheus = match table.string("prometheus")? {
+        Some(Found { value, offset }) => {
+            let parsed =
+                value.parse().map_err(|err: portcullis_web::monitoring::PrometheusError| {
+                    table.error_at("prometheus", offset, err.to_string())
+                })?;
+            Some(parsed)
+        }
+        None => None,
+    };
+    table.finish()?;
+    Ok(prometheus)
+}
+
+/// The text with the values of keys that sound like secrets masked; names of files stay.
+pub(super) fn mask(text: &str) -> String {
+    let masked = |line: &str| {
+        let Some((key, _)) = line.split_once('=') else { return line.to_owned() };
+        let name = key.trim().trim_matches('"').to_ascii_lowercase();
+        let secret = ["password", "passphrase", "secret", "token", "key"];
+        if secret.iter().any(|word| name.ends_with(word)) {
+            format!("{key}= \"(masked)\"")
+        } else {
+            line.to_owned()
+        }
+    };
+    text.lines().map(|line| masked(line) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_smaller_tables_are_read() {
+        let text = "[log]\nformat = \"json\"\nfiles = 3\n[power]\nreboot = [\"true\"]\ndelay = \"5s\"\n[monitoring]\nprometheus = \"http://127.0.0.1:9090\"";
+        let config = Config::parse("test.toml", text, &[]).unwrap();
+        assert_eq!((config.log.format, config.log.rotation.files), (Format::Json, 3));
+        assert_eq!(config.power.reboot, Some(vec!["true".to_owned()]));
+        assert_eq!(config.prometheus.unwrap().to_string(), "http://127.0.0.1:9090");
+    }
+
+    #[test]
+    fn mistakes_in_them_are_named() {
+        for (text, expected) in [
+            ("[log]\nformat = \"xml\"", "test.toml:2: log.format: is \"xml\""),
+            ("[log]\nfile = 3", "log.file: is not a known key; did you mean `files`?"),
+            ("[power]\nreboot = []", "power.reboot: must be a program"),
+            ("[monitoring]\nprometheus = \"9090\"", "monitoring.prometheus: must be the address"),
+        ] {
+            let message = Config::parse("test.toml", text, &[]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_masked_and_files_are_not() {
+        let text = mask("password = \"x\"\nmonitoring_token_file = \"/etc/t\"\n");
+        assert_eq!(text, "password = \"(masked)\"\nmonitoring_token_file = \"/etc/t\"\n");
+    }
+}

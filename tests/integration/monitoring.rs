@@ -1,0 +1,233 @@
+//! Metrics, and the real Prometheus that reads them and is reached through the appliance.
+
+use std::path::Path;
+
+use crate::support::certificates::CertificateAuthority;
+use crate::support::curl::{Reply, curl, curl_as};
+use crate::support::prometheus::{Prometheus, free_port, promtool, said};
+use crate::support::service::{Service, Setup};
+use crate::support::websocket::Socket;
+use crate::support::{millis, pace};
+use crate::support::{seconds, wait_until};
+
+/// The listeners of the manual, on free ports.
+fn documented(setup: Setup) -> Setup {
+    let listener = |name: &str, extra: &str, services: &str| {
+        format!(
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [{services}]\n\n"
+        )
+    };
+    let all = r#""security", "management", "monitoring""#;
+    setup.listeners(
+        &(listener("http", "redirect_to = \"https\"", r#""security", "management""#)
+            + &listener("https", "tls = true", all)
+            + &listener(
+                "monitoring",
+                "tls = \"auto\"\nredirect_to = \"https\"",
+                r#""monitoring""#,
+            )),
+    )
+}
+
+fn metrics(service: &Service) -> String {
+    curl_as("admin", &[&service.url("monitoring", "/metrics")]).expect(200).body
+}
+
+/// The value of the series whose line begins so.
+#[track_caller]
+fn value(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find(|line| line.starts_with(series) && !line.starts_with('#'));
+    let line = line.unwrap_or_else(|| panic!("no {series} in\n{metrics}"));
+    line.rsplit(' ').next().and_then(|digits| digits.parse().ok()).expect("a number")
+}
+
+#[test]
+fn metrics_are_for_the_administrator_in_either_format_on_both_ports() {
+    let service = documented(Service::portcullis()).start();
+    for listener in ["monitoring", "https"] {
+        let url = service.url(listener, "/metrics");
+        curl(&[&url]).expect(401);
+        let text = curl_as("admin", &[&url]).expect(200);
+        let format = text.header("content-type").unwrap_or_default();
+        assert_eq!(format, "text/plain; version=0.0.4; charset=utf-8");
+        let accept = "Accept: application/openmetrics-text; version=1.0.0";
+        let open = curl_as("admin", &["-H", accept, &url]).expect(200);
+        let format = open.header("content-type").unwrap_or_default();
+        assert_eq!(format, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        assert!(open.body.ends_with("# EOF\n"), "{}", open.body);
+    }
+    // One port, both ways: the plain one obeys the switch.
+    let plain = format!("http://127.0.0.1:{}/metrics", service.port("monitoring"));
+    curl_as("admin", &[&plain]).expect(200);
+}
+
+#[test]
+fn promtool_finds_nothing_but_the_documented_names_to_complain_about() {
+    let service = documented(Service::portcullis()).start();
+    curl_as("admin", &[&service.url("https", "/v2/management/health")]).expect(200);
+    let checked = promtool(&["check", "metrics"], &metrics(&service), None);
+    let said = said(&checked);
+    let complaints: Vec<&str> =
+        said.lines().filter(|line| !line.starts_with("node_memory_Mem")).collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+}
+
+#[test]
+fn rules_and_configuration_that_come_along_are_right() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let file = |name: &str| packaging.join(name).display().to_string();
+    for arguments in [
+        vec!["check", "config", "--syntax-only", &file("prometheus.yml")],
+        vec!["check", "rules", &file("alerts.yml")],
+        vec!["test", "rules", &file("alerts_test.yml")],
+    ] {
+        let checked = promtool(&arguments, "", None);
+        assert!(checked.status.success(), "{arguments:?}: {}", said(&checked));
+    }
+    let dashboard = std::fs::read(file("grafana/portcullis.json")).expect("the dashboard");
+    let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).expect("JSON");
+    let service = documented(Service::portcullis()).start();
+    let settings = service.url("https", "/v2/management/settings");
+    curl_as("admin", &["-X", "PUT", "-d", r#"{"max_draining": 4}"#, &settings]).expect(200);
+    let metrics = metrics(&service);
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    for target in targets {
+        let query = target["expr"].as_str().expect("a query");
+        let names = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let own =
+            |name: &&str| ["appliance_", "process_", "node_"].iter().any(|p| name.starts_with(p));
+        for name in names.filter(own) {
+            let described = format!("# HELP {} ", name.trim_end_matches("_bucket"));
+            assert!(metrics.contains(&described), "{name} of {query} is no metric");
+        }
+    }
+}
+
+#[test]
+fn what_clients_make_up_does_not_become_a_label() {
+    let service = documented(Service::portcullis()).start();
+    for number in 0..40 {
+        curl_as("admin", &[&service.url("https", &format!("/v2/management/made-up-{number}"))]);
+        curl(&[&service.url("https", &format!("/made-up-{number}"))]);
+    }
+    curl_as("admin", &["-X", "MADEUP", &service.url("https", "/v2/management/health")]);
+    let metrics = metrics(&service);
+    assert!(
+        !metrics.to_lowercase().contains("made-up") && !metrics.contains("MADEUP"),
+        "{metrics}"
+    );
+    let unknown =
+        r#"appliance_http_requests_total{listener="https",route="none",method="GET",code="404"}"#;
+    assert!(value(&metrics, unknown) >= 40.0, "{metrics}");
+    assert!(metrics.contains(r#"method="other",code="405""#), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_generations_handshakes_and_websockets_are_counted() {
+    let services = r#"services = ["security", "management", "monitoring", "echo"]"#;
+    let service = Service::echo()
+        .listeners(&format!(
+            "[[listener]]\nname = \"https\"\naddress = \"127.0.0.1:0\"\ntls = true\n{services}\n"
+        ))
+        .start();
+    let read = || curl_as("admin", &[&service.url("https", "/metrics")]).expect(200).body;
+    let mut socket = Socket::connect(service.port("https"), true).await.expect("a WebSocket");
+    socket.echo("hello".into()).await.expect("an echo");
+    assert_eq!(value(&read(), r#"appliance_websockets_open{listener="https"}"#), 1.0);
+
+    let authority = CertificateAuthority::new();
+    service.admin().install(&authority.pair_b()).await;
+    curl_as("wrong", &[&service.url("https", "/metrics")]).expect(401);
+    let metrics = read();
+    let changes =
+        r#"appliance_configuration_changes_total{kind="certificate-installed",outcome="done"}"#;
+    assert_eq!(value(&metrics, changes), 1.0);
+    let draining = r#"appliance_generations{listener="https",state="draining"}"#;
+    assert_eq!(value(&metrics, draining), 1.0);
+    assert_eq!(value(&metrics, r#"appliance_auth_failures_total{reason="wrong"}"#), 1.0);
+    assert_eq!(value(&metrics, "appliance_tls_certificate_default"), 0.0);
+    let handshakes = r#"appliance_tls_handshakes_total{listener="https",version="1.3""#;
+    assert!(value(&metrics, handshakes) > 1.0, "{metrics}");
+    drop(socket);
+    wait_until("the generation has drained", seconds(20), async || value(&read(), draining) == 0.0)
+        .await;
+    let ended = r#"appliance_generations_ended_total{listener="https"}"#;
+    assert_eq!(value(&read(), ended), 1.0);
+}
+
+#[test]
+fn graph_and_queries_without_a_prometheus_name_the_key_to_set() {
+    let service = documented(Service::portcullis()).start();
+    for path in ["/graph", "/api/v1/query?query=up", "/-/ready"] {
+        curl(&[&service.url("monitoring", path)]).expect(401);
+        let refused = curl_as("admin", &[&service.url("monitoring", path)]).expect(501);
+        assert!(refused.body.contains("[monitoring]"), "{}", refused.body);
+        assert!(refused.body.contains("prometheus = "), "{}", refused.body);
+    }
+}
+
+/// The packaged configuration, with the ports of this test and the password for the token.
+fn scrape_config(port: u16) -> String {
+    let packaged = include_str!("../../packaging/prometheus.yml");
+    let (before, rest) = packaged.split_once("    authorization:").expect("the token");
+    let (_, after) = rest.split_once("    tls_config:").expect("TLS");
+    let login = "    basic_auth: { username: admin, password: admin }\n    tls_config:";
+    format!("{before}{login}{after}")
+        .replace("127.0.0.1:9001", &format!("127.0.0.1:{port}"))
+        .replace("scrape_interval: 15s", "scrape_interval: 1s")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_prometheus_scrapes_and_answers_the_documented_queries_through_the_appliance() {
+    let port = free_port();
+    let setup = Service::portcullis()
+        .settings(&format!("[monitoring]\nprometheus = \"http://127.0.0.1:{port}\"\n"));
+    let service = documented(setup).start();
+    let health = service.url("https", "/v2/management/health");
+    let unhealthy = curl_as("admin", &[&health]).expect(200).json();
+    assert_eq!(unhealthy["monitoring"]["status"], "unhealthy", "{unhealthy}");
+
+    let alerts = include_str!("../../packaging/alerts.yml");
+    std::fs::write(service.path().join("alerts.yml"), alerts).expect("write the rules");
+    let config = scrape_config(service.port("monitoring"));
+    let _prometheus = Prometheus::start(service.path(), &config, port);
+    assert_eq!(curl_as("admin", &[&health]).expect(200).json()["status"], "healthy");
+
+    let base = service.url("monitoring", "");
+    let query = |expression: &str| -> Reply {
+        let data = format!("query={expression}");
+        let url = format!("{base}/api/v1/query");
+        curl_as("admin", &["-G", "--data-urlencode", &data, &url]).expect(200)
+    };
+    wait_until("the appliance is scraped", seconds(20), async || {
+        pace(millis(200)).await;
+        query("up{job=\"portcullis\"}").json()["data"]["result"][0]["value"][1] == "1"
+    })
+    .await;
+    curl(&[&format!("{base}/api/v1/query?query=up")]).expect(401);
+    // As a form in the body, which is how a Grafana data source asks.
+    let posted = curl_as("admin", &["-d", "query=up", &format!("{base}/api/v1/query")]).expect(200);
+    assert_eq!(posted.json()["status"], "success", "{}", posted.body);
+    curl_as("admin", &["-L", &format!("{base}/graph")]).expect(200);
+    let refused = curl_as("admin", &[&format!("{base}/api/v1/query?query=(")]).expect(400);
+    assert_eq!(refused.json()["errorType"], "bad_data", "{}", refused.body);
+
+    let trusted = service.data_dir().join("default-certificate").join("tls.crt");
+    let server = base.replace("https://", "https://admin:admin@");
+    for expression in [
+        "node_filesystem_free_bytes{mountpoint=\"/\"}",
+        "node_memory_MemFree_bytes",
+        "container_memory_rss{image=~\".*portcullis.*\"}",
+        "container_cpu_usage_seconds_total{container=\"portcullis\"}",
+        "traefik_entrypoint_requests_bytes_total{entrypoint=\"websecure\"}",
+        "sum by (code) (appliance_http_requests_total)",
+        "(appliance_tls_certificate_not_after_seconds - time()) / 86400 > 30",
+    ] {
+        let asked = promtool(&["query", "instant", &server, expression], "", Some(&trusted));
+        let told = said(&asked);
+        assert!(asked.status.success() && told.contains("=>"), "{expression}: {told}");
+    }
+    let wrong = base.replace("https://", "https://admin:wrong@");
+    assert!(!promtool(&["query", "instant", &wrong, "up"], "", Some(&trusted)).status.success());
+}

@@ -1,0 +1,95 @@
+//! `GET host/about`, and the warnings that stand.
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::{security::CertificateView, service::Context};
+
+/// What an administrator should know about without asking.
+#[derive(Debug, Clone, Serialize)]
+pub struct StandingWarning {
+    /// Stable, in kebab case.
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// The warnings that hold now.
+pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
+    let mut warnings = Vec::new();
+    let mut warn = |code, message: String| warnings.push(StandingWarning { code, message });
+    let authenticator = &context.owners.authenticator;
+    if !authenticator.is_enabled() {
+        warn(
+            "authentication-off",
+            "authentication is off: anybody who reaches this appliance may administer it".into(),
+        );
+    }
+    if authenticator.has_default_password() == Some(true) {
+        warn("default-password", "the admin password is the default one; set another with POST /v2/security/adminpassword".into());
+    }
+    let active = context.owners.certificates.active();
+    if let Some(reason) = &active.fallback {
+        warn(
+            "certificate-fallback",
+            format!(
+                "the installed certificate cannot be used and the default certificate serves: {reason}"
+            ),
+        );
+    }
+    if let Some(watched) = &context.appliance.watched_certificate
+        && let Some(error) = &watched.state().error
+    {
+        warn(
+            "watched-certificate",
+            format!(
+                "the watched certificate files cannot be used and the last good pair serves: {error}"
+            ),
+        );
+    }
+    let facts = active.bundle.facts();
+    let left = facts.not_after() - OffsetDateTime::now_utc();
+    if left.is_negative() {
+        warn(
+            "certificate-expired",
+            format!("the certificate expired on {}; upload another one", facts.not_after),
+        );
+    } else if left.whole_days() < 30 {
+        warn(
+            "certificate-expires-soon",
+            format!(
+                "the certificate expires in {} days, on {}",
+                left.whole_days(),
+                facts.not_after
+            ),
+        );
+    }
+    warnings
+}
+
+/// `GET /v2/management/host/about`
+pub(super) async fn about(context: web::Data<Context>) -> HttpResponse {
+    HttpResponse::Ok().json(facts(&context))
+}
+
+/// What runs here, for `about` and for the log archive.
+pub(super) fn facts(context: &Context) -> Value {
+    let facts = &context.appliance;
+    let owners = &context.owners;
+    json!({
+        "appliance_version": facts.version,
+        "appliance_variant": format!("{}-appliance-{}", facts.name, facts.version),
+        "languages": [],
+        "name": facts.name,
+        "services": facts.services,
+        "uptime_seconds": facts.started.elapsed().as_secs(),
+        "authentication": {
+            "auth_enabled": owners.authenticator.is_enabled(),
+            "default_password": owners.authenticator.has_default_password(),
+        },
+        "enable_insecure_ports": owners.insecure_ports.are_enabled(),
+        "certificate": CertificateView::of(&owners.certificates.active()),
+        "warnings": standing_warnings(context),
+    })
+}

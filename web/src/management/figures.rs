@@ -1,0 +1,116 @@
+//! Figures of the machine, in the documented shapes.
+
+use std::{collections::BTreeMap, path::Path};
+
+use actix_web::web;
+use serde::Serialize;
+
+use crate::{
+    error::ApiError,
+    host_figures::{self, FileSystem},
+    service::Context,
+};
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    web::block(work).await.map_err(|_| ApiError::Unavailable)
+}
+
+#[derive(Serialize)]
+pub(super) struct CpuInfo {
+    usage_percentage: f32,
+    architecture: String,
+    model_name: String,
+    /// A string, as documented.
+    cpus: String,
+    vendor: String,
+    hyperthreading: bool,
+    flags: String,
+}
+
+/// `GET /v2/management/cpuinfo`
+pub(super) async fn cpuinfo() -> Result<web::Json<CpuInfo>, ApiError> {
+    let found = on_blocking_thread(host_figures::processors).await?;
+    Ok(web::Json(CpuInfo {
+        usage_percentage: found.usage_percentage,
+        architecture: found.architecture,
+        model_name: found.model_name,
+        cpus: found.count.to_string(),
+        vendor: found.vendor,
+        hyperthreading: found.hyperthreading,
+        flags: found.flags,
+    }))
+}
+
+#[derive(Serialize)]
+pub(super) struct MemInfo {
+    available_kb: u64,
+    total_kb: u64,
+    usage_percentage: f64,
+    used_kb: u64,
+}
+
+/// `GET /v2/management/meminfo`
+pub(super) async fn meminfo() -> Result<web::Json<MemInfo>, ApiError> {
+    let memory = on_blocking_thread(host_figures::memory).await?;
+    Ok(web::Json(MemInfo {
+        available_kb: memory.available / 1024,
+        total_kb: memory.total / 1024,
+        usage_percentage: memory.used as f64 * 100.0 / memory.total.max(1) as f64,
+        used_kb: memory.used / 1024,
+    }))
+}
+
+#[derive(Serialize)]
+pub(super) struct DiskInfo {
+    disks: Vec<Disk>,
+}
+
+#[derive(Serialize)]
+struct Disk {
+    /// What lies there: `data`, the data directory; `jobs`, the job store.
+    name: &'static str,
+    path: String,
+    mountpoint: String,
+    filesystem: String,
+    total_kb: u64,
+    available_kb: u64,
+    used_kb: u64,
+    usage_percentage: f64,
+}
+
+impl From<FileSystem> for Disk {
+    fn from(found: FileSystem) -> Self {
+        Self {
+            name: found.name,
+            path: found.path.display().to_string(),
+            usage_percentage: found.usage_percentage(),
+            total_kb: found.total / 1024,
+            available_kb: found.available / 1024,
+            used_kb: (found.total - found.free) / 1024,
+            mountpoint: found.mountpoint,
+            filesystem: found.kind,
+        }
+    }
+}
+
+/// `GET /v2/management/diskinfo`: the data directory, and the job store once there is one.
+pub(super) async fn diskinfo(context: web::Data<Context>) -> Result<web::Json<DiskInfo>, ApiError> {
+    let data_dir = context.appliance.data_dir.clone();
+    let found = on_blocking_thread(move || {
+        let jobs = data_dir.join("jobs");
+        let mut paths: Vec<(&'static str, &Path)> = vec![("data", &data_dir)];
+        if jobs.is_dir() {
+            paths.push(("jobs", &jobs));
+        }
+        host_figures::file_systems(&paths)
+    })
+    .await?;
+    Ok(web::Json(DiskInfo { disks: found.into_iter().map(Disk::from).collect() }))
+}
+
+/// `GET /v2/management/nodeinfo`: flat labels, all strings.
+pub(super) async fn nodeinfo() -> Result<web::Json<BTreeMap<String, String>>, ApiError> {
+    Ok(web::Json(on_blocking_thread(host_figures::labels).await?))
+}

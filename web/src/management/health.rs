@@ -1,0 +1,151 @@
+//! `GET health`: how the components of this process are.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use actix_web::web;
+use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::standing_warnings;
+use crate::{error::ApiError, host_figures, monitoring, service::Context};
+
+/// Less than this is left on the disk of the data directory: changes will soon fail.
+const LOW_SPACE_BYTES: u64 = 64 << 20;
+/// How long the Prometheus behind the monitoring service may take to say that it is ready.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Status {
+    Healthy,
+    Unhealthy,
+    Disabled,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Component {
+    status: Status,
+    /// What is wrong; only when unhealthy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<String>,
+    /// What wants attention though it works.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Health {
+    /// Unhealthy as soon as one component is.
+    status: Status,
+    #[serde(flatten)]
+    components: BTreeMap<&'static str, Component>,
+}
+
+impl Component {
+    fn judged(errors: Vec<String>, warnings: Vec<String>) -> Self {
+        let status = if errors.is_empty() { Status::Healthy } else { Status::Unhealthy };
+        Self { status, errors, warnings }
+    }
+
+    fn disabled() -> Self {
+        Self { status: Status::Disabled, errors: Vec::new(), warnings: Vec::new() }
+    }
+}
+
+/// `GET /v2/management/health`: 200 whatever the verdict, which is in the body.
+pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Health>, ApiError> {
+    let listeners = context.owners.supervisor.send(GetListeners).await?;
+    let serves = |name: &str| context.appliance.services.iter().any(|service| service == name);
+    let carried = |name: &str| {
+        if serves(name) { Component::judged(Vec::new(), Vec::new()) } else { Component::disabled() }
+    };
+    let mut components = BTreeMap::from([
+        ("certificate", certificate(&context)),
+        ("authentication", authentication(&context)),
+        ("listeners", Component::judged(unserved(&listeners), Vec::new())),
+        ("storage", storage(&context).await?),
+        ("batch", carried("batch")),
+        ("realtime", carried("realtime")),
+        ("monitoring", monitoring(&context, serves("monitoring")).await),
+        // Nothing here has a database or a graphics processor; the names are documented.
+        ("database", Component::disabled()),
+        ("gpu_inference", Component::disabled()),
+    ]);
+    for (documented, own) in [("batch_inference", "batch"), ("realtime_inference", "realtime")] {
+        components.insert(documented, components[own].clone());
+    }
+    let unhealthy = components.values().any(|component| component.status == Status::Unhealthy);
+    let status = if unhealthy { Status::Unhealthy } else { Status::Healthy };
+    Ok(web::Json(Health { status, components }))
+}
+
+fn warnings(context: &Context, codes: &[&str]) -> Vec<String> {
+    let standing = standing_warnings(context).into_iter();
+    standing.filter(|warning| codes.contains(&warning.code)).map(|w| w.message).collect()
+}
+
+fn certificate(context: &Context) -> Component {
+    let errors = warnings(context, &["certificate-fallback", "certificate-expired"]);
+    Component::judged(errors, warnings(context, &["certificate-expires-soon"]))
+}
+
+fn authentication(context: &Context) -> Component {
+    Component::judged(Vec::new(), warnings(context, &["authentication-off", "default-password"]))
+}
+
+fn unserved(listeners: &[ListenerStatus]) -> Vec<String> {
+    let unserved = listeners.iter().filter(|listener| !listener.has_serving_generation());
+    unserved.map(|listener| format!("listener {} does not accept", listener.name)).collect()
+}
+
+async fn storage(context: &Context) -> Result<Component, ApiError> {
+    let data_dir = context.appliance.data_dir.clone();
+    let errors = web::block(move || {
+        let mut errors = Vec::new();
+        match host_figures::file_systems(&[("data", &data_dir)]).first() {
+            Some(found) if found.available < LOW_SPACE_BYTES => errors.push(format!(
+                "{} bytes are free where {} lies; make room",
+                found.available,
+                data_dir.display()
+            )),
+            Some(_) => {}
+            None => errors.push(format!("{} cannot be looked at", data_dir.display())),
+        }
+        let writable = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+        if let Err(err) = nix::unistd::access(&data_dir, writable) {
+            errors.push(format!("{} cannot be written: {}", data_dir.display(), err.desc()));
+        }
+        errors
+    });
+    let errors = errors.await.map_err(|_| ApiError::Unavailable)?;
+    Ok(Component::judged(errors, Vec::new()))
+}
+
+async fn monitoring(context: &Context, served: bool) -> Component {
+    if !served {
+        return Component::disabled();
+    }
+    let Some(prometheus) = &context.appliance.prometheus else {
+        return Component::judged(Vec::new(), Vec::new());
+    };
+    let probe = monitoring::probe(prometheus);
+    let error = match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
+        Ok(Ok(())) => None,
+        Ok(Err(reason)) => Some(reason),
+        Err(_) => Some(format!("it did not answer within {} s", PROBE_TIMEOUT.as_secs())),
+    };
+    let errors = error.map(|reason| format!("Prometheus at {prometheus} is not ready: {reason}"));
+    Component::judged(errors.into_iter().collect(), Vec::new())
+}
+
+/// Health as the log archive keeps it.
+pub(super) async fn as_json(context: &web::Data<Context>) -> serde_json::Value {
+    match health(context.clone()).await {
+        Ok(health) => serde_json::to_value(&*health).unwrap_or_default(),
+        Err(err) => serde_json::json!({
+            "error": err.to_string(),
+            "at": OffsetDateTime::now_utc().to_string(),
+        }),
+    }
+}

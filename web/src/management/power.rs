@@ -1,0 +1,66 @@
+//! Rebooting and shutting down the machine.
+
+use actix_web::{HttpRequest, web};
+use portcullis_actors::power::{CancelPower, PowerAction, PowerError, SchedulePower, Scheduled};
+use serde::Serialize;
+
+use super::requester;
+use crate::{error::ApiError, service::Context};
+
+/// What is going to happen, or is not.
+#[derive(Serialize)]
+pub(super) struct PowerAnswer {
+    message: String,
+    #[serde(flatten)]
+    scheduled: Scheduled,
+}
+
+impl From<PowerError> for ApiError {
+    fn from(err: PowerError) -> Self {
+        match err {
+            PowerError::NotConfigured(_) => Self::NotImplemented(err.to_string()),
+            PowerError::AlreadyScheduled(_) => Self::Conflict(err.to_string()),
+        }
+    }
+}
+
+async fn schedule(
+    request: &HttpRequest,
+    context: &Context,
+    action: PowerAction,
+) -> Result<web::Json<PowerAnswer>, ApiError> {
+    let schedule = SchedulePower { action, by: requester(request) };
+    let scheduled = context.owners.power.send(schedule).await??;
+    let message =
+        format!("The {action} is scheduled; POST /v2/management/{action}/cancel calls it off");
+    Ok(web::Json(PowerAnswer { message, scheduled }))
+}
+
+/// `DELETE /v2/management/reboot`: reboots the machine in a minute.
+pub(super) async fn reboot(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<PowerAnswer>, ApiError> {
+    schedule(&request, &context, PowerAction::Reboot).await
+}
+
+/// `DELETE /v2/management/shutdown`: powers the machine off in a minute.
+pub(super) async fn shutdown(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<PowerAnswer>, ApiError> {
+    schedule(&request, &context, PowerAction::Shutdown).await
+}
+
+/// `POST /v2/management/reboot/cancel`, and the same for `shutdown`: the machine stays up.
+pub(super) async fn cancel(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<PowerAnswer>, ApiError> {
+    let cancel = CancelPower { by: requester(&request) };
+    let Some(scheduled) = context.owners.power.send(cancel).await? else {
+        return Err(ApiError::Conflict("neither a reboot nor a shutdown is scheduled".into()));
+    };
+    let message = format!("The {} is called off", scheduled.action);
+    Ok(web::Json(PowerAnswer { message, scheduled }))
+}

@@ -1,0 +1,40 @@
+//! What the realtime service carries; 404 while the configuration has no such service.
+
+use actix_web::web;
+use serde::Serialize;
+
+use crate::{error::ApiError, service::Context};
+
+#[derive(Serialize)]
+pub(super) struct Sessions {
+    /// The request ids of the open sessions, oldest first.
+    request_ids: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Ready {
+    /// Whether one more session would be taken.
+    ready: bool,
+}
+
+fn require_realtime(context: &Context) -> Result<(), ApiError> {
+    if context.appliance.services.iter().any(|name| name == "realtime") {
+        return Ok(());
+    }
+    Err(ApiError::Missing(
+        "this appliance serves no realtime transcription: no listener lists the service `realtime`"
+            .into(),
+    ))
+}
+
+/// `GET /v2/management/host/realtime/sessions`
+pub(super) async fn sessions(context: web::Data<Context>) -> Result<web::Json<Sessions>, ApiError> {
+    require_realtime(&context)?;
+    Ok(web::Json(Sessions { request_ids: context.owners.sessions.request_ids() }))
+}
+
+/// `GET /v2/management/host/realtime/ready`: 200 in either case.
+pub(super) async fn ready(context: web::Data<Context>) -> Result<web::Json<Ready>, ApiError> {
+    require_realtime(&context)?;
+    Ok(web::Json(Ready { ready: context.owners.sessions.is_ready() }))
+}

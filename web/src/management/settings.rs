@@ -1,0 +1,53 @@
+//! What may be set while the appliance runs.
+
+use actix_web::{HttpRequest, web};
+use portcullis_actors::settings::{Settings, SettingsChange};
+use serde::{Deserialize, Serialize};
+
+use super::requester;
+use crate::{body::Json, error::ApiError, service::Context};
+
+/// `GET /v2/management/settings`: what holds now.
+pub(super) async fn get_settings(context: web::Data<Context>) -> web::Json<Settings> {
+    web::Json(Settings::clone(&context.owners.settings.current()))
+}
+
+/// `PUT /v2/management/settings`: sets what is given; `null` returns to the configuration.
+pub(super) async fn put_settings(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    Json(change): Json<SettingsChange>,
+) -> Result<web::Json<Settings>, ApiError> {
+    let settings = context.owners.change_settings(&change, &requester(&request)).await?;
+    Ok(web::Json(Settings::clone(&settings)))
+}
+
+/// The age at which finished batch jobs are removed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CleanupInterval {
+    /// 1 to 527040, which is 366 days; 1440, a day, unless set otherwise.
+    minutes: u32,
+}
+
+/// `GET /v2/management/cleanupinterval`
+pub(super) async fn get_cleanup_interval(
+    context: web::Data<Context>,
+) -> web::Json<CleanupInterval> {
+    let minutes = context.owners.settings.current().cleanup_interval_minutes;
+    web::Json(CleanupInterval { minutes })
+}
+
+/// `POST /v2/management/cleanupinterval`
+pub(super) async fn set_cleanup_interval(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    Json(interval): Json<CleanupInterval>,
+) -> Result<web::Json<CleanupInterval>, ApiError> {
+    let change = SettingsChange {
+        cleanup_interval_minutes: Some(Some(interval.minutes)),
+        ..SettingsChange::default()
+    };
+    context.owners.change_settings(&change, &requester(&request)).await?;
+    Ok(web::Json(interval))
+}

@@ -1,0 +1,69 @@
+//! Monitoring: `/metrics` of this process, and the paths of a real Prometheus behind the same
+//! password. Specification: appliance, section 8.
+
+mod figures;
+mod prometheus;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{self, ServiceConfig},
+};
+use portcullis_actors::metrics::METRICS;
+
+pub(crate) use self::prometheus::probe;
+pub use self::{
+    figures::register_figures,
+    prometheus::{Prometheus, PrometheusError},
+};
+use crate::{
+    error::ApiError,
+    routes::Endpoint,
+    service::{Authentication, Context, Mount, Service},
+};
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What Prometheus serves: its queries, its page and what that page loads.
+const HANDED_ON: [&str; 5] = ["/api/v1", "/-", "/graph", "/classic", "/consoles"];
+
+/// The monitoring service.
+#[derive(Debug, Default)]
+pub struct Monitoring;
+
+impl Service for Monitoring {
+    fn name(&self) -> &'static str {
+        "monitoring"
+    }
+
+    fn mounts(&self, context: &Context) -> Vec<Mount> {
+        let mut mounts = vec![Mount::new("/metrics", Authentication::Monitoring, |config| {
+            Endpoint::new("").get(metrics).register(config);
+        })];
+        mounts.extend(HANDED_ON.map(|prefix| {
+            let context = context.clone();
+            Mount::new(prefix, Authentication::Monitoring, move |config| hand_on(context, config))
+        }));
+        mounts
+    }
+}
+
+fn hand_on(context: Context, config: &mut ServiceConfig) {
+    config.app_data(web::Data::new(context));
+    // Not the scope's default service, which is the listener's own.
+    let everything = web::resource(["", "/{below:.*}"]);
+    config.service(everything.route(web::route().to(prometheus::forward)));
+}
+
+/// `GET /metrics`: in the Prometheus text format, or as OpenMetrics where `Accept` asks for it.
+async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let accept = request.headers().get(header::ACCEPT);
+    let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let openmetrics = accept.contains("application/openmetrics-text");
+    // Collectors read from /proc and ask the file systems.
+    let encoded = web::block(move || METRICS.encode(openmetrics));
+    let text = encoded.await.map_err(|_| ApiError::Unavailable)?;
+    let text = text.map_err(|_| ApiError::Internal("the metrics cannot be written down".into()))?;
+    Ok(HttpResponse::Ok().content_type(if openmetrics { OPENMETRICS } else { TEXT }).body(text))
+}
