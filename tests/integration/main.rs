@@ -20,6 +20,7 @@ mod edited_state;
 mod handover;
 mod http2_drain;
 mod intake;
+mod job_token;
 mod limits;
 mod log;
 mod manual;

@@ -17,7 +17,7 @@ use crate::support::service::Service;
 use crate::support::stored::Stored;
 use crate::support::tls::{connect, fingerprint_of, served_fingerprint};
 use crate::support::watched::{Certbot, MountedSecret, PlainFiles};
-use crate::support::{seconds, wait_until};
+use crate::support::{pace, seconds, wait_until};
 
 /// Longest wait for a change of the files to be acted on: shorter than the interval at which the
 /// service looks without being told, so that a test shows that it was told.
@@ -310,7 +310,9 @@ async fn hangup_signal_reads_files_whose_change_nothing_told() {
     fs::hard_link(files.certificate(), elsewhere.certificate()).expect("a second name");
     let service = Service::echo().settings(&files.settings()).start();
     elsewhere.write(&new);
-    assert_eq!(served_fingerprint(service.port("https")).await, old.fingerprint);
+    pace(seconds(1)).await;
+    let served = served_fingerprint(service.port("https")).await;
+    assert_eq!(served, old.fingerprint, "the service reads its files all the time");
     service.signal(Signal::SIGHUP);
     until_served(&service, &new).await;
 }
