@@ -21,6 +21,7 @@ mod events;
 mod handover;
 mod http2_drain;
 mod intake;
+mod job_token;
 mod limits;
 mod log;
 mod management;

@@ -115,29 +115,31 @@ async fn look(watched: &WatchedCertificate, owners: &Owners, served: &mut Option
     let reader = watched.clone();
     let read = tokio::task::spawn_blocking(move || reader.read()).await;
     let outcome = match read {
-        Ok(Ok(pair)) if served.as_ref() == Some(&pair.content) => Ok(None),
-        Ok(Ok(pair)) => install(owners, pair, served).await,
-        Ok(Err(reason)) => Err(reason),
-        Err(_) => return,
-    };
-    let by = requester();
-    match outcome {
-        Ok(installed) => {
+        Ok(Ok(pair)) => {
+            // Before it serves, so that who sees the certificate does not see an old complaint.
             if watched.note(None) {
                 log::info!("the watched certificate files can be used again");
             }
-            if let Some((old, new)) = installed {
-                let entry = AuditEntry::new(&by, "install certificate", Outcome::Done);
-                owners.audit.record(entry.fingerprints(&old, &new));
+            if served.as_ref() == Some(&pair.content) {
+                return;
             }
+            install(owners, pair, served).await
+        }
+        Ok(Err(reason)) => Err(reason),
+        Err(_) => return,
+    };
+    let entry = |outcome| AuditEntry::new(&requester(), "install certificate", outcome);
+    match outcome {
+        Ok(None) => {}
+        Ok(Some((old, new))) => {
+            owners.audit.record(entry(Outcome::Done).fingerprints(&old, &new));
         }
         Err(reason) => {
             if watched.note(Some(reason.clone())) {
                 log::error!(
                     "the watched certificate files cannot be used, the last good pair serves: {reason}"
                 );
-                let entry = AuditEntry::new(&by, "install certificate", Outcome::Refused);
-                owners.audit.record(entry.detail(reason));
+                owners.audit.record(entry(Outcome::Refused).detail(reason));
             }
         }
     }

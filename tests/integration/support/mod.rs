@@ -7,6 +7,7 @@ pub(crate) mod curl;
 pub(crate) mod follower;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod needles;
 pub(crate) mod openssl;
 pub(crate) mod process;
 pub(crate) mod prometheus;
