@@ -28,7 +28,7 @@ check:
 	@scripts/tools.sh build check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) deny --offline check licenses bans sources
+	$(CARGO) deny check licenses bans sources
 
 bench:
 	@scripts/tools.sh build bench
