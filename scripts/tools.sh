@@ -24,6 +24,8 @@ for purpose in "$@"; do
         need perl perl
         need keytool default-jre-headless
         need promtool prometheus
+        need python3 python3
+        python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
         ;;
     bench)
         need python3 python3
@@ -63,7 +65,15 @@ cargo_tool() { # cargo_tool SUBCOMMAND CRATE
 
 for purpose in "$@"; do
     case "$purpose" in
-    test) cargo_tool nextest cargo-nextest ;;
+    test)
+        cargo_tool nextest cargo-nextest
+        # Tries the API against its own document.
+        if [ ! -x target/venv/bin/schemathesis ]; then
+            echo "installing schemathesis into target/venv" >&2
+            python3 -m venv target/venv
+            target/venv/bin/pip install --quiet "schemathesis==4.32.5"
+        fi
+        ;;
     check) cargo_tool deny cargo-deny ;;
     esac
 done

@@ -135,6 +135,7 @@ impl Appliance {
             data_dir: config.data_dir.clone(),
             configuration: config.text.clone(),
             prometheus: config.prometheus.clone(),
+            openapi: self.openapi(&config),
         });
         let figures = facts.clone();
         let services = self.services;
@@ -171,6 +172,14 @@ impl Appliance {
         );
         shut_down(&owners, config.shutdown_timeout, &mut signals).await;
         Ok(())
+    }
+
+    /// The API of the services that some listener carries.
+    fn openapi(&self, config: &Config) -> serde_json::Value {
+        let served = served(config);
+        let services = self.services.iter().map(AsRef::as_ref);
+        let services = services.filter(|service| served.iter().any(|name| name == service.name()));
+        portcullis_web::openapi::document(self.name, self.version, services)
     }
 
     fn plan(

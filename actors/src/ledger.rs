@@ -46,6 +46,12 @@ impl Ledger {
         self.current.lock().await.clone()
     }
 
+    /// Where changes, and what owners have to tell, are published.
+    #[must_use]
+    pub fn events(&self) -> &EventLog {
+        &self.events
+    }
+
     #[must_use]
     pub fn store(&self) -> Arc<dyn StateStore> {
         self.store.clone()

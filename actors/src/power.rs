@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What can be done to the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PowerAction {
     Reboot,
@@ -59,10 +59,11 @@ pub struct CancelPower {
 }
 
 /// What will be done, when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Scheduled {
     pub action: PowerAction,
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub due: OffsetDateTime,
 }
 

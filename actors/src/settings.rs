@@ -7,14 +7,16 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::{auth::ThrottleLimits, supervisor::DrainLimits};
 
 /// What holds now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Settings {
     /// How long a replaced generation may live.
     #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "1day")]
     pub drain_timeout: Duration,
     /// Generations of one listener that may drain at once while they carry connections.
     pub max_draining: usize,
@@ -45,7 +47,7 @@ impl Default for Settings {
 }
 
 /// A level of the log; each carries those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     Error,
@@ -76,28 +78,35 @@ pub struct StoredSettings {
 }
 
 /// A change: what is absent stays, `null` returns to what the configuration says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SettingsChange {
     /// As in `24h`, `30s` or `1h 30m`; 1 s to 366 days.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "24h")]
     pub drain_timeout: Option<Option<String>>,
     /// 1 to 10000.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 10000)]
     pub max_draining: Option<Option<usize>>,
     /// 0 to 1000, below the limit.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, maximum = 1000)]
     pub login_failures_free: Option<Option<u32>>,
     /// 1 to 1000.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub login_failures_limit: Option<Option<u32>>,
     /// 1 to 6000.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 6000)]
     pub login_failures_forgiven_per_minute: Option<Option<u32>>,
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<LogLevel>)]
     pub log_level: Option<Option<LogLevel>>,
     /// 1 to 527040, which is 366 days.
     #[serde(deserialize_with = "present")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 527040)]
     pub cleanup_interval_minutes: Option<Option<u32>>,
 }
 

@@ -6,6 +6,7 @@
 //! kills the service.
 
 mod activation;
+mod api_document;
 mod audit_record;
 mod authentication;
 mod certificates;

@@ -56,9 +56,12 @@ pub enum ApiError {
     Unavailable,
 }
 
-#[derive(Debug, Serialize)]
-struct ErrorBody {
+/// What an error looks like.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ErrorBody {
+    /// The status once more.
     code: u16,
+    /// The phrase of the status.
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,

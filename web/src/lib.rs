@@ -7,6 +7,7 @@
 mod audit;
 pub mod authentication;
 pub mod body;
+mod docs;
 pub mod error;
 pub mod front;
 pub mod host;
@@ -14,6 +15,7 @@ mod host_figures;
 mod instruments;
 pub mod management;
 pub mod monitoring;
+pub mod openapi;
 mod origin;
 mod query;
 mod redirect;

@@ -92,4 +92,6 @@ pub struct ApplianceFacts {
     pub configuration: String,
     /// The Prometheus that graphs and queries are handed to.
     pub prometheus: Option<Prometheus>,
+    /// The OpenAPI document of the services that are served.
+    pub openapi: serde_json::Value,
 }

@@ -52,9 +52,10 @@ pub struct StoredBundle {
 }
 
 /// When, by whom and from where something was installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Installed {
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: OffsetDateTime,
     /// The user and the address, as in `admin from 192.0.2.7`.
     pub by: String,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use actix::Message;
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::GenerationNumber;
 use crate::{ledger::Requester, owners::ChangeError};
@@ -51,9 +52,10 @@ pub struct Shutdown {
 }
 
 /// One listener and what serves on it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ListenerStatus {
     pub name: String,
+    #[schema(value_type = String)]
     pub address: SocketAddr,
     pub tls: bool,
     pub exposure: Exposure,
@@ -63,14 +65,14 @@ pub struct ListenerStatus {
 }
 
 /// What a listener does with requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Exposure {
     Serving,
     Redirecting,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GenerationState {
     Serving,
@@ -78,11 +80,12 @@ pub enum GenerationState {
 }
 
 /// One generation and what it carries.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct GenerationStatus {
     pub number: GenerationNumber,
     pub state: GenerationState,
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub since: OffsetDateTime,
     /// Why it began, in the past tense.
     pub reason: String,

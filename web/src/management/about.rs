@@ -4,11 +4,39 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
-use crate::{security::CertificateView, service::Context};
+use crate::{
+    openapi::Refusals,
+    security::{CertificateView, documents::ServedCertificate},
+    service::Context,
+};
+
+/// What runs here.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only its schema is used.
+struct About {
+    appliance_version: String,
+    appliance_variant: String,
+    languages: Vec<String>,
+    name: String,
+    services: Vec<String>,
+    uptime_seconds: u64,
+    authentication: Access,
+    enable_insecure_ports: bool,
+    certificate: ServedCertificate,
+    warnings: Vec<StandingWarning>,
+}
+
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only its schema is used.
+struct Access {
+    auth_enabled: bool,
+    default_password: Option<bool>,
+}
 
 /// What an administrator should know about without asking.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct StandingWarning {
     /// Stable, in kebab case.
     pub code: &'static str,
@@ -69,6 +97,7 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
 }
 
 /// `GET /v2/management/host/about`
+#[utoipa::path(get, path = "/v2/management/host/about", tag = "Management", operation_id = "About", responses((status = 200, body = About), Refusals))]
 pub(super) async fn about(context: web::Data<Context>) -> HttpResponse {
     HttpResponse::Ok().json(facts(&context))
 }

@@ -7,11 +7,13 @@ use serde::Deserialize;
 use crate::{
     body::Query,
     error::ApiError,
+    openapi::Refusals,
     service::Context,
     sse::{self, Message},
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
     /// For clients that cannot send `Last-Event-ID`.
@@ -21,6 +23,7 @@ pub(super) struct EventsQuery {
 /// `GET /v2/management/events`: events from now on, or after the one that `Last-Event-ID` names.
 ///
 /// When events were lost in between, an event `missed` tells to look at the whole state again.
+#[utoipa::path(get, path = "/v2/management/events", tag = "Diagnostics", operation_id = "Events", params(EventsQuery), responses((status = 200, content_type = "text/event-stream", body = String), Refusals))]
 pub(super) async fn events(
     request: HttpRequest,
     context: web::Data<Context>,

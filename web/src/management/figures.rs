@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use actix_web::web;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     error::ApiError,
     host_figures::{self, FileSystem},
+    openapi::Refusals,
     service::Context,
 };
 
@@ -17,7 +19,7 @@ async fn on_blocking_thread<T: Send + 'static>(
     web::block(work).await.map_err(|_| ApiError::Unavailable)
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct CpuInfo {
     usage_percentage: f32,
     architecture: String,
@@ -30,6 +32,7 @@ pub(super) struct CpuInfo {
 }
 
 /// `GET /v2/management/cpuinfo`
+#[utoipa::path(get, path = "/v2/management/cpuinfo", tag = "Diagnostics", operation_id = "CpuInfo", responses((status = 200, body = CpuInfo), Refusals))]
 pub(super) async fn cpuinfo() -> Result<web::Json<CpuInfo>, ApiError> {
     let found = on_blocking_thread(host_figures::processors).await?;
     Ok(web::Json(CpuInfo {
@@ -43,7 +46,7 @@ pub(super) async fn cpuinfo() -> Result<web::Json<CpuInfo>, ApiError> {
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct MemInfo {
     available_kb: u64,
     total_kb: u64,
@@ -52,6 +55,7 @@ pub(super) struct MemInfo {
 }
 
 /// `GET /v2/management/meminfo`
+#[utoipa::path(get, path = "/v2/management/meminfo", tag = "Diagnostics", operation_id = "MemInfo", responses((status = 200, body = MemInfo), Refusals))]
 pub(super) async fn meminfo() -> Result<web::Json<MemInfo>, ApiError> {
     let memory = on_blocking_thread(host_figures::memory).await?;
     Ok(web::Json(MemInfo {
@@ -62,12 +66,12 @@ pub(super) async fn meminfo() -> Result<web::Json<MemInfo>, ApiError> {
     }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct DiskInfo {
     disks: Vec<Disk>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Disk {
     /// What lies there: `data`, the data directory; `jobs`, the job store.
     name: &'static str,
@@ -96,6 +100,7 @@ impl From<FileSystem> for Disk {
 }
 
 /// `GET /v2/management/diskinfo`: the data directory, and the job store once there is one.
+#[utoipa::path(get, path = "/v2/management/diskinfo", tag = "Diagnostics", operation_id = "DiskInfo", responses((status = 200, body = DiskInfo), Refusals))]
 pub(super) async fn diskinfo(context: web::Data<Context>) -> Result<web::Json<DiskInfo>, ApiError> {
     let data_dir = context.appliance.data_dir.clone();
     let found = on_blocking_thread(move || {
@@ -111,6 +116,7 @@ pub(super) async fn diskinfo(context: web::Data<Context>) -> Result<web::Json<Di
 }
 
 /// `GET /v2/management/nodeinfo`: flat labels, all strings.
+#[utoipa::path(get, path = "/v2/management/nodeinfo", tag = "Diagnostics", operation_id = "NodeInfo", responses((status = 200, body = BTreeMap<String, String>), Refusals))]
 pub(super) async fn nodeinfo() -> Result<web::Json<BTreeMap<String, String>>, ApiError> {
     Ok(web::Json(on_blocking_thread(host_figures::labels).await?))
 }

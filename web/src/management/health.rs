@@ -6,16 +6,17 @@ use actix_web::web;
 use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
 use serde::Serialize;
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use super::standing_warnings;
-use crate::{error::ApiError, host_figures, monitoring, service::Context};
+use crate::{error::ApiError, host_figures, monitoring, openapi::Refusals, service::Context};
 
 /// Less than this is left on the disk of the data directory: changes will soon fail.
 const LOW_SPACE_BYTES: u64 = 64 << 20;
 /// How long the Prometheus behind the monitoring service may take to say that it is ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
     Healthy,
@@ -23,7 +24,7 @@ pub(super) enum Status {
     Disabled,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Component {
     status: Status,
     /// What is wrong; only when unhealthy.
@@ -34,11 +35,12 @@ pub(super) struct Component {
     warnings: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Health {
     /// Unhealthy as soon as one component is.
     status: Status,
     #[serde(flatten)]
+    #[schema(value_type = BTreeMap<String, Component>)]
     components: BTreeMap<&'static str, Component>,
 }
 
@@ -54,6 +56,7 @@ impl Component {
 }
 
 /// `GET /v2/management/health`: 200 whatever the verdict, which is in the body.
+#[utoipa::path(get, path = "/v2/management/health", tag = "Diagnostics", operation_id = "Health", responses((status = 200, body = Health), Refusals))]
 pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Health>, ApiError> {
     let listeners = context.owners.supervisor.send(GetListeners).await?;
     let serves = |name: &str| context.appliance.services.iter().any(|service| service == name);

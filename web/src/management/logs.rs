@@ -15,7 +15,8 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use super::health;
 use crate::{
     body::Query,
-    error::ApiError,
+    error::{ApiError, ErrorBody},
+    openapi::Refusals,
     service::Context,
     sse::{self, Message},
 };
@@ -23,7 +24,8 @@ use crate::{
 /// What is told where the request names no time.
 const DEFAULT_WINDOW: std::time::Duration = std::time::Duration::from_secs(3600);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     /// How far back, as in `1h`, `8h5m3s` or `300` (seconds); an hour where it is left out.
@@ -33,7 +35,8 @@ pub(super) struct LogsQuery {
     follow: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ZipQuery {
     limit: Option<String>,
@@ -61,6 +64,7 @@ fn no_files() -> ApiError {
 /// `GET /v2/management/logs`: the log as it is, or, with `follow=true`, as a stream of events.
 ///
 /// Following begins now; a `limit` puts what was logged before in front of it.
+#[utoipa::path(get, path = "/v2/management/logs", tag = "Diagnostics", operation_id = "Logs", params(LogsQuery), responses((status = 200, content((String = "text/plain"), (String = "text/event-stream"))), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn logs(
     request: HttpRequest,
     Query(query): Query<LogsQuery>,
@@ -105,6 +109,7 @@ async fn next_line(mut live: Receiver<Arc<str>>) -> Option<(Message, Receiver<Ar
 }
 
 /// `GET /v2/management/logs/zip`: what somebody needs who is asked for help.
+#[utoipa::path(get, path = "/v2/management/logs/zip", tag = "Management", operation_id = "ZipLogs", params(ZipQuery), responses((status = 200, content_type = "application/zip", body = Vec<u8>), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn zip(
     context: web::Data<Context>,
     Query(query): Query<ZipQuery>,

@@ -19,11 +19,14 @@ use portcullis_actors::{
     supervisor::{GetListeners, ListenerStatus},
 };
 use serde::Serialize;
+use utoipa::OpenApi;
 
 pub use self::about::StandingWarning;
 pub(crate) use self::about::standing_warnings;
 use crate::{
-    error::ApiError,
+    docs,
+    error::{ApiError, ErrorBody},
+    openapi::{self, Refusals},
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
@@ -41,6 +44,10 @@ impl Service for Management {
         let (api, ready) = (context.clone(), context.clone());
         vec![
             Mount::new("/v2/management", Authentication::Admin, move |config| routes(api, config)),
+            Mount::new("/docs", Authentication::Admin, {
+                let context = context.clone();
+                move |config| docs::routes(context, config)
+            }),
             Mount::new("/healthz", Authentication::Open, |config| {
                 Endpoint::new("").get(healthz).register(config);
             }),
@@ -50,7 +57,37 @@ impl Service for Management {
             }),
         ]
     }
+
+    fn openapi(&self) -> Option<serde_json::Value> {
+        openapi::part(&Document::openapi())
+    }
 }
+
+#[derive(OpenApi)]
+#[openapi(paths(
+    about::about,
+    health::health,
+    figures::cpuinfo,
+    figures::meminfo,
+    figures::diskinfo,
+    figures::nodeinfo,
+    events::events,
+    settings::get_settings,
+    settings::put_settings,
+    settings::get_cleanup_interval,
+    settings::set_cleanup_interval,
+    power::reboot,
+    power::shutdown,
+    power::cancel,
+    realtime::sessions,
+    realtime::ready,
+    logs::logs,
+    logs::zip,
+    listeners,
+    healthz,
+    readyz,
+))]
+struct Document;
 
 fn routes(context: Context, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(context));
@@ -85,23 +122,26 @@ fn requester(request: &HttpRequest) -> Requester {
     request.extensions().get::<Requester>().cloned().unwrap_or_else(Requester::appliance)
 }
 
-#[derive(Serialize)]
-struct Listeners {
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Listeners {
     listeners: Vec<ListenerStatus>,
 }
 
 /// `GET /v2/management/listeners`
+#[utoipa::path(get, path = "/v2/management/listeners", tag = "Diagnostics", operation_id = "Listeners", responses((status = 200, body = Listeners), Refusals))]
 async fn listeners(context: web::Data<Context>) -> Result<web::Json<Listeners>, ApiError> {
     let listeners = context.owners.supervisor.send(GetListeners).await?;
     Ok(web::Json(Listeners { listeners }))
 }
 
 /// `GET /healthz`: the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "Diagnostics", operation_id = "Live", security(()), responses((status = 200, content_type = "text/plain", body = String), (status = 400, body = ErrorBody)))]
 async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
 /// `GET /readyz`: every listener has a generation that serves.
+#[utoipa::path(get, path = "/readyz", tag = "Diagnostics", operation_id = "Ready", security(()), responses((status = 200, content_type = "text/plain", body = String), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn readyz(context: web::Data<Context>) -> Result<HttpResponse, ApiError> {
     let listeners = context.owners.supervisor.send(GetListeners).await?;
     if listeners.iter().all(ListenerStatus::has_serving_generation) {

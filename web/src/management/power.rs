@@ -3,12 +3,17 @@
 use actix_web::{HttpRequest, web};
 use portcullis_actors::power::{CancelPower, PowerAction, PowerError, SchedulePower, Scheduled};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::requester;
-use crate::{error::ApiError, service::Context};
+use crate::{
+    error::{ApiError, ErrorBody},
+    openapi::Refusals,
+    service::Context,
+};
 
 /// What is going to happen, or is not.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct PowerAnswer {
     message: String,
     #[serde(flatten)]
@@ -37,6 +42,7 @@ async fn schedule(
 }
 
 /// `DELETE /v2/management/reboot`: reboots the machine in a minute.
+#[utoipa::path(delete, path = "/v2/management/reboot", tag = "Management", operation_id = "Reboot", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody), (status = 501, body = ErrorBody)))]
 pub(super) async fn reboot(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -45,6 +51,7 @@ pub(super) async fn reboot(
 }
 
 /// `DELETE /v2/management/shutdown`: powers the machine off in a minute.
+#[utoipa::path(delete, path = "/v2/management/shutdown", tag = "Management", operation_id = "Shutdown", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody), (status = 501, body = ErrorBody)))]
 pub(super) async fn shutdown(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -53,6 +60,7 @@ pub(super) async fn shutdown(
 }
 
 /// `POST /v2/management/reboot/cancel`, and the same for `shutdown`: the machine stays up.
+#[utoipa::path(post, path = "/v2/management/reboot/cancel", tag = "Management", operation_id = "CancelReboot", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody)))]
 pub(super) async fn cancel(
     request: HttpRequest,
     context: web::Data<Context>,

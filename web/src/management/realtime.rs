@@ -2,16 +2,21 @@
 
 use actix_web::web;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{error::ApiError, service::Context};
+use crate::{
+    error::{ApiError, ErrorBody},
+    openapi::Refusals,
+    service::Context,
+};
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Sessions {
     /// The request ids of the open sessions, oldest first.
     request_ids: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Ready {
     /// Whether one more session would be taken.
     ready: bool,
@@ -28,12 +33,14 @@ fn require_realtime(context: &Context) -> Result<(), ApiError> {
 }
 
 /// `GET /v2/management/host/realtime/sessions`
+#[utoipa::path(get, path = "/v2/management/host/realtime/sessions", tag = "Management", operation_id = "RealtimeSessions", responses((status = 200, body = Sessions), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn sessions(context: web::Data<Context>) -> Result<web::Json<Sessions>, ApiError> {
     require_realtime(&context)?;
     Ok(web::Json(Sessions { request_ids: context.owners.sessions.request_ids() }))
 }
 
 /// `GET /v2/management/host/realtime/ready`: 200 in either case.
+#[utoipa::path(get, path = "/v2/management/host/realtime/ready", tag = "Management", operation_id = "RealtimeReady", responses((status = 200, body = Ready), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn ready(context: web::Data<Context>) -> Result<web::Json<Ready>, ApiError> {
     require_realtime(&context)?;
     Ok(web::Json(Ready { ready: context.owners.sessions.is_ready() }))

@@ -5,14 +5,16 @@ use portcullis_actors::settings::{Settings, SettingsChange};
 use serde::{Deserialize, Serialize};
 
 use super::requester;
-use crate::{body::Json, error::ApiError, service::Context};
+use crate::{body::Json, error::ApiError, openapi::Refusals, service::Context};
 
 /// `GET /v2/management/settings`: what holds now.
+#[utoipa::path(get, path = "/v2/management/settings", tag = "Management", operation_id = "GetSettings", responses((status = 200, body = Settings), Refusals))]
 pub(super) async fn get_settings(context: web::Data<Context>) -> web::Json<Settings> {
     web::Json(Settings::clone(&context.owners.settings.current()))
 }
 
 /// `PUT /v2/management/settings`: sets what is given; `null` returns to the configuration.
+#[utoipa::path(put, path = "/v2/management/settings", tag = "Management", operation_id = "PutSettings", request_body = SettingsChange, responses((status = 200, body = Settings), Refusals))]
 pub(super) async fn put_settings(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -23,14 +25,16 @@ pub(super) async fn put_settings(
 }
 
 /// The age at which finished batch jobs are removed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CleanupInterval {
     /// 1 to 527040, which is 366 days; 1440, a day, unless set otherwise.
+    #[schema(minimum = 1, maximum = 527040)]
     minutes: u32,
 }
 
 /// `GET /v2/management/cleanupinterval`
+#[utoipa::path(get, path = "/v2/management/cleanupinterval", tag = "Management", operation_id = "Management_GetCleanupInterval", responses((status = 200, body = CleanupInterval), Refusals))]
 pub(super) async fn get_cleanup_interval(
     context: web::Data<Context>,
 ) -> web::Json<CleanupInterval> {
@@ -39,6 +43,7 @@ pub(super) async fn get_cleanup_interval(
 }
 
 /// `POST /v2/management/cleanupinterval`
+#[utoipa::path(post, path = "/v2/management/cleanupinterval", tag = "Management", operation_id = "Management_SetCleanupInterval", request_body = CleanupInterval, responses((status = 200, body = CleanupInterval), Refusals))]
 pub(super) async fn set_cleanup_interval(
     request: HttpRequest,
     context: web::Data<Context>,

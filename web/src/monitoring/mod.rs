@@ -10,6 +10,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 use portcullis_actors::metrics::METRICS;
+use utoipa::OpenApi;
 
 pub(crate) use self::prometheus::probe;
 pub use self::{
@@ -18,6 +19,7 @@ pub use self::{
 };
 use crate::{
     error::ApiError,
+    openapi::{self, Refusals},
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
@@ -47,7 +49,15 @@ impl Service for Monitoring {
         }));
         mounts
     }
+
+    fn openapi(&self) -> Option<serde_json::Value> {
+        openapi::part(&Document::openapi())
+    }
 }
+
+#[derive(OpenApi)]
+#[openapi(paths(metrics))]
+struct Document;
 
 fn hand_on(context: Context, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(context));
@@ -57,6 +67,7 @@ fn hand_on(context: Context, config: &mut ServiceConfig) {
 }
 
 /// `GET /metrics`: in the Prometheus text format, or as OpenMetrics where `Accept` asks for it.
+#[utoipa::path(get, path = "/metrics", tag = "Monitoring", operation_id = "Metrics", responses((status = 200, content((String = "text/plain"), (String = "application/openmetrics-text"))), Refusals))]
 async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let accept = request.headers().get(header::ACCEPT);
     let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();

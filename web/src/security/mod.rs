@@ -2,6 +2,8 @@
 //! appliance, section 4.
 
 mod csr;
+#[allow(dead_code)] // Only their schemas are used.
+pub(crate) mod documents;
 mod upload;
 
 use actix_web::{
@@ -21,12 +23,17 @@ use portcullis_actors::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use utoipa::{OpenApi, ToSchema};
 use zeroize::Zeroizing;
 
-use self::upload::{CertificateUpload, UploadOptions};
+use self::{
+    documents::{CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState},
+    upload::{CertificateUpload, UploadOptions},
+};
 use crate::{
     body::Json,
-    error::ApiError,
+    error::{ApiError, ErrorBody},
+    openapi::{self, Refusals},
     query::Query,
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
@@ -47,7 +54,27 @@ impl Service for Security {
             routes(context, config);
         })]
     }
+
+    fn openapi(&self) -> Option<Value> {
+        openapi::part(&Document::openapi())
+    }
 }
+
+#[derive(OpenApi)]
+#[openapi(paths(
+    get_certificate,
+    install_certificate,
+    restore_default_certificate,
+    get_insecure_ports,
+    set_insecure_ports,
+    get_admin_password,
+    set_admin_password,
+    disable_authentication,
+    set_job_token,
+    remove_job_token,
+    reset,
+))]
+struct Document;
 
 fn routes(context: Context, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(context));
@@ -108,6 +135,7 @@ fn requester(request: &HttpRequest) -> Requester {
 }
 
 /// `GET /v2/security/sslcertificate`, as JSON or with `?format=pem` the chain that is served.
+#[utoipa::path(get, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "GetCertificate", responses((status = 200, body = CertificateServed), Refusals))]
 async fn get_certificate(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -129,6 +157,7 @@ async fn get_certificate(
 ///
 /// A certificate without a key is completed by the key that waits for it. `?force=true` takes an
 /// expired one, `?dry_run=true` tells what would be installed and changes nothing.
+#[utoipa::path(post, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "InstallCertificate", request_body(content = CertificateForm, content_type = "multipart/form-data"), responses((status = 200, body = CertificateChanged), Refusals, (status = 415, body = ErrorBody)))]
 async fn install_certificate(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -174,6 +203,7 @@ async fn install_certificate(
 }
 
 /// `DELETE /v2/security/sslcertificate`: the default certificate serves again.
+#[utoipa::path(delete, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "RestoreDefaultCertificate", responses((status = 200, body = CertificateChanged), Refusals))]
 async fn restore_default_certificate(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -184,19 +214,21 @@ async fn restore_default_certificate(
     Ok(web::Json(changed(message, &restored.certificate, &restored.generations)))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct InsecurePortsSetting {
     enable_insecure_ports: bool,
 }
 
 /// `GET /v2/security/insecureports`
+#[utoipa::path(get, path = "/v2/security/insecureports", tag = "Security", operation_id = "GetInsecurePorts", responses((status = 200, body = InsecurePortsSetting), Refusals))]
 async fn get_insecure_ports(context: web::Data<Context>) -> web::Json<InsecurePortsSetting> {
     let enable_insecure_ports = context.owners.insecure_ports.are_enabled();
     web::Json(InsecurePortsSetting { enable_insecure_ports })
 }
 
 /// `POST /v2/security/insecureports`
+#[utoipa::path(post, path = "/v2/security/insecureports", tag = "Security", operation_id = "SetInsecurePorts", request_body = InsecurePortsSetting, responses((status = 200, body = InsecurePortsSetting), Refusals))]
 async fn set_insecure_ports(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -208,13 +240,15 @@ async fn set_insecure_ports(
     Ok(web::Json(setting))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPassword {
+    #[schema(value_type = String, min_length = 1, max_length = 72)]
     password: Zeroizing<String>,
 }
 
 /// `GET /v2/security/adminpassword`: whether there is one, never which.
+#[utoipa::path(get, path = "/v2/security/adminpassword", tag = "Security", operation_id = "GetAdminPassword", responses((status = 200, body = PasswordState), Refusals))]
 async fn get_admin_password(context: web::Data<Context>) -> web::Json<Value> {
     let authenticator = &context.owners.authenticator;
     web::Json(json!({
@@ -224,6 +258,7 @@ async fn get_admin_password(context: web::Data<Context>) -> web::Json<Value> {
 }
 
 /// `POST /v2/security/adminpassword`: the old one fails everywhere once this is answered.
+#[utoipa::path(post, path = "/v2/security/adminpassword", tag = "Security", operation_id = "SetAdminPassword", request_body = NewPassword, responses((status = 200, body = Done), Refusals))]
 async fn set_admin_password(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -235,6 +270,7 @@ async fn set_admin_password(
 }
 
 /// `DELETE /v2/security/adminpassword`: authentication is off until a password is set.
+#[utoipa::path(delete, path = "/v2/security/adminpassword", tag = "Security", operation_id = "DisableAuthentication", responses((status = 200, body = Done), Refusals))]
 async fn disable_authentication(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -247,13 +283,15 @@ async fn disable_authentication(
     })))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewJobToken {
+    #[schema(value_type = String, min_length = 1, max_length = 4096, pattern = "^[!-~]+$")]
     user_token: Zeroizing<String>,
 }
 
 /// `POST /v2/security/jobtoken`
+#[utoipa::path(post, path = "/v2/security/jobtoken", tag = "Security", operation_id = "SetJobToken", request_body = NewJobToken, responses((status = 200, body = Done), Refusals))]
 async fn set_job_token(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -265,6 +303,7 @@ async fn set_job_token(
 }
 
 /// `DELETE /v2/security/jobtoken`
+#[utoipa::path(delete, path = "/v2/security/jobtoken", tag = "Security", operation_id = "RemoveJobToken", responses((status = 200, body = Done), Refusals))]
 async fn remove_job_token(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -275,6 +314,7 @@ async fn remove_job_token(
 }
 
 /// `DELETE /v2/security/reset`: waiting keys go as well.
+#[utoipa::path(delete, path = "/v2/security/reset", tag = "Security", operation_id = "Reset", responses((status = 200, body = CertificateChanged), Refusals))]
 async fn reset(
     request: HttpRequest,
     context: web::Data<Context>,

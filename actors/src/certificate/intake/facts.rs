@@ -12,7 +12,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::x509::Certificate;
 
 /// The public facts of the leaf, and in short those of its chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CertificateFacts {
     /// The subject in one line, as RFC 4514 writes names.
     pub subject: String,
@@ -51,7 +51,7 @@ pub struct CertificateFacts {
 }
 
 /// One certificate of the chain in short.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct ChainEntry {
     /// The subject in one line.
     pub subject: String,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// One remark; `code` is stable, `message` is for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Warning {
     /// A stable word in kebab case.
     pub code: &'static str,

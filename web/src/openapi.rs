@@ -1,0 +1,77 @@
+//! The OpenAPI 3.1 document of an appliance: every service's part in one.
+
+use serde_json::{Map, Value, json};
+use utoipa::IntoResponses;
+
+use crate::{error::ErrorBody, service::Service};
+
+/// What any operation behind the password may answer instead of what was asked for.
+#[derive(IntoResponses)]
+#[allow(dead_code)] // The document is made of its variants; nothing makes them.
+pub(crate) enum Refusals {
+    /// The request does not fit; `detail` says what would.
+    #[response(status = 400)]
+    BadRequest(#[to_schema] ErrorBody),
+    /// No password, or a wrong one.
+    #[response(status = 401, content_type = "text/plain")]
+    Unauthorized(String),
+    /// A page of another site sent it.
+    #[response(status = 403)]
+    Forbidden(#[to_schema] ErrorBody),
+    /// The body was not sent in time.
+    #[response(status = 408)]
+    Timeout(#[to_schema] ErrorBody),
+    /// The body is too large.
+    #[response(status = 413)]
+    TooLarge(#[to_schema] ErrorBody),
+    /// The `Expect` header asks for more than `100-continue`.
+    #[response(status = 417)]
+    ExpectationFailed(#[to_schema] ErrorBody),
+    /// Too many wrong passwords from this address; `Retry-After` tells how long to wait.
+    #[response(status = 429)]
+    TooManyFailures(#[to_schema] ErrorBody),
+    /// Something broke; nothing was changed.
+    #[response(status = 500)]
+    Internal(#[to_schema] ErrorBody),
+    /// The appliance is shutting down.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] ErrorBody),
+    /// The disk is full; nothing was changed.
+    #[response(status = 507)]
+    StorageFull(#[to_schema] ErrorBody),
+}
+
+/// Puts the parts of `services` together.
+pub fn document<'a>(
+    name: &str,
+    version: &str,
+    services: impl Iterator<Item = &'a dyn Service>,
+) -> Value {
+    let (mut paths, mut schemas) = (Map::new(), Map::new());
+    for mut part in services.filter_map(|service| service.openapi()) {
+        if let Value::Object(own) = part["paths"].take() {
+            paths.extend(own);
+        }
+        if let Value::Object(own) = part["components"]["schemas"].take() {
+            schemas.extend(own);
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": name, "version": version },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "admin": { "type": "http", "scheme": "basic" },
+                "jobToken": { "type": "http", "scheme": "bearer" },
+            },
+        },
+        "security": [{ "admin": [] }],
+    })
+}
+
+/// The part of a service, from what utoipa made of its code.
+pub(crate) fn part(document: &utoipa::openapi::OpenApi) -> Option<Value> {
+    serde_json::to_value(document).ok()
+}

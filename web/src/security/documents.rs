@@ -1,0 +1,60 @@
+//! What the answers and forms of this API hold, for its document.
+
+use std::collections::BTreeMap;
+
+use portcullis_actors::{
+    certificate::{CertificateFacts, Warning},
+    store::Installed,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A certificate and how it came to serve; never its key.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ServedCertificate {
+    #[serde(flatten)]
+    facts: CertificateFacts,
+    /// Whether it is the default certificate of this installation.
+    default: bool,
+    /// Absent for the default certificate.
+    installed: Option<Installed>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CertificateServed {
+    certificate: ServedCertificate,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CertificateChanged {
+    message: String,
+    certificate: ServedCertificate,
+    /// The new generation of each listener that was handed over.
+    generations: BTreeMap<String, u64>,
+    /// What to know about an upload that was accepted all the same.
+    warnings: Option<Vec<Warning>>,
+}
+
+/// PEM, DER, PKCS#7 or PKCS#12; the certificate chain own certificate first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CertificateForm {
+    #[schema(format = Binary)]
+    keyfile: String,
+    #[schema(format = Binary)]
+    certfile: String,
+    /// For an encrypted key.
+    passphrase: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Done {
+    message: String,
+    warning: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct PasswordState {
+    auth_enabled: bool,
+    /// Null until it has been checked.
+    default_password: Option<bool>,
+}
