@@ -17,7 +17,8 @@ use portcullis_actors::{
     watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_web::{
-    Context, Service, front, management::Management, security::Security, service::ApplianceFacts,
+    Context, Service, front, interface::Interface, management::Management, security::Security,
+    service::ApplianceFacts,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +38,8 @@ impl Appliance {
     /// An appliance with the built-in services. `name` shows in `about`.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let services: Vec<Arc<dyn Service>> = vec![Arc::new(Security), Arc::new(Management)];
+        let services: Vec<Arc<dyn Service>> =
+            vec![Arc::new(Interface), Arc::new(Security), Arc::new(Management)];
         Self { name, version, services }
     }
 

@@ -10,6 +10,7 @@ pub mod body;
 pub mod error;
 pub mod front;
 pub mod host;
+pub mod interface;
 pub mod management;
 mod origin;
 mod redirect;
