@@ -2,14 +2,16 @@
 
 CARGO ?= cargo
 DATA_DIR ?= target/appliance
+FUZZ_SECONDS ?= 600
 
-.PHONY: help run test check bench tools
+.PHONY: help run test check bench fuzz tools
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
+	@echo "make fuzz   ten minutes for each fuzz target (FUZZ_SECONDS=600)"
 
 run:
 	@scripts/tools.sh build
@@ -32,6 +34,10 @@ bench:
 	@scripts/tools.sh build bench
 	$(CARGO) build --release --bins --examples
 	python3 benches/bench.py
+
+fuzz:
+	@scripts/tools.sh build test
+	CARGO=$(CARGO) scripts/fuzz.sh $(FUZZ_SECONDS)
 
 tools:
 	@scripts/tools.sh build test check bench

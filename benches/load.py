@@ -1,6 +1,7 @@
 """The load generators wrk, h2load, openssl s_time and curl: one run each, parsed."""
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -105,14 +106,17 @@ class Sent:
     answer: dict
     bytes_per_second: float
     server_cpu: float
-    version: str
+    client_cpu: float
 
 
 def upload(server, file, version):
     """`POST /echo/upload` of a file by curl; `version` is `http1.1` or `http2`."""
     command = ["curl", "-ksS", f"--{version}", "-X", "POST", "-T", str(file), "--max-time", "60"]
     command += ["-w", "\n%{speed_upload} %{http_version}", server.url("/echo/upload")]
-    cpu = server.cpu()
+    cpu, own = server.cpu(), sum(os.times()[2:4])
     answer, figures = output(command, 20).rsplit("\n", 1)
     speed, spoken = figures.split()
-    return Sent(json.loads(answer), float(speed), server.cpu() - cpu, spoken)
+    if spoken != version.removeprefix("http"):
+        raise RuntimeError(f"curl spoke HTTP/{spoken}, not {version}")
+    cpu, own = server.cpu() - cpu, sum(os.times()[2:4]) - own
+    return Sent(json.loads(answer), float(speed), cpu, own)

@@ -99,10 +99,14 @@ def machine():
     run = lambda *rest: subprocess.run([*git, *rest], capture_output=True, text=True).stdout.strip()
     sources = ["--", "src", "actors", "web", "examples", "Cargo.toml", "Cargo.lock"]
     changed = " with uncommitted changes" if run("status", "--porcelain", *sources) else ""
-    built = time.strftime("%Y-%m-%d %H:%M", time.gmtime(BINARY.stat().st_mtime))
+    moment = BINARY.stat().st_mtime
+    built = time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+    committed = int(run("log", "-1", "--format=%ct") or 0)
+    older = ", which is older than that commit" if moment < committed else ""
     return [
         f"{os.cpu_count()} × {models[0] if models else platform.machine()}, {memory:.0f} GB, "
         f"Linux {platform.release()}; clients and server share it over loopback",
         f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, "
-        f"commit {run('rev-parse', '--short', 'HEAD')}{changed}, release build of {built} UTC",
+        f"commit {run('rev-parse', '--short', 'HEAD')}{changed}, "
+        f"release build of {built} UTC{older}",
     ]

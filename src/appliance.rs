@@ -22,7 +22,7 @@ use portcullis_web::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{config::Config, console::ConsoleSocket, inherited::Inherited, ready, tokens};
+use crate::{config::Config, console::ConsoleSocket, inherited::Inherited, limits, ready, tokens};
 
 /// An appliance before it runs: its name and its services.
 ///
@@ -79,13 +79,15 @@ impl Appliance {
     pub async fn run(self, config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
         // Taken first, so that a signal during the start is not lost.
         let mut signals = Signals::new().context("cannot listen for signals")?;
+        let workers = config.listeners.iter().map(|listener| listener.workers).sum();
+        let connections = limits::connections_per_worker(workers);
         let mut inherited = Inherited::from_env()?;
         let bound = config
             .listeners
             .iter()
             .map(|listener| match inherited.take(&listener.name) {
-                Some(socket) => BoundListener::adopt(self.plan(listener), socket),
-                None => BoundListener::bind(self.plan(listener)),
+                Some(socket) => BoundListener::adopt(self.plan(listener, connections), socket),
+                None => BoundListener::bind(self.plan(listener, connections)),
             })
             .collect::<Result<Vec<_>, _>>()?;
         inherited.close_rest();
@@ -104,7 +106,7 @@ impl Appliance {
             Ok(Prepared::load(store, &data_dir)?)
         })
         .await??;
-        let limits =
+        let drain_limits =
             DrainLimits { drain_timeout: config.drain_timeout, max_draining: config.max_draining };
         let facts = Arc::new(ApplianceFacts {
             name: self.name.to_owned(),
@@ -120,7 +122,7 @@ impl Appliance {
             upload_beside_watch: config.tls.upload_beside_watch,
         });
         let services = self.services;
-        let owners = Owners::start(prepared, bound, limits, |owners| {
+        let owners = Owners::start(prepared, bound, drain_limits, |owners| {
             Arc::new(Routes { services, facts: facts.clone(), owners })
         })
         .await?;
@@ -153,7 +155,11 @@ impl Appliance {
         Ok(())
     }
 
-    fn plan(&self, listener: &crate::config::ListenerConfig) -> ListenerPlan {
+    fn plan(
+        &self,
+        listener: &crate::config::ListenerConfig,
+        connections_per_worker: usize,
+    ) -> ListenerPlan {
         let carried = || {
             self.services
                 .iter()
@@ -169,6 +175,7 @@ impl Appliance {
             services: listener.services.clone(),
             redirect_to: listener.redirect_to.clone(),
             workers: listener.workers,
+            connections_per_worker,
         }
     }
 }

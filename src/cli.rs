@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -121,11 +121,38 @@ fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Re
     console::run(arguments, &data_dir)
 }
 
-/// One page for the command and one section for each of its subcommands.
-fn print_man(command: clap::Command) -> anyhow::Result<()> {
-    let mut command = command.flatten_help(true);
+/// One page: the command, and a section for each subcommand below it.
+fn print_man(mut command: clap::Command) -> anyhow::Result<()> {
     command.build();
-    clap_mangen::Man::new(command).render(&mut std::io::stdout())?;
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    for subcommand in command.get_subcommands() {
+        print_man_section(subcommand, "", &mut page)?;
+    }
+    std::io::stdout().write_all(&page)?;
+    Ok(())
+}
+
+fn print_man_section(
+    command: &clap::Command,
+    above: &str,
+    page: &mut Vec<u8>,
+) -> anyhow::Result<()> {
+    let name = format!("{above}{}", command.get_name());
+    if command.get_name() == "help" {
+        return Ok(());
+    }
+    let mut section = Vec::new();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_synopsis_section(&mut section)?;
+    man.render_description_section(&mut section)?;
+    man.render_options_section(&mut section)?;
+    writeln!(page, ".SH {}", name.to_uppercase())?;
+    writeln!(page, ".B {}", name.replace('-', "\\-"))?;
+    page.extend(String::from_utf8_lossy(&section).replace(".SH ", ".SS ").into_bytes());
+    for subcommand in command.get_subcommands() {
+        print_man_section(subcommand, &format!("{name} "), page)?;
+    }
     Ok(())
 }
 

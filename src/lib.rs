@@ -8,6 +8,7 @@ mod cli;
 pub mod config;
 mod console;
 mod inherited;
+mod limits;
 mod ready;
 mod tokens;
 

@@ -7,7 +7,10 @@ use actix::{Actor, Addr, MailboxError};
 use crate::{
     audit::Audit,
     auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
-    certificate::{CertificateActor, Certificates, DefaultCertificateError, load_or_generate},
+    certificate::{
+        CertificateActor, Certificates, DefaultCertificateError, RemoveCertificateRequests,
+        WaitingKeys, load_or_generate,
+    },
     ledger::{Ledger, Requester},
     store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
     supervisor::{
@@ -107,7 +110,9 @@ impl Prepared {
             }
         };
         let auth = Arc::new(AuthShared::new(&state)?);
-        let certificates = Certificates::new(&state, unusable, default)?;
+        let waiting = WaitingKeys::open(data_dir, time::OffsetDateTime::now_utc())?;
+        let certificates = Certificates::new(&state, unusable, default, waiting)?;
+        certificates.forget_used_key()?;
         let ledger = Ledger::new(store, state.clone());
         Ok(Self { ledger, state, certificates, auth, audit })
     }
@@ -188,12 +193,22 @@ impl Owners {
 
     /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, in one transaction.
     ///
+    /// Then the keys that wait for their certificates are removed as well, because nothing of
+    /// what an administrator has brought in is to outlive a reset; one that cannot be removed is
+    /// told in the log and does not undo it.
+    ///
     /// # Errors
     /// Nothing has changed then.
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
         let factory =
             tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
-        self.transform("reset", by, |_| factory).await
+        let generations = self.transform("reset", by, |_| factory).await?;
+        match self.certificate.send(RemoveCertificateRequests).await {
+            Ok(Ok(())) => {}
+            Ok(Err(err)) => log::error!("waiting keys outlive the reset: {err}"),
+            Err(err) => log::error!("waiting keys outlive the reset: {err}"),
+        }
+        Ok(generations)
     }
 
     /// Makes what `transform` makes of the state the new state, and serves it, in one transaction.

@@ -24,7 +24,7 @@ use portcullis_actors::{
     auth::DEFAULT_PASSWORD,
     certificate::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
-        load_or_generate, resolve_certificate,
+        WaitingKeys, load_or_generate, resolve_certificate,
     },
     store::{ChangeNote, FileStore, StateStore},
 };
@@ -279,6 +279,9 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
     let next = change.apply(&state);
     let note = ChangeNote { at: OffsetDateTime::now_utc(), what: what.clone(), by: by.to_string() };
     let revision = store.commit(&next, &note)?;
+    if matches!(request, Request::Reset) {
+        WaitingKeys::open(data_dir, OffsetDateTime::now_utc())?.remove_all()?;
+    }
     let audit = Audit::open(data_dir)?;
     audit.record(AuditEntry::new(&by, &what, Outcome::Done));
     // Reading waits until the entry is written.

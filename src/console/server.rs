@@ -119,6 +119,7 @@ async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer 
         }
         _ => {}
     }
+    let resets = matches!(request, Request::Reset);
     let (store, name) = (owners.ledger.store(), by.to_string());
     let change = tokio::task::spawn_blocking(move || request.change(&state, &*store, &name))
         .await
@@ -126,7 +127,11 @@ async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer 
         .ok_or("nothing is to be changed")?;
     let (what, done) = (change.what.clone(), change.done.clone());
     let old = active.bundle.facts().fingerprint_sha256.clone();
-    let made = owners.transform(&what, by, |state| change.apply(state)).await;
+    let made = if resets {
+        owners.reset(by).await
+    } else {
+        owners.transform(&what, by, |state| change.apply(state)).await
+    };
     let outcome = if made.is_ok() { Outcome::Done } else { Outcome::Failed };
     let new = owners.certificates.active();
     let mut entry = AuditEntry::new(by, &what, outcome)

@@ -5,12 +5,18 @@
 //! ones that cargo has built beside the tests; `CRASH_ROUNDS` says how often the crash test
 //! kills the service.
 
+mod activation;
+mod audit_record;
 mod authentication;
 mod certificates;
 mod command_line;
+mod console;
+mod console_certificate;
 mod crash;
 mod cross_site;
+mod csr;
 mod drain_limits;
+mod edited_state;
 mod handover;
 mod http2_drain;
 mod intake;
@@ -22,8 +28,10 @@ mod ports;
 mod redirect;
 mod redirect_drain;
 mod resumption;
+mod secrets;
 mod shutdown;
 mod state;
 mod support;
 mod tls_policy;
 mod uploads;
+mod watched_files;

@@ -10,7 +10,7 @@ use actix_web::{
 use portcullis_actors::{
     ChangeError,
     auth::{AuthError, PasswordError},
-    certificate::CertificateError,
+    certificate::{CertificateError, RequestError},
     store::StoreError,
 };
 use serde::Serialize;
@@ -28,6 +28,8 @@ pub enum ApiError {
     Forbidden(String),
     #[error("there is nothing at this path; the services of this listener are: {0}")]
     NotFound(String),
+    #[error("{0}")]
+    Missing(String),
     #[error("this path takes {0}")]
     MethodNotAllowed(String),
     #[error("the body is larger than {0} bytes")]
@@ -105,6 +107,19 @@ impl From<AuthError> for ApiError {
     }
 }
 
+impl From<RequestError> for ApiError {
+    fn from(err: RequestError) -> Self {
+        match &err {
+            RequestError::Invalid(_) => Self::BadRequest(err.to_string()),
+            RequestError::TooMany => Self::Conflict(err.to_string()),
+            RequestError::NoSuchRequest(_) => Self::Missing(err.to_string()),
+            RequestError::Make(_) => Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR),
+            RequestError::Store(store) => Self::from_chain(&err, store_status(store)),
+            RequestError::Stopping => Self::Unavailable,
+        }
+    }
+}
+
 impl From<actix::MailboxError> for ApiError {
     fn from(_: actix::MailboxError) -> Self {
         Self::Unavailable
@@ -118,7 +133,7 @@ impl ResponseError for ApiError {
                 StatusCode::BAD_REQUEST
             }
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::Missing(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) => StatusCode::CONFLICT,

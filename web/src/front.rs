@@ -219,7 +219,7 @@ async fn pass(
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         in_progress.became_websocket();
-    } else if connection.is_draining() {
+    } else if connection.is_retired() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response.map_body(|_, body| Guarded { body, _in_progress: in_progress }.boxed()))

@@ -13,6 +13,7 @@ pub mod host;
 pub mod interface;
 pub mod management;
 mod origin;
+mod query;
 mod redirect;
 pub mod routes;
 pub mod security;

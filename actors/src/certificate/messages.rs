@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use actix::Message;
 
-use super::{ActiveCertificate, CertificateBundle};
+use super::{
+    ActiveCertificate, CertificateBundle, CertificateRequest, RequestDetails, RequestError,
+    RequestId,
+};
 use crate::{ledger::Requester, owners::ChangeError, supervisor::Generations};
 
 /// Serves `bundle` on every TLS listener; replies once it is durable and every connection opened
@@ -27,6 +30,33 @@ pub struct RestoreDefaultCertificate {
 #[derive(Debug, Message)]
 #[rtype(result = "Arc<ActiveCertificate>")]
 pub struct GetCertificate;
+
+/// Makes a key and a certificate request for it; replies once the key waits on the disk. Keys are
+/// made one after another.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Arc<CertificateRequest>, RequestError>")]
+pub struct RequestCertificate {
+    pub details: RequestDetails,
+    pub by: Requester,
+}
+
+/// Removes a waiting key; replies once it is gone from the disk.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RequestError>")]
+pub struct DeleteCertificateRequest {
+    pub id: RequestId,
+    pub by: Requester,
+}
+
+/// Removes the keys that have waited too long.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct RemoveExpiredRequests;
+
+/// Removes every waiting key: part of a reset.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), RequestError>")]
+pub(crate) struct RemoveCertificateRequests;
 
 /// What serves after a change, and in which generations.
 #[derive(Debug)]

@@ -7,14 +7,18 @@ mod default;
 mod expiry;
 mod intake;
 mod messages;
+mod request;
 mod tls;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseFuture};
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
+pub(crate) use self::messages::RemoveCertificateRequests;
+use self::request::FreshRequest;
 pub use self::{
     default::{DefaultCertificateError, load_or_generate},
     expiry::ExpiryStage,
@@ -23,14 +27,20 @@ pub use self::{
         Options, Part, Upload, WaitingKey, Warning,
     },
     messages::{
-        CertificateInstalled, GetCertificate, InstallCertificate, RestoreDefaultCertificate,
+        CertificateInstalled, DeleteCertificateRequest, GetCertificate, InstallCertificate,
+        RemoveExpiredRequests, RequestCertificate, RestoreDefaultCertificate,
+    },
+    request::{
+        CertificateRequest, InvalidRequest, KeyType, MAX_WAITING, NewRequest, NoSuchRequest,
+        RequestDetails, RequestError, RequestId, RequestSubject, RequestedName, WAITING_TIME,
+        WaitingKeys,
     },
     tls::TlsConfigs,
 };
 use crate::{
     ledger::{Ledger, Requester},
     owners::ChangeError,
-    store::{Installed, State, StoredBundle},
+    store::{Installed, State, StoreError, StoredBundle},
     supervisor::{Handover, Scope},
 };
 
@@ -60,6 +70,7 @@ pub struct Certificates {
     active: Arc<ArcSwap<ActiveCertificate>>,
     tls: Arc<TlsConfigs>,
     default: Arc<CertificateBundle>,
+    waiting: WaitingKeys,
 }
 
 impl Certificates {
@@ -71,17 +82,30 @@ impl Certificates {
         state: &State,
         unusable: Option<String>,
         default: CertificateBundle,
+        waiting: WaitingKeys,
     ) -> Result<Self, rustls::Error> {
         let default = Arc::new(default);
         let active = resolve_certificate(state, unusable, &default);
         let tls = Arc::new(TlsConfigs::new(&active.bundle.certified_key())?);
-        Ok(Self { active: Arc::new(ArcSwap::from_pointee(active)), tls, default })
+        Ok(Self { active: Arc::new(ArcSwap::from_pointee(active)), tls, default, waiting })
     }
 
     /// What is served now.
     #[must_use]
     pub fn active(&self) -> Arc<ActiveCertificate> {
         self.active.load_full()
+    }
+
+    /// The keys that wait for their certificates.
+    #[must_use]
+    pub fn waiting_keys(&self) -> &WaitingKeys {
+        &self.waiting
+    }
+
+    /// Removes the waiting key that serves already; says whether there was one. Blocks. A crash
+    /// right after an installation leaves it to the next start.
+    pub(crate) fn forget_used_key(&self) -> Result<bool, StoreError> {
+        self.waiting.remove_key_of(&self.active().bundle.facts().spki_sha256)
     }
 
     pub(crate) fn tls(&self) -> Arc<TlsConfigs> {
@@ -141,13 +165,18 @@ fn fall_back(default: &CertificateBundle, fallback: Option<String>) -> ActiveCer
     ActiveCertificate { bundle: default.clone(), is_default: true, installed: None, fallback }
 }
 
-/// Owns the active certified key and the default one.
+/// How often keys that have waited too long are looked for.
+const LOOK_FOR_EXPIRED: Duration = Duration::from_secs(24 * 3600);
+
+/// Owns the active certified key, the default one, and the keys that wait for a certificate.
 pub struct CertificateActor {
     certificates: Certificates,
     ledger: Ledger,
     supervisor: Recipient<Handover>,
     /// The last stage towards its end that was logged.
     expiry: ExpiryStage,
+    /// Lets one key be made at a time: an RSA key keeps a core busy for seconds.
+    making: Arc<Semaphore>,
 }
 
 /// How often the time that is left is looked at; each stage is logged once.
@@ -159,7 +188,13 @@ impl CertificateActor {
         ledger: Ledger,
         supervisor: Recipient<Handover>,
     ) -> Self {
-        Self { certificates, ledger, supervisor, expiry: ExpiryStage::Far }
+        Self {
+            certificates,
+            ledger,
+            supervisor,
+            expiry: ExpiryStage::Far,
+            making: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// One transaction: persist, publish, hand over; undone where a step fails.
@@ -207,6 +242,7 @@ impl CertificateActor {
                 Ok(Ok(generations)) => {
                     let fingerprint = &active.bundle.facts().fingerprint_sha256;
                     log::info!("{what} by {by}: {fingerprint}");
+                    forget_used_key(certificates).await;
                     Ok(CertificateInstalled { certificate: active, generations })
                 }
                 failed => {
@@ -219,6 +255,21 @@ impl CertificateActor {
     }
 }
 
+/// Removes the waiting key that an installed certificate was made for: it lies in the state now.
+async fn forget_used_key(certificates: Certificates) {
+    match on_blocking_thread(move || Ok(certificates.forget_used_key()?)).await {
+        Ok(true) => log::info!("the waiting key of the installed certificate is removed"),
+        Ok(false) => {}
+        Err(err) => log::error!("the waiting key stays, though its certificate serves: {err}"),
+    }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
+) -> Result<T, RequestError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(RequestError::Stopping))
+}
+
 impl Actor for CertificateActor {
     type Context = Context<Self>;
 
@@ -228,6 +279,7 @@ impl Actor for CertificateActor {
         };
         check(self);
         ctx.run_interval(EXPIRY_INTERVAL, move |act, _| check(act));
+        ctx.run_interval(LOOK_FOR_EXPIRED, |_, ctx| ctx.notify(RemoveExpiredRequests));
     }
 }
 
@@ -252,5 +304,75 @@ impl Handler<GetCertificate> for CertificateActor {
 
     fn handle(&mut self, _msg: GetCertificate, _ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.certificates.active())
+    }
+}
+
+impl Handler<RequestCertificate> for CertificateActor {
+    type Result = ResponseFuture<Result<Arc<CertificateRequest>, RequestError>>;
+
+    fn handle(&mut self, msg: RequestCertificate, _ctx: &mut Self::Context) -> Self::Result {
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        let making = self.making.clone();
+        Box::pin(async move {
+            let RequestCertificate { details, by } = msg;
+            let fresh = {
+                let _one = making.acquire().await.map_err(|_| RequestError::Stopping)?;
+                waiting.check_room(OffsetDateTime::now_utc())?;
+                on_blocking_thread(|| FreshRequest::make(details)).await?
+            };
+            let _change = ledger.begin().await;
+            let now = OffsetDateTime::now_utc();
+            let request = on_blocking_thread(move || waiting.add(fresh, now)).await?;
+            log::info!("certificate request {} made by {by}", request.id);
+            Ok(request)
+        })
+    }
+}
+
+impl Handler<DeleteCertificateRequest> for CertificateActor {
+    type Result = ResponseFuture<Result<(), RequestError>>;
+
+    fn handle(&mut self, msg: DeleteCertificateRequest, _ctx: &mut Self::Context) -> Self::Result {
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        Box::pin(async move {
+            let DeleteCertificateRequest { id, by } = msg;
+            let _change = ledger.begin().await;
+            let now = OffsetDateTime::now_utc();
+            let removed = id.clone();
+            on_blocking_thread(move || {
+                waiting.remove_expired(now)?;
+                if waiting.remove(&id)? { Ok(()) } else { Err(NoSuchRequest.into()) }
+            })
+            .await?;
+            log::info!("certificate request {removed} deleted by {by}");
+            Ok(())
+        })
+    }
+}
+
+impl Handler<RemoveExpiredRequests> for CertificateActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _msg: RemoveExpiredRequests, _ctx: &mut Self::Context) -> Self::Result {
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        Box::pin(async move {
+            let _change = ledger.begin().await;
+            let now = OffsetDateTime::now_utc();
+            if let Err(err) = on_blocking_thread(move || Ok(waiting.remove_expired(now)?)).await {
+                log::error!("a key that has waited too long is still there: {err}");
+            }
+        })
+    }
+}
+
+impl Handler<RemoveCertificateRequests> for CertificateActor {
+    type Result = ResponseFuture<Result<(), RequestError>>;
+
+    fn handle(&mut self, _: RemoveCertificateRequests, _ctx: &mut Self::Context) -> Self::Result {
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        Box::pin(async move {
+            let _change = ledger.begin().await;
+            on_blocking_thread(move || Ok(waiting.remove_all()?)).await
+        })
     }
 }

@@ -6,7 +6,10 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -39,6 +42,8 @@ pub struct FileStore {
     revisions: PathBuf,
     /// Serialises commits within the process; the lock file does so between processes.
     writing: Mutex<()>,
+    /// Old revisions are being removed.
+    pruning: Arc<AtomicBool>,
     /// Held for the life of the store.
     _lock: File,
 }
@@ -69,7 +74,13 @@ impl FileStore {
             }
             Err(fs::TryLockError::Error(source)) => return Err(io("lock", &lock_path)(source)),
         }
-        let store = Self { state, revisions, writing: Mutex::new(()), _lock: lock };
+        let store = Self {
+            state,
+            revisions,
+            writing: Mutex::new(()),
+            pruning: Arc::default(),
+            _lock: lock,
+        };
         store.remove_unfinished()?;
         Ok(store)
     }
@@ -102,12 +113,7 @@ impl FileStore {
     }
 
     fn numbers(&self) -> Result<Vec<Revision>, StoreError> {
-        let mut numbers: Vec<Revision> = fs::read_dir(&self.revisions)
-            .map_err(io("list", &self.revisions))?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .collect();
-        numbers.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(numbers)
+        numbers_in(&self.revisions)
     }
 
     /// A crash between writing a revision and renaming the link leaves one that was never current.
@@ -120,50 +126,41 @@ impl FileStore {
         Ok(())
     }
 
-    fn prune(&self) {
-        let numbers = self.numbers().unwrap_or_default();
-        for number in numbers.into_iter().skip(KEPT_REVISIONS) {
-            let path = self.revisions.join(number.to_string());
-            if let Err(err) = fs::remove_dir_all(&path) {
-                log::warn!("cannot remove the old revision {}: {err}", path.display());
-            }
-        }
-    }
-
+    /// Writes all of a revision, then makes all of it durable at once: file systems with a journal
+    /// answer fsyncs that come together with one write of it.
     fn write_revision(
         &self,
         dir: &Path,
         state: &State,
         note: &ChangeNote,
     ) -> Result<(), StoreError> {
-        make_dir(dir)?;
+        let mut written = Unsynced::default();
         let secret = dir.join("management-auth-secret");
-        make_dir(&secret)?;
+        written.folder(dir)?;
+        written.folder(&secret)?;
         match &state.admin {
             AdminAccess::Htpasswd(line) => {
-                write_file(&dir.join(USERS), STANDARD.encode(format!("{line}\n")).as_bytes())?;
+                let encoded = STANDARD.encode(format!("{line}\n"));
+                written.file(dir.join(USERS), encoded.as_bytes())?;
             }
-            AdminAccess::Open => write_file(&dir.join(OPEN), b"authentication is off\n")?,
+            AdminAccess::Open => written.file(dir.join(OPEN), b"authentication is off\n")?,
         }
         if let Some(bundle) = &state.tls {
-            let tls = dir.join("tls");
-            make_dir(&tls)?;
-            write_file(&dir.join(KEY), bundle.key_pem.as_bytes())?;
-            write_file(&dir.join(CERTIFICATE), bundle.certificate_pem.as_bytes())?;
+            written.folder(&dir.join("tls"))?;
+            written.file(dir.join(KEY), bundle.key_pem.as_bytes())?;
+            written.file(dir.join(CERTIFICATE), bundle.certificate_pem.as_bytes())?;
             if let Some(installed) = &bundle.installed {
-                write_file(&dir.join(INSTALLED), &json(installed))?;
+                written.file(dir.join(INSTALLED), &json(installed))?;
             }
-            sync_dir(&tls)?;
         }
         let exposure: &[u8] = if state.insecure_ports { b"enabled\n" } else { b"disabled\n" };
-        write_file(&dir.join(INSECURE_PORTS), exposure)?;
+        written.file(dir.join(INSECURE_PORTS), exposure)?;
         if let Some(token) = &state.job_token {
-            write_file(&dir.join(JOB_TOKEN), token.as_bytes())?;
+            written.file(dir.join(JOB_TOKEN), token.as_bytes())?;
         }
-        write_file(&dir.join(CHANGE), &json(note))?;
-        sync_dir(&secret)?;
-        sync_dir(dir)?;
-        sync_dir(&self.revisions)
+        written.file(dir.join(CHANGE), &json(note))?;
+        written.existing_folder(&self.revisions)?;
+        written.sync()
     }
 
     fn point_current_at(&self, number: Revision) -> Result<(), StoreError> {
@@ -178,6 +175,72 @@ impl FileStore {
         let current = self.current_dir();
         fs::rename(&fresh, &current).map_err(io("replace", &current))?;
         sync_dir(&self.state)
+    }
+}
+
+impl FileStore {
+    /// Removes the oldest revisions, without keeping anybody waiting.
+    fn prune(&self) {
+        let (revisions, pruning) = (self.revisions.clone(), self.pruning.clone());
+        if pruning.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        std::thread::spawn(move || {
+            for number in
+                numbers_in(&revisions).unwrap_or_default().into_iter().skip(KEPT_REVISIONS)
+            {
+                let path = revisions.join(number.to_string());
+                if let Err(err) = fs::remove_dir_all(&path) {
+                    log::warn!("cannot remove the old revision {}: {err}", path.display());
+                }
+            }
+            pruning.store(false, Ordering::Release);
+        });
+    }
+}
+
+/// The revisions in a folder, newest first.
+fn numbers_in(revisions: &Path) -> Result<Vec<Revision>, StoreError> {
+    let mut numbers: Vec<Revision> = fs::read_dir(revisions)
+        .map_err(io("list", revisions))?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(numbers)
+}
+
+/// Files and folders that are written but may not survive a crash yet.
+#[derive(Default)]
+struct Unsynced(Vec<(PathBuf, File)>);
+
+impl Unsynced {
+    fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
+        let file = create_file(&path, bytes)?;
+        self.0.push((path, file));
+        Ok(())
+    }
+
+    fn folder(&mut self, path: &Path) -> Result<(), StoreError> {
+        make_dir(path)?;
+        self.existing_folder(path)
+    }
+
+    fn existing_folder(&mut self, path: &Path) -> Result<(), StoreError> {
+        let folder = File::open(path).map_err(io("open", path))?;
+        self.0.push((path.to_owned(), folder));
+        Ok(())
+    }
+
+    /// Waits until all of them are durable.
+    fn sync(self) -> Result<(), StoreError> {
+        std::thread::scope(|scope| {
+            let syncing: Vec<_> = self
+                .0
+                .iter()
+                .map(|(path, file)| scope.spawn(move || file.sync_all().map_err(io("sync", path))))
+                .collect();
+            syncing.into_iter().try_for_each(|thread| thread.join().expect("fsync does not panic"))
+        })
     }
 }
 
@@ -331,13 +394,18 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
 
 /// Writes a new file, mode 0600 from its first instant, and fsyncs it.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    create_file(path, bytes)?.sync_all().map_err(io("write", path))
+}
+
+fn create_file(path: &Path, bytes: &[u8]) -> Result<File, StoreError> {
     let mut file = OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(0o600)
         .open(path)
         .map_err(io("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", path))
+    file.write_all(bytes).map_err(io("write", path))?;
+    Ok(file)
 }
 
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
@@ -408,7 +476,14 @@ mod tests {
         for _ in 0..15 {
             store.commit(&state(true), &note()).unwrap();
         }
-        let history = store.history().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let history = loop {
+            store.prune();
+            let history = store.history().unwrap();
+            if history.len() == KEPT_REVISIONS || std::time::Instant::now() > deadline {
+                break history;
+            }
+        };
         assert_eq!(history.len(), KEPT_REVISIONS);
         assert!(history[0].current && history[0].revision == 15);
         assert!(matches!(store.revision(3), Err(StoreError::NoSuchRevision(3))));

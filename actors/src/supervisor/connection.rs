@@ -94,8 +94,8 @@ impl Connection {
 
     /// Whether answers should ask the client not to use this connection again.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.generation.is_draining()
+    pub fn is_retired(&self) -> bool {
+        self.generation.is_retired()
     }
 
     /// Counts a request until the guard is dropped, which must be after its last byte was handed
@@ -173,7 +173,7 @@ impl Connection {
     pub(super) fn tend(&self) {
         if self.head_is_late() {
             self.close();
-        } else if self.is_draining() && self.protocol.load(Acquire) == HTTP1 {
+        } else if self.generation.is_draining() && self.protocol.load(Acquire) == HTTP1 {
             self.tend_draining_http1();
         }
     }

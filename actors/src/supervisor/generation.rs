@@ -10,7 +10,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
     time::{Duration, Instant},
@@ -51,8 +51,6 @@ const TEND_INTERVAL: Duration = Duration::from_millis(250);
 const CUT_GRACE: Duration = Duration::from_secs(3);
 /// The actix timeout that cuts without telling anybody; the supervisor ends generations earlier.
 const ACTIX_SHUTDOWN_TIMEOUT_SECS: u64 = 10 * 365 * 24 * 3600;
-/// Connections that one worker takes; more wait in the kernel's queue.
-const CONNECTIONS_PER_WORKER: usize = 25_000;
 /// Blocking threads of one worker's runtime; they are started when needed.
 const BLOCKING_THREADS: usize = 8;
 
@@ -84,6 +82,8 @@ pub struct ListenerPlan {
     pub redirect_to: Option<String>,
     /// Threads that serve it.
     pub workers: usize,
+    /// Connections that one of them takes; more wait in the kernel's queue.
+    pub connections_per_worker: usize,
 }
 
 /// Whether a listener speaks TLS.
@@ -117,7 +117,9 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
-    /// Cancelled when a newer generation accepts in its stead.
+    /// A newer generation serves: answers ask clients to come back on another connection.
+    retired: AtomicBool,
+    /// Cancelled when nothing more is accepted here and idle connections are to close.
     drain: CancellationToken,
     /// Cancelled when WebSockets must close.
     websockets_end: CancellationToken,
@@ -134,6 +136,7 @@ impl GenerationContext {
             number,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
             drain: CancellationToken::new(),
             websockets_end: CancellationToken::new(),
             cut_at: OnceLock::new(),
@@ -142,7 +145,13 @@ impl GenerationContext {
         }
     }
 
-    /// Whether a newer generation accepts in its stead.
+    /// Whether a newer generation serves.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Whether idle connections are to close.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
@@ -232,6 +241,8 @@ impl Generation {
     /// told to by [`Self::end`].
     pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
         self.draining_since = Some(Instant::now());
+        // At once, so that the very request that brought the change does not keep its connection.
+        self.context.retired.store(true, Relaxed);
         let (context, handle) = (self.context.clone(), self.handle.clone());
         async move {
             handle.pause().await;
@@ -312,7 +323,7 @@ fn build_server(
     let name = format!("{}-{}", plan.name, context.number);
     let builder = Server::build()
         .workers(plan.workers)
-        .max_concurrent_connections(CONNECTIONS_PER_WORKER)
+        .max_concurrent_connections(plan.connections_per_worker)
         .worker_max_blocking_threads(BLOCKING_THREADS)
         .shutdown_timeout(ACTIX_SHUTDOWN_TIMEOUT_SECS)
         .disable_signals();

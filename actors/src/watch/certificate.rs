@@ -158,7 +158,8 @@ async fn install(
     let active = owners.certificates.active();
     let old = active.bundle.facts().fingerprint_sha256.clone();
     let new = pair.judged.bundle.facts().fingerprint_sha256.clone();
-    if old == new {
+    // The whole chain: an intermediate that was missing may have been added.
+    if active.bundle.chain() == pair.judged.bundle.chain() {
         *served = Some(pair.content);
         return Ok(None);
     }

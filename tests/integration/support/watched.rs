@@ -50,6 +50,14 @@ impl PlainFiles {
         watch_settings(&self.certificate(), &self.key())
     }
 
+    /// Puts something else in the place of the key, in one step.
+    pub(crate) fn replace_key(&self, text: &str) {
+        let fresh = self.folder.path().join("server.key.new");
+        fs::write(&fresh, text).expect("write the key");
+        fs::rename(fresh, self.key()).expect("put the key in place");
+    }
+
+    /// Writes both files in place.
     pub(crate) fn write(&self, bundle: &Bundle) {
         fs::copy(&bundle.key, self.key()).expect("write the key");
         fs::copy(&bundle.chain, self.certificate()).expect("write the certificate");

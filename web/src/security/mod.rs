@@ -1,17 +1,19 @@
 //! `/v2/security`: the certificate, plain ports, the admin password, reset. Specification:
 //! appliance, section 4.
 
+mod csr;
 mod upload;
 
 use actix_web::{
-    HttpMessage, HttpRequest,
+    HttpMessage, HttpRequest, HttpResponse,
     web::{self, ServiceConfig},
 };
 use portcullis_actors::{
     Requester,
     auth::{DisableAuthentication, SetAdminPassword, SetJobToken},
     certificate::{
-        ActiveCertificate, CertificateFacts, InstallCertificate, RestoreDefaultCertificate,
+        ActiveCertificate, CertificateFacts, InstallCertificate, Judgement,
+        RestoreDefaultCertificate,
     },
     store::Installed,
     supervisor::{Generations, SetInsecurePorts},
@@ -21,10 +23,11 @@ use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-use self::upload::CertificateUpload;
+use self::upload::{CertificateUpload, UploadOptions};
 use crate::{
     body::Json,
     error::ApiError,
+    query::Query,
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
@@ -53,6 +56,8 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .post(install_certificate)
         .delete(restore_default_certificate)
         .register(config);
+    Endpoint::new("/csr").get(csr::list).post(csr::create).register(config);
+    Endpoint::new("/csr/{id}").get(csr::get).delete(csr::delete).register(config);
     Endpoint::new("/insecureports")
         .get(get_insecure_ports)
         .post(set_insecure_ports)
@@ -102,18 +107,55 @@ fn requester(request: &HttpRequest) -> Requester {
     request.extensions().get::<Requester>().cloned().unwrap_or_else(Requester::appliance)
 }
 
-/// `GET /v2/security/sslcertificate`
-async fn get_certificate(context: web::Data<Context>) -> web::Json<Value> {
+/// `GET /v2/security/sslcertificate`, as JSON or with `?format=pem` the chain that is served.
+async fn get_certificate(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::of(&request)?;
+    let format = query.choice("format", &["json", "pem"])?;
+    query.finish()?;
     let active = context.owners.certificates.active();
-    web::Json(json!({ "certificate": CertificateView::of(&active) }))
+    Ok(match format {
+        Some("pem") => {
+            let chain = active.bundle.certificate_pem();
+            HttpResponse::Ok().content_type("application/x-pem-file").body(chain)
+        }
+        _ => HttpResponse::Ok().json(json!({ "certificate": CertificateView::of(&active) })),
+    })
 }
 
 /// `POST /v2/security/sslcertificate`: answers once new connections see the certificate.
+///
+/// A certificate without a key is completed by the key that waits for it. `?force=true` takes an
+/// expired one, `?dry_run=true` tells what would be installed and changes nothing.
 async fn install_certificate(
     request: HttpRequest,
     context: web::Data<Context>,
+    options: UploadOptions,
     upload: CertificateUpload,
 ) -> Result<web::Json<Value>, ApiError> {
+    let waiting = context.owners.certificates.waiting_keys().clone();
+    let judge = move || upload.judge(options.force, &waiting);
+    let judgement = web::block(judge).await.map_err(|_| ApiError::Unavailable)??;
+    let Judgement { bundle, warnings, waiting_key } = judgement;
+    let remarks = |answer: &mut Value| {
+        answer["warnings"] = json!(warnings);
+        if let Some(id) = &waiting_key {
+            answer["waiting_key"] = json!(id);
+        }
+    };
+    if options.dry_run {
+        let certificate =
+            ActiveCertificate { bundle, is_default: false, installed: None, fallback: None };
+        let mut answer = json!({
+            "message": "Certificate judged, nothing was installed",
+            "dry_run": true,
+            "certificate": CertificateView::of(&certificate),
+        });
+        remarks(&mut answer);
+        return Ok(web::Json(answer));
+    }
     if let Some(watched) = &context.appliance.watched_certificate
         && !context.appliance.upload_beside_watch
     {
@@ -122,14 +164,12 @@ async fn install_certificate(
             watched.certificate.display()
         )));
     }
-    let judgement =
-        web::block(move || upload.judge()).await.map_err(|_| ApiError::Unavailable)??;
     let by = requester(&request);
-    let install = InstallCertificate { bundle: judgement.bundle, by };
+    let install = InstallCertificate { bundle, by };
     let installed = context.owners.certificate.send(install).await??;
     let mut answer =
         changed("Certificate installed", &installed.certificate, &installed.generations);
-    answer["warnings"] = json!(judgement.warnings);
+    remarks(&mut answer);
     Ok(web::Json(answer))
 }
 
@@ -234,14 +274,14 @@ async fn remove_job_token(
     Ok(web::Json(json!({ "message": "Job token removed" })))
 }
 
-/// `DELETE /v2/security/reset`
+/// `DELETE /v2/security/reset`: waiting keys go as well.
 async fn reset(
     request: HttpRequest,
     context: web::Data<Context>,
 ) -> Result<web::Json<Value>, ApiError> {
     let generations = context.owners.reset(&requester(&request)).await?;
     let active = context.owners.certificates.active();
-    let message = "Security settings reset: default certificate, default password, plain HTTP on, no job token";
+    let message = "Security settings reset: default certificate, default password, plain HTTP on, no job token, no waiting keys";
     Ok(web::Json(changed(message, &active, &generations)))
 }
 

@@ -2,14 +2,17 @@
 
 use actix_multipart::Multipart;
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header};
-use futures::{StreamExt, TryStreamExt, future::LocalBoxFuture};
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{LocalBoxFuture, Ready, ready},
+};
 use portcullis_actors::certificate::{
-    CertificateBundle, CertificateError, Judgement, Options, Upload,
+    CertificateBundle, CertificateError, Judgement, Options, Upload, WaitingKeys,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, query::Query};
 
 /// The largest part; certificates and keys have a few kilobytes.
 const MAX_PART: usize = 1 << 20;
@@ -27,13 +30,49 @@ pub(super) struct CertificateUpload {
 impl CertificateUpload {
     /// Judges the parts. Parses and may derive a key from a passphrase: call it on a blocking
     /// thread.
-    pub(super) fn judge(&self) -> Result<Judgement, CertificateError> {
+    pub(super) fn judge(
+        &self,
+        allow_expired: bool,
+        waiting: &WaitingKeys,
+    ) -> Result<Judgement, CertificateError> {
+        let now = OffsetDateTime::now_utc();
         let upload = Upload {
             keyfile: self.keyfile.as_deref().map(Vec::as_slice),
             certfile: self.certfile.as_deref().map(Vec::as_slice),
             passphrase: self.passphrase.as_deref().map(String::as_str),
         };
-        CertificateBundle::from_upload(&upload, &Options::default(), OffsetDateTime::now_utc())
+        // Keys are read for an upload that can do with one: a browser sends an unused field empty.
+        let alone = self.keyfile.as_ref().is_none_or(|keyfile| keyfile.trim_ascii().is_empty());
+        let waiting_keys = if alone { waiting.keys(now) } else { Vec::new() };
+        let options = Options { allow_expired, waiting_keys: &waiting_keys };
+        CertificateBundle::from_upload(&upload, &options, now)
+    }
+}
+
+/// The query of an upload. Taken before the body, so that a misspelt key is refused at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UploadOptions {
+    /// Judges and installs nothing.
+    pub(super) dry_run: bool,
+    /// Takes an expired certificate.
+    pub(super) force: bool,
+}
+
+impl UploadOptions {
+    fn read(request: &HttpRequest) -> Result<Self, ApiError> {
+        let mut query = Query::of(request)?;
+        let options = Self { dry_run: query.switch("dry_run")?, force: query.switch("force")? };
+        query.finish()?;
+        Ok(options)
+    }
+}
+
+impl FromRequest for UploadOptions {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(Self::read(request))
     }
 }
 

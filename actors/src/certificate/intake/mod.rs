@@ -47,3 +47,8 @@ pub use self::error::{CertificateError, Part};
 pub use self::facts::{CertificateFacts, ChainEntry};
 pub use self::kind::Kind;
 pub use self::warning::Warning;
+
+/// A key as the PEM that the store keeps.
+pub(super) fn private_key_pem(pkcs8: &[u8]) -> zeroize::Zeroizing<String> {
+    pem::encode("PRIVATE KEY", pkcs8)
+}

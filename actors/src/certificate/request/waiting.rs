@@ -1,0 +1,420 @@
+//! Keys that wait for their certificates: `<data_dir>/waiting-keys/<id>/` with `key.pem` (PKCS#8),
+//! `request.pem` and `request.json`.
+//!
+//! A folder is written aside and renamed into place, and renamed out of it before it is removed,
+//! so that a crash leaves a request whole or not at all. Names that begin with a dot are such
+//! leftovers; the next start removes them.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{
+    CertificateRequest, RequestDetails, RequestError, RequestId,
+    make::{Made, make},
+};
+use crate::{
+    certificate::intake::{WaitingKey, private_key_pem},
+    store::{StoreError, io, make_dir, sync_dir, write_file},
+};
+
+/// How long a key waits for its certificate.
+pub const WAITING_TIME: Duration = Duration::days(30);
+
+/// How many keys may wait at once.
+pub const MAX_WAITING: usize = 16;
+
+const FOLDER: &str = "waiting-keys";
+const KEY: &str = "key.pem";
+const REQUEST: &str = "request.pem";
+const RECORD: &str = "request.json";
+
+/// `request.json`: what cannot be read from the request itself.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    details: RequestDetails,
+    #[serde(with = "time::serde::rfc3339")]
+    created: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    expires: OffsetDateTime,
+    spki_sha256: String,
+}
+
+/// The keys that wait, and a snapshot of their requests. Cheap to clone; only the
+/// [`CertificateActor`](crate::certificate::CertificateActor) changes it, holding the ledger.
+#[derive(Clone)]
+pub struct WaitingKeys {
+    folder: Arc<Path>,
+    requests: Arc<ArcSwap<Vec<Arc<CertificateRequest>>>>,
+}
+
+/// A key and its request, made but not stored yet.
+pub(crate) struct FreshRequest {
+    details: RequestDetails,
+    made: Made,
+}
+
+impl FreshRequest {
+    /// Makes the key. Takes up to some seconds: call it on a blocking thread.
+    pub(crate) fn make(details: RequestDetails) -> Result<Self, RequestError> {
+        let made = make(&details)?;
+        Ok(Self { details, made })
+    }
+}
+
+impl WaitingKeys {
+    /// Reads what waits under `data_dir`, and removes leftovers and what has waited too long.
+    /// Blocks. A request that cannot be read is told in the log and left for somebody to look at.
+    ///
+    /// # Errors
+    /// The folder cannot be made, read or cleared.
+    pub fn open(data_dir: &Path, now: OffsetDateTime) -> Result<Self, StoreError> {
+        let folder = data_dir.join(FOLDER);
+        make_dir(&folder)?;
+        let mut requests = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(io("list", &folder))? {
+            let path = entry.map_err(io("list", &folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with('.') {
+                if let Err(err) = fs::remove_dir_all(&path) {
+                    log::warn!("cannot remove the leftover {}: {err}", path.display());
+                }
+            } else if let Ok(id) = name.parse() {
+                match read(&path, id) {
+                    Ok(request) => requests.push(Arc::new(request)),
+                    Err(err) => log::error!("a waiting key cannot be used: {}", with_source(&err)),
+                }
+            }
+        }
+        requests.sort_by(|a, b| (a.created, a.id.as_str()).cmp(&(b.created, b.id.as_str())));
+        let waiting =
+            Self { folder: folder.into(), requests: Arc::new(ArcSwap::from_pointee(requests)) };
+        waiting.remove_expired(now)?;
+        Ok(waiting)
+    }
+
+    /// The requests whose keys wait at `now`, oldest first.
+    #[must_use]
+    pub fn requests(&self, now: OffsetDateTime) -> Vec<Arc<CertificateRequest>> {
+        let requests = self.requests.load();
+        requests.iter().filter(|request| request.expires > now).cloned().collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn request(&self, id: &RequestId, now: OffsetDateTime) -> Option<Arc<CertificateRequest>> {
+        self.requests(now).into_iter().find(|request| request.id == *id)
+    }
+
+    /// Whether a key has waited too long and is still there.
+    #[must_use]
+    pub fn has_expired(&self, now: OffsetDateTime) -> bool {
+        self.requests.load().iter().any(|request| request.expires <= now)
+    }
+
+    /// The keys themselves, for an upload without a key. Blocks. One that cannot be read is told
+    /// in the log and left out; one that was removed meanwhile is not missed.
+    #[must_use]
+    pub fn keys(&self, now: OffsetDateTime) -> Vec<WaitingKey> {
+        let mut keys = Vec::new();
+        for request in self.requests(now) {
+            match read_key(&self.path(&request.id)) {
+                Ok(pkcs8) => keys.push(WaitingKey { id: request.id.to_string(), pkcs8 }),
+                Err(err) if is_missing(&err) => {}
+                Err(err) => log::error!("a waiting key cannot be used: {}", with_source(&err)),
+            }
+        }
+        keys
+    }
+
+    /// Whether another key may wait.
+    ///
+    /// # Errors
+    /// As many wait as may.
+    pub(crate) fn check_room(&self, now: OffsetDateTime) -> Result<(), RequestError> {
+        if self.requests(now).len() < MAX_WAITING { Ok(()) } else { Err(RequestError::TooMany) }
+    }
+
+    /// Keeps a fresh key. Blocks; durable once it returns.
+    pub(crate) fn add(
+        &self,
+        fresh: FreshRequest,
+        now: OffsetDateTime,
+    ) -> Result<Arc<CertificateRequest>, RequestError> {
+        self.remove_expired(now)?;
+        self.check_room(now)?;
+        let FreshRequest { details, made } = fresh;
+        let request = Arc::new(CertificateRequest {
+            id: RequestId::random(),
+            csr: made.csr,
+            details,
+            created: now,
+            expires: now + WAITING_TIME,
+            spki_sha256: made.spki_sha256,
+        });
+        self.write(&request, &made.pkcs8)?;
+        self.publish(|requests| requests.push(request.clone()));
+        Ok(request)
+    }
+
+    /// Removes one; says whether it was there. Blocks.
+    pub(crate) fn remove(&self, id: &RequestId) -> Result<bool, StoreError> {
+        self.remove_where(|request| request.id == *id).map(|count| count > 0)
+    }
+
+    /// Removes the one whose certificate has come. Blocks.
+    pub(crate) fn remove_key_of(&self, spki_sha256: &str) -> Result<bool, StoreError> {
+        self.remove_where(|request| request.spki_sha256 == spki_sha256).map(|count| count > 0)
+    }
+
+    /// Removes what has waited too long. Blocks.
+    pub(crate) fn remove_expired(&self, now: OffsetDateTime) -> Result<usize, StoreError> {
+        let count = self.remove_where(|request| request.expires <= now)?;
+        if count > 0 {
+            log::info!("{count} waiting keys removed: no certificate came in time");
+        }
+        Ok(count)
+    }
+
+    /// Removes every one, those that cannot be read included. Blocks.
+    pub fn remove_all(&self) -> Result<(), StoreError> {
+        self.remove_where(|_| true)?;
+        for entry in fs::read_dir(&self.folder).map_err(io("list", &self.folder))? {
+            let path = entry.map_err(io("list", &self.folder))?.path();
+            fs::remove_dir_all(&path).map_err(io("remove", &path))?;
+        }
+        sync_dir(&self.folder)
+    }
+
+    fn remove_where(
+        &self,
+        mut unwanted: impl FnMut(&CertificateRequest) -> bool,
+    ) -> Result<usize, StoreError> {
+        let requests = self.requests.load_full();
+        let unwanted: Vec<_> = requests.iter().filter(|request| unwanted(request)).collect();
+        for request in &unwanted {
+            let (path, aside) = (self.path(&request.id), self.aside(&request.id));
+            match fs::rename(&path, &aside) {
+                Ok(()) => {
+                    sync_dir(&self.folder)?;
+                    fs::remove_dir_all(&aside).map_err(io("remove", &aside))?;
+                }
+                Err(err) if err.kind() == ErrorKind::NotFound => {}
+                Err(err) => return Err(io("remove", &path)(err)),
+            }
+            self.publish(|requests| requests.retain(|kept| kept.id != request.id));
+        }
+        Ok(unwanted.len())
+    }
+
+    fn write(&self, request: &CertificateRequest, pkcs8: &[u8]) -> Result<(), StoreError> {
+        let record = Record {
+            details: request.details.clone(),
+            created: request.created,
+            expires: request.expires,
+            spki_sha256: request.spki_sha256.clone(),
+        };
+        let record = serde_json::to_vec(&record).expect("plain structs of strings serialise");
+        let (aside, path) = (self.aside(&request.id), self.path(&request.id));
+        let written = make_dir(&aside)
+            .and_then(|()| write_file(&aside.join(KEY), private_key_pem(pkcs8).as_bytes()))
+            .and_then(|()| write_file(&aside.join(REQUEST), request.csr.as_bytes()))
+            .and_then(|()| write_file(&aside.join(RECORD), &record))
+            .and_then(|()| sync_dir(&aside))
+            .and_then(|()| fs::rename(&aside, &path).map_err(io("rename", &aside)))
+            .and_then(|()| sync_dir(&self.folder));
+        if written.is_err() {
+            let _ = fs::remove_dir_all(&aside);
+            let _ = fs::remove_dir_all(&path);
+        }
+        written
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Vec<Arc<CertificateRequest>>)) {
+        let mut requests = Vec::clone(&self.requests.load());
+        change(&mut requests);
+        self.requests.store(Arc::new(requests));
+    }
+
+    fn path(&self, id: &RequestId) -> PathBuf {
+        self.folder.join(id.as_str())
+    }
+
+    fn aside(&self, id: &RequestId) -> PathBuf {
+        self.folder.join(format!(".{id}"))
+    }
+}
+
+impl std::fmt::Debug for WaitingKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WaitingKeys")
+            .field("waiting", &self.requests.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn read(folder: &Path, id: RequestId) -> Result<CertificateRequest, StoreError> {
+    let path = folder.join(RECORD);
+    let bytes = fs::read(&path).map_err(io("read", &path))?;
+    let record: Record = serde_json::from_slice(&bytes).map_err(|err| {
+        let reason = format!("is damaged at line {} column {}", err.line(), err.column());
+        StoreError::Malformed { path, reason }
+    })?;
+    let path = folder.join(REQUEST);
+    let csr = fs::read_to_string(&path).map_err(io("read", &path))?;
+    let Record { details, created, expires, spki_sha256 } = record;
+    Ok(CertificateRequest { id, csr, details, created, expires, spki_sha256 })
+}
+
+fn read_key(folder: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let path = folder.join(KEY);
+    let pem = Zeroizing::new(fs::read(&path).map_err(io("read", &path))?);
+    let key = PrivatePkcs8KeyDer::from_pem_slice(&pem)
+        .map_err(|_| StoreError::Malformed { path, reason: "does not hold a PKCS#8 key".into() })?;
+    let pkcs8 = Zeroizing::new(key.secret_pkcs8_der().to_vec());
+    PrivateKeyDer::Pkcs8(key).zeroize();
+    Ok(pkcs8)
+}
+
+fn is_missing(err: &StoreError) -> bool {
+    matches!(err, StoreError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+}
+
+fn with_source(err: &StoreError) -> String {
+    use std::error::Error;
+    err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{super::NewRequest, *};
+
+    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn fresh() -> FreshRequest {
+        let names = Some(vec!["appliance.example.test".to_owned(), "192.0.2.7".to_owned()]);
+        let details = NewRequest { names, ..NewRequest::default() }.check().unwrap();
+        FreshRequest::make(details).unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_waiting_key_is_found_again_by_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let added = waiting.add(fresh(), START).unwrap();
+        let keys = waiting.keys(START);
+        assert_eq!(keys.len(), 1);
+
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        assert_eq!(*waiting.requests(START)[0], *added);
+        assert_eq!(*waiting.keys(START)[0].pkcs8, *keys[0].pkcs8);
+        assert_eq!(waiting.request(&added.id, START), Some(added.clone()));
+        assert!(waiting.remove(&added.id).unwrap() && !waiting.remove(&added.id).unwrap());
+        assert!(fs::read_dir(dir.path().join(FOLDER)).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn files_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let added = waiting.add(fresh(), START).unwrap();
+        let folder = dir.path().join(FOLDER).join(added.id.as_str());
+        assert_eq!((mode(&dir.path().join(FOLDER)), mode(&folder)), (0o700, 0o700));
+        for name in [KEY, REQUEST, RECORD] {
+            assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
+        }
+        let key = fs::read_to_string(folder.join(KEY)).unwrap();
+        assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    }
+
+    #[test]
+    fn thirty_days_are_the_end_of_the_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let added = waiting.add(fresh(), START).unwrap();
+        let last = START + WAITING_TIME - Duration::SECOND;
+        assert_eq!(waiting.keys(last).len(), 1);
+        assert!(!waiting.has_expired(last) && waiting.remove_expired(last).unwrap() == 0);
+
+        let end = START + WAITING_TIME;
+        assert!(waiting.requests(end).is_empty() && waiting.keys(end).is_empty());
+        assert!(waiting.has_expired(end) && waiting.request(&added.id, end).is_none());
+        let restarted = WaitingKeys::open(dir.path(), end).unwrap();
+        assert!(!restarted.has_expired(end));
+        assert!(fs::read_dir(dir.path().join(FOLDER)).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_seventeenth_key_waits_only_where_one_has_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        for _ in 0..MAX_WAITING {
+            waiting.add(fresh(), START).unwrap();
+        }
+        assert!(matches!(waiting.add(fresh(), START), Err(RequestError::TooMany)));
+        let oldest = waiting.requests(START)[0].id.clone();
+        waiting.remove(&oldest).unwrap();
+        waiting.add(fresh(), START).unwrap();
+        waiting.add(fresh(), START + WAITING_TIME).expect("the others are over by then");
+        assert_eq!(waiting.requests(START).len(), 1);
+        waiting.remove_all().unwrap();
+        assert!(waiting.requests(START).is_empty());
+    }
+
+    #[test]
+    fn a_key_goes_with_its_certificate() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let (used, other) =
+            (waiting.add(fresh(), START).unwrap(), waiting.add(fresh(), START).unwrap());
+        assert!(waiting.remove_key_of(&used.spki_sha256).unwrap());
+        assert!(!waiting.remove_key_of(&used.spki_sha256).unwrap());
+        assert_eq!(waiting.requests(START), [other]);
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_are_removed_and_damage_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let (whole, damaged) =
+            (waiting.add(fresh(), START).unwrap(), waiting.add(fresh(), START).unwrap());
+        let half = waiting.aside(&RequestId::random());
+        fs::create_dir(&half).unwrap();
+        fs::write(half.join(KEY), "half a key").unwrap();
+        fs::write(waiting.path(&damaged.id).join(RECORD), "{").unwrap();
+
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        assert!(!half.exists() && waiting.path(&damaged.id).exists());
+        assert_eq!(waiting.requests(START), [whole]);
+        waiting.remove_all().unwrap();
+        assert!(!waiting.path(&damaged.id).exists());
+    }
+
+    #[test]
+    fn ids_are_random_and_nothing_else_passes_for_one() {
+        assert_ne!(RequestId::random(), RequestId::random());
+        let id = RequestId::random();
+        assert_eq!(id.as_str().parse(), Ok(id.clone()));
+        for wrong in
+            ["", ".", "..", "../state", &id.as_str()[1..], &id.as_str().replace(|_| true, "G")]
+        {
+            assert!(wrong.parse::<RequestId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Who did what, when, from where, and with what outcome; never a secret.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::admin::Admin;
+use crate::support::certificates::CertificateAuthority;
+use crate::support::curl::{curl, curl_as};
+use crate::support::http::Connection;
+use crate::support::service::Service;
+use crate::support::stored::{DOCUMENTED_SECRET, Stored};
+use crate::support::tls::served_fingerprint;
+use crate::support::watched::PlainFiles;
+use crate::support::{seconds, wait_until};
+
+const AUDIT: &str = "/v2/security/audit";
+
+/// The entries that this query gives, newest first.
+async fn entries(admin: &Admin, query: &str) -> Vec<Value> {
+    let answer = admin.get(&format!("{AUDIT}{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["entries"].as_array().expect("a list of entries").clone()
+}
+
+async fn newest(admin: &Admin) -> Value {
+    entries(admin, "?limit=1").await.pop().expect("an entry")
+}
+
+/// The parts of an entry that every one has.
+#[track_caller]
+fn check(entry: &Value, user: &str, outcome: &str, action: &str) {
+    let text = |key: &str| entry[key].as_str().unwrap_or_else(|| panic!("no {key} in {entry}"));
+    assert!(text("user").contains(user), "{entry}");
+    assert_eq!(text("outcome"), outcome, "{entry}");
+    assert!(text("action").contains(action), "{entry}");
+    let at = text("at");
+    assert!(at.starts_with("20") && at.ends_with('Z'), "{entry}");
+}
+
+fn record(service: &Service) -> PathBuf {
+    service.data_dir().join("audit/audit.jsonl")
+}
+
+#[tokio::test]
+async fn installed_certificate_is_recorded_with_the_fingerprints_before_and_after() {
+    let service = Service::portcullis().start();
+    let authority = CertificateAuthority::new();
+    let mut old = served_fingerprint(service.port("https")).await;
+    for bundle in [authority.pair_a(), authority.pair_b()] {
+        service.admin().install(&bundle).await;
+        let entry = newest(&service.admin()).await;
+        check(&entry, "admin", "done", "sslcertificate");
+        assert_eq!(entry["address"], "127.0.0.1", "{entry}");
+        assert_eq!(entry["old_fingerprint"], old, "{entry}");
+        assert_eq!(entry["new_fingerprint"], bundle.fingerprint, "{entry}");
+        old = bundle.fingerprint;
+    }
+    service.admin().delete("/v2/security/sslcertificate").await;
+    let entry = newest(&service.admin()).await;
+    check(&entry, "admin", "done", "DELETE");
+    assert_eq!(entry["old_fingerprint"], old, "{entry}");
+}
+
+#[tokio::test]
+async fn refused_upload_is_recorded_with_its_reason() {
+    let service = Service::portcullis().start();
+    let authority = CertificateAuthority::new();
+    let (one, other) = (authority.pair_a(), authority.pair_b());
+    let url = service.url("https", "/v2/security/sslcertificate");
+    let error = curl_as("admin", &["-F", &one.keyfile(), "-F", &other.certfile(), &url]);
+    let error = error.expect(400).json();
+    let entry = newest(&service.admin()).await;
+    check(&entry, "admin", "refused", "sslcertificate");
+    assert_eq!(entry["detail"], error["detail"]);
+    assert!(entry["new_fingerprint"].is_null(), "{entry}");
+}
+
+#[tokio::test]
+async fn every_kind_of_change_is_recorded() {
+    let service = Service::portcullis().start();
+    let admin = service.admin();
+    let changes = [
+        ("POST", "insecureports", json!({ "enable_insecure_ports": false })),
+        ("POST", "jobtoken", json!({ "user_token": "bassoon-token" })),
+        ("DELETE", "jobtoken", Value::Null),
+        ("POST", "adminpassword", json!({ "password": "admin" })),
+        ("DELETE", "adminpassword", Value::Null),
+        ("DELETE", "reset", Value::Null),
+    ];
+    for (method, name, body) in changes {
+        let path = format!("/v2/security/{name}");
+        let answer = match method {
+            "POST" => admin.post(&path, &body).await,
+            _ => admin.delete(&path).await,
+        };
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let entry = newest(&admin).await;
+        check(&entry, "admin", "done", name);
+        check(&entry, "admin", "done", method);
+    }
+    let wrong = json!({ "password": "" });
+    assert_eq!(admin.post("/v2/security/adminpassword", &wrong).await.status, 400);
+    let entry = newest(&admin).await;
+    check(&entry, "admin", "refused", "adminpassword");
+    assert!(entry["detail"].as_str().is_some_and(|why| why.contains("empty")), "{entry}");
+}
+
+#[tokio::test]
+async fn failed_login_is_recorded_and_a_question_is_not() {
+    let service = Service::portcullis().start();
+    let admin = service.admin();
+    let before = entries(&admin, "").await.len();
+    assert_eq!(admin.about_status().await, 200);
+    assert_eq!(entries(&admin, "").await.len(), before);
+    assert_eq!(admin.with_password("guitar").about_status().await, 401);
+    let all = entries(&admin, "").await;
+    assert_eq!(all.len(), before + 1);
+    check(&all[0], "", "refused", "log in");
+    assert_eq!(all[0]["address"], "127.0.0.1");
+    let change = json!({ "password": "mine now" });
+    let answer = admin.with_password("guitar").post("/v2/security/adminpassword", &change).await;
+    assert_eq!(answer.status, 401);
+    let entry = newest(&admin).await;
+    check(&entry, "", "refused", "adminpassword");
+    assert_ne!(entry["user"], "admin", "somebody who guessed is not the administrator");
+}
+
+#[tokio::test]
+async fn stranger_who_tries_to_change_something_is_recorded() {
+    let service = Service::portcullis().start();
+    curl(&["-X", "DELETE", &service.url("https", "/v2/security/reset")]).expect(401);
+    let entry = newest(&service.admin()).await;
+    check(&entry, "anybody", "refused", "reset");
+    curl(&[&service.url("https", AUDIT)]).expect(401);
+}
+
+#[tokio::test]
+async fn newest_entries_come_first_and_limit_and_since_choose_among_them() {
+    let service = Service::portcullis().start();
+    let admin = service.admin();
+    for round in 0..6 {
+        admin.set_insecure_ports(round % 2 == 0).await;
+        admin.post("/v2/security/jobtoken", &json!({ "user_token": "bassoon-token" })).await;
+    }
+    let all = entries(&admin, "").await;
+    let actions = all.iter().map(|entry| entry["action"].as_str().expect("an action"));
+    let actions = actions.collect::<Vec<_>>();
+    assert_eq!(actions.len(), 12);
+    assert!(actions[0].contains("jobtoken") && actions[1].contains("insecureports"), "{actions:?}");
+    assert_eq!(entries(&admin, "?limit=5").await, all[..5]);
+    // Both ends belong to it.
+    let since = all[3]["at"].as_str().expect("a time").replace('+', "%2B");
+    assert_eq!(entries(&admin, &format!("?since={since}")).await, all[..4]);
+    assert_eq!(entries(&admin, &format!("?limit=2&since={since}")).await, all[..2]);
+    assert!(entries(&admin, "?since=2100-01-01T00:00:00Z").await.is_empty());
+}
+
+#[tokio::test]
+async fn wrong_limit_or_since_is_refused_by_name() {
+    let service = Service::portcullis().start();
+    for (query, word) in [
+        ("?limit=0", "limit"),
+        ("?limit=many", "limit"),
+        ("?limit=-1", "limit"),
+        ("?limit=99999999", "limit"),
+        ("?since=yesterday", "since"),
+        ("?since=2026-01-01", "since"),
+        ("?sicne=2026-01-01T00:00:00Z", "since"),
+    ] {
+        let answer = service.admin().get(&format!("{AUDIT}{query}")).await;
+        assert_eq!(answer.status, 400, "{query}: {}", answer.text());
+        let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+        assert!(detail.contains(word), "{query}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn record_survives_a_restart_and_is_only_ever_appended_to() {
+    let service = Service::portcullis().start();
+    service.admin().set_insecure_ports(false).await;
+    let before = entries(&service.admin(), "").await;
+    let bytes = std::fs::read(record(&service)).expect("the record");
+    let mode = std::fs::metadata(record(&service)).expect("the record").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let service = service.restart();
+    service.admin().set_insecure_ports(true).await;
+    let after = entries(&service.admin(), "").await;
+    assert_eq!(after.len(), before.len() + 1);
+    assert_eq!(after[1..], before);
+    let longer = std::fs::read(record(&service)).expect("the record");
+    assert!(longer.len() > bytes.len() && longer.starts_with(&bytes), "it was written anew");
+    for line in String::from_utf8(longer).expect("text").lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|err| panic!("{err} in {line}"));
+    }
+}
+
+/// What was recorded just before a crash is there, and half a line does not spoil the rest.
+#[tokio::test]
+async fn record_survives_a_crash() {
+    let service = Service::portcullis().start();
+    service.admin().set_insecure_ports(false).await;
+    let before = entries(&service.admin(), "").await;
+    let file = record(&service);
+    let installation = service.kill();
+    let mut bytes = std::fs::read(&file).expect("the record");
+    bytes.extend_from_slice(br#"{"at":"2026-01-01T00:0"#);
+    std::fs::write(&file, bytes).expect("cut a line short");
+    let service = installation.start();
+    service.admin().set_insecure_ports(true).await;
+    let after = entries(&service.admin(), "").await;
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    assert_eq!(after[1..], before);
+}
+
+#[tokio::test]
+async fn operator_at_the_console_is_recorded_whether_the_service_runs_or_not() {
+    let authority = CertificateAuthority::new();
+    let bundle = authority.pair_a();
+    let service = Service::portcullis().start();
+    service.console().set_password("own");
+    let admin = service.admin().with_password("own");
+    let entry = newest(&admin).await;
+    check(&entry, "console", "done", "password");
+    assert!(entry["address"].is_null(), "{entry}");
+    let old = served_fingerprint(service.port("https")).await;
+    let installation = service.stop();
+    let (key, chain) = (bundle.key.display().to_string(), bundle.chain.display().to_string());
+    let install = ["certificate", "install", "--key", &key, "--certificate", &chain];
+    installation.console().done(&install);
+    let service = installation.start();
+    let entry = newest(&service.admin().with_password("own")).await;
+    check(&entry, "console", "done", "certificate");
+    assert_eq!(entry["old_fingerprint"], old, "{entry}");
+    assert_eq!(entry["new_fingerprint"], bundle.fingerprint, "{entry}");
+}
+
+#[tokio::test]
+async fn refusal_at_the_console_is_recorded() {
+    let service = Service::portcullis().start();
+    service.console().run(&["set-password"]).refusal();
+    check(&newest(&service.admin()).await, "console", "refused", "password");
+}
+
+#[tokio::test]
+async fn edited_and_watched_files_are_recorded_as_what_they_are() {
+    let authority = CertificateAuthority::new();
+    let (old, new) = (authority.pair_a(), authority.pair_b());
+    let files = PlainFiles::holding(&old);
+    let service = Service::portcullis().settings(&files.settings()).start();
+    let admin = service.admin();
+    files.replace_key("not a key\n");
+    let found = async |user: &str, outcome: &str| {
+        let all = entries(&admin, "").await;
+        all.into_iter().find(|entry| entry["user"] == user && entry["outcome"] == outcome)
+    };
+    let until = async |user: &str, outcome: &str| {
+        wait_until(outcome, seconds(6), async || found(user, outcome).await.is_some()).await;
+        found(user, outcome).await.expect("just seen")
+    };
+    let refused = until("watched files", "refused").await;
+    assert!(refused["detail"].as_str().is_some_and(|why| why.contains("keyfile")), "{refused}");
+    files.write(&new);
+    wait_until("the new pair is recorded", seconds(6), async || {
+        newest(&admin).await["new_fingerprint"] == new.fingerprint
+    })
+    .await;
+    check(&newest(&admin).await, "watched files", "done", "certificate");
+    let users = Stored::in_data_dir(&service.data_dir()).users_file();
+    std::fs::write(&users, DOCUMENTED_SECRET).expect("edit users");
+    check(&until("edited files", "done").await, "edited files", "done", "state files");
+}
+
+#[tokio::test]
+async fn no_secret_is_recorded() {
+    let service = Service::portcullis().start();
+    let authority = CertificateAuthority::new();
+    let (one, other) = (authority.pair_a(), authority.pair_b());
+    let url = service.url("https", "/v2/security/sslcertificate");
+    curl_as("admin", &["-F", &one.keyfile(), "-F", &one.certfile(), &url]).expect(200);
+    curl_as("admin", &["-F", &other.keyfile(), "-F", &one.certfile(), &url]).expect(400);
+    let swapped =
+        [format!("keyfile=@{}", one.chain.display()), format!("certfile=@{}", one.key.display())];
+    curl_as("admin", &["-F", &swapped[0], "-F", &swapped[1], &url]).expect(400);
+    let admin = service.admin().set_password("accordion").await;
+    admin.post("/v2/security/jobtoken", &json!({ "user_token": "bassoon-token" })).await;
+    admin.post("/v2/security/jobtoken", &json!({ "user_token": "bassoon token" })).await;
+    admin.post("/v2/security/jobtoken", &json!({ "usr_token": "bassoon-token" })).await;
+    assert_eq!(admin.with_password("ukulele").about_status().await, 401);
+    // A login in the path or in a query is nothing to be recorded either.
+    let mut connection = Connection::tls(service.port("https")).await.expect("a connection");
+    let secret = [("authorization", "Bearer bassoon-token")];
+    connection
+        .request("POST", "/v2/security/reset?password=ukulele", &secret, b"")
+        .await
+        .expect("an answer");
+    let answer = admin.get(AUDIT).await.text();
+    let file = std::fs::read_to_string(record(&service)).expect("the record");
+    let key = std::fs::read_to_string(&one.key).expect("the key");
+    let words = ["accordion", "ukulele", "bassoon", "PRIVATE KEY"].map(str::to_owned);
+    let lines = key.lines().filter(|line| line.len() == 64).map(str::to_owned);
+    for word in words.into_iter().chain(lines) {
+        assert!(!answer.contains(&word) && !file.contains(&word), "{word} is recorded");
+    }
+}
+
+/// Somebody who guesses all day must not be able to fill the disk, or to hide among the guesses.
+#[tokio::test]
+async fn flood_of_failed_logins_leaves_few_entries() {
+    let service = Service::portcullis().start();
+    let url = service.url("https", "/v2/management/host/about");
+    let config = format!("url = \"{url}\"\nuser = \"admin:wrong\"\n");
+    let file = service.path().join("curl.txt");
+    std::fs::write(&file, config.repeat(300)).expect("write the list");
+    let begun = std::time::Instant::now();
+    let mut command = Command::new("curl");
+    command.args(["-sSk", "--parallel", "--parallel-max", "20", "-o", "/dev/null", "--config"]);
+    command.arg(&file).stdout(std::process::Stdio::null());
+    command.status().expect("the curl command");
+    let most = 10 * (begun.elapsed().as_secs() as usize + 2);
+    let text = std::fs::read_to_string(record(&service)).expect("the record");
+    let count = text.lines().count();
+    assert!(count > 0 && count <= most, "{count} entries, at most {most} were expected");
+}

@@ -1,0 +1,82 @@
+//! `/v2/security/csr`: keys that are made here, and the requests for their certificates.
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use portcullis_actors::certificate::{
+    CertificateRequest, DeleteCertificateRequest, NewRequest, NoSuchRequest, RemoveExpiredRequests,
+    RequestCertificate, RequestError, RequestId, WaitingKeys,
+};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::requester;
+use crate::{body::Json, error::ApiError, query::Query, service::Context};
+
+/// PEM is what authorities ask for; `application/pkcs10` would promise DER (RFC 5967).
+const PEM_REQUEST: &str = "text/plain; charset=utf-8";
+
+/// The keys that wait; those whose time is over are on their way out once somebody has looked.
+fn waiting(context: &Context, now: OffsetDateTime) -> &WaitingKeys {
+    let waiting = context.owners.certificates.waiting_keys();
+    if waiting.has_expired(now) {
+        context.owners.certificate.do_send(RemoveExpiredRequests);
+    }
+    waiting
+}
+
+/// `POST /v2/security/csr`: answers once the key waits on the disk.
+pub(super) async fn create(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    Json(new): Json<NewRequest>,
+) -> Result<HttpResponse, ApiError> {
+    Query::of(&request)?.finish()?;
+    let details = new.check().map_err(RequestError::from)?;
+    let by = requester(&request);
+    let made = context.owners.certificate.send(RequestCertificate { details, by }).await??;
+    let location = format!("/v2/security/csr/{}", made.id);
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(&*made))
+}
+
+/// `GET /v2/security/csr`: what waits, oldest first; never a key.
+pub(super) async fn list(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<Value>, ApiError> {
+    Query::of(&request)?.finish()?;
+    let now = OffsetDateTime::now_utc();
+    let requests = waiting(&context, now).requests(now);
+    let requests: Vec<&CertificateRequest> = requests.iter().map(AsRef::as_ref).collect();
+    Ok(web::Json(json!({ "requests": requests })))
+}
+
+/// `GET /v2/security/csr/{id}`, as JSON or with `?format=pem` the request alone.
+pub(super) async fn get(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let mut query = Query::of(&request)?;
+    let format = query.choice("format", &["json", "pem"])?;
+    query.finish()?;
+    let id: RequestId = id.parse().map_err(RequestError::from)?;
+    let now = OffsetDateTime::now_utc();
+    let found = waiting(&context, now).request(&id, now);
+    let found = found.ok_or_else(|| RequestError::from(NoSuchRequest))?;
+    Ok(match format {
+        Some("pem") => HttpResponse::Ok().content_type(PEM_REQUEST).body(found.csr.clone()),
+        _ => HttpResponse::Ok().json(&*found),
+    })
+}
+
+/// `DELETE /v2/security/csr/{id}`: the key is gone from the disk once it is answered.
+pub(super) async fn delete(
+    request: HttpRequest,
+    context: web::Data<Context>,
+    id: web::Path<String>,
+) -> Result<web::Json<Value>, ApiError> {
+    Query::of(&request)?.finish()?;
+    let id: RequestId = id.parse().map_err(RequestError::from)?;
+    let by = requester(&request);
+    context.owners.certificate.send(DeleteCertificateRequest { id, by }).await??;
+    Ok(web::Json(json!({ "message": "Certificate request deleted" })))
+}
