@@ -20,6 +20,7 @@ mod edited_state;
 mod handover;
 mod http2_drain;
 mod intake;
+mod interface;
 mod limits;
 mod log;
 mod manual;
