@@ -3,9 +3,13 @@ import { texts } from './texts.js';
 import { html, render, useEffect, useRef, useState } from './core/view.js';
 import { serves, start, useLive } from './core/live.js';
 import { ageOf } from './core/format.js';
-import { Loading, Notice } from './parts.js';
+import { Loading, Notice, useEvery } from './parts.js';
 
 const { frame } = texts;
+
+/** After so many milliseconds without an answer the page says that it waits. */
+const SILENCE = 10_000;
+const begun = Date.now();
 
 /** Each page is loaded when it is first asked for. */
 const PAGES = [
@@ -57,18 +61,19 @@ function Navigation({ current }) {
 
 /** Whether the figures on the page are those of now. */
 function Connection() {
-  const { connection, events } = useLive();
-  const kind = connection === 'open' ? (events === 'open' ? 'live' : 'asked') : connection;
+  const { connection, events, lastSeen } = useLive();
+  const [now, setNow] = useState(Date.now);
+  useEvery(2000, () => setNow(Date.now()));
+  const silent = now - Math.max(lastSeen, begun) > SILENCE;
+  const open = events === 'open' ? 'live' : 'asked';
+  const kind = connection === 'lost' ? 'lost' : silent ? 'waiting' : connection === 'open' ? open : connection;
   return html`<p class=${`pulse ${kind}`} role="status"><span aria-hidden="true"></span>${frame.pulse[kind]}</p>`;
 }
 
 function Lost() {
   const live = useLive();
   const [, tick] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => tick((count) => count + 1), 1000);
-    return () => clearInterval(timer);
-  }, []);
+  useEvery(1000, () => tick((count) => count + 1));
   if (live.connection !== 'lost') return null;
   return html`
     <${Notice} kind="bad" title=${frame.lost} live>

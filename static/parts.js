@@ -1,5 +1,6 @@
 // What several pages are made of.
 import { texts } from './texts.js';
+import { sentence } from './core/format.js';
 import { Fragment, html, useEffect, useRef, useState } from './core/view.js';
 
 const { common } = texts;
@@ -58,7 +59,7 @@ export function useAction(work) {
 
 /** The appliance's own words about what went wrong. */
 export const ErrorNotice = ({ error }) => error && html`
-  <${Notice} kind="bad" title=${error.title ?? common.failed} live>${error.message}</${Notice}>`;
+  <${Notice} kind="bad" title=${error.title ?? common.failed} live>${sentence(error.message)}</${Notice}>`;
 
 /** How an action ended: what was done, or why not. */
 export const Outcome = ({ action, done }) => html`
@@ -133,11 +134,11 @@ export function Confirm({ open, title, children, label, word, kind = 'danger', a
 }
 
 /** A button with the question in front of it and the outcome behind. */
-export function Guarded({ label, title, children, confirm, word, work, kind = 'danger', disabled }) {
+export function Guarded({ label, title, children, confirm, word, work, kind = 'danger', disabled, small }) {
   const [open, setOpen] = useState(false);
   const action = useAction(work);
   return html`
-    <${Button} kind=${kind === 'danger' ? 'quiet-danger' : kind} disabled=${disabled}
+    <${Button} kind=${`${kind === 'danger' ? 'quiet-danger' : kind}${small ? ' small' : ''}`} disabled=${disabled}
       onClick=${() => setOpen(true)}>${label}</${Button}>
     <${Confirm} open=${open} title=${title} label=${confirm ?? label} word=${word} kind=${kind}
       action=${action} onClose=${() => setOpen(false)}>${children}</${Confirm}>

@@ -44,6 +44,9 @@ export async function errorOf(response) {
   return new ApiError(response.status, parse(text), text.trim());
 }
 
+/** Long, because a person may be typing the password meanwhile. */
+const PATIENCE = 60_000;
+
 /** Sends a request and resolves with the answer, whose status is a good one. */
 export async function send(method, path, { json, body, headers = {}, signal } = {}) {
   let response;
@@ -53,7 +56,7 @@ export async function send(method, path, { json, body, headers = {}, signal } = 
       headers: json === undefined ? headers : { ...headers, 'content-type': 'application/json' },
       body: json === undefined ? body : JSON.stringify(json),
       cache: 'no-store',
-      signal,
+      signal: signal ?? AbortSignal.timeout(PATIENCE),
     });
   } catch (err) {
     if (err.name === 'AbortError') throw err;

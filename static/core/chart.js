@@ -2,7 +2,7 @@
 import { texts } from '../texts.js';
 import { html, loadScript, useEffect, useRef, useState } from './view.js';
 
-const HEIGHT = 170;
+const HEIGHT = 150;
 const WIDTHS = [2, 1.5, 1.5];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -17,7 +17,7 @@ function options(width, series, ceiling) {
     padding: [8, 4, 0, 0],
     scales: { y: { range: (_, low, high) => [0, ceiling ?? Math.max(4, high * 1.15)] } },
     axes: [
-      { ...axis, space: 70, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString('en-GB')) },
+      { ...axis, space: 70, size: 26, values: (_, times) => times.map((time) => new Date(time * 1000).toLocaleTimeString('en-GB')) },
       { ...axis, size: 40, incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 10000] },
     ],
     series: [{}, ...series.map((_, index) => ({

@@ -49,4 +49,7 @@ export const daysUntil = (time) => Math.floor((new Date(time) - Date.now()) / 86
 /** `CN` of a name in one line, or all of it. */
 export const commonName = (name) => /(?:^|,)\s*CN=((?:\\.|[^,])*)/.exec(name)?.[1].replace(/\\(.)/g, '$1') ?? name;
 
+/** What the appliance says in the middle of a line, as a sentence of its own. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const portOf = (address) => address.slice(address.lastIndexOf(':') + 1);

@@ -71,7 +71,7 @@ function Job({ job, open, onOpen, onRemoved }) {
         ${job.errors?.map(({ message }) => html`<p class="wrong">${message}</p>`)}</td>
       <td><div class="buttons">
         ${job.status === 'done' && html`<button type="button" class="button small" onClick=${() => onOpen(job)}>${t.open}</button>`}
-        <${Guarded} label=${t.remove} title=${t.removeTitle(job.id)} work=${drop}>${t.removeWill}</${Guarded}>
+        <${Guarded} small label=${t.remove} title=${t.removeTitle(job.id)} work=${drop}>${t.removeWill}</${Guarded}>
       </div></td>
     </tr>`;
 }

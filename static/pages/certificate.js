@@ -3,7 +3,7 @@ import { texts } from '../texts.js';
 import { html, useState } from '../core/view.js';
 import { download, remove, send } from '../core/api.js';
 import { refreshAbout, useLive } from '../core/live.js';
-import { commonName, date, dateTime, daysUntil } from '../core/format.js';
+import { commonName, date, dateTime, daysUntil, sentence } from '../core/format.js';
 import { Badge, Card, Copy, Facts, Guarded, Loading, Notice, Outcome, useAction } from '../parts.js';
 import { Changed, Upload } from './upload.js';
 import { Requests } from './requests.js';
@@ -71,7 +71,7 @@ function Served({ about, onChanged }) {
   return html`
     <${Card} title=${t.served} id="served" actions=${badge}>
       <p class="subject">${commonName(certificate.subject)}</p>
-      ${warnings.map(({ code, message }) => html`<${Notice} key=${code} kind="warn">${message}</${Notice}>`)}
+      ${warnings.map(({ code, message }) => html`<${Notice} key=${code} kind="warn">${sentence(message)}</${Notice}>`)}
       ${certificate.self_signed && html`<${Notice} kind="warn">${texts.overview.selfSigned}</${Notice}>`}
       <${CertificateFacts} certificate=${certificate} />
       <${Chain} chain=${certificate.chain} />
@@ -79,7 +79,7 @@ function Served({ about, onChanged }) {
         <${Copy} label=${t.copyChain} text=${pem} />
         <button type="button" class="button small" onClick=${save.run}>${t.saveChain}</button>
         ${!certificate.default && html`
-          <${Guarded} label=${t.restore} title=${t.restore} work=${restore}>${t.restoreWill}</${Guarded}>`}
+          <${Guarded} small label=${t.restore} title=${t.restore} work=${restore}>${t.restoreWill}</${Guarded}>`}
       </div>
       <${Outcome} action=${save} />
     </${Card}>`;

@@ -2,7 +2,7 @@
 import { texts } from '../texts.js';
 import { html } from '../core/view.js';
 import { state, total, useLive } from '../core/live.js';
-import { bytes, daysUntil, date, commonName, percent, portOf, span } from '../core/format.js';
+import { bytes, daysUntil, date, commonName, percent, portOf, sentence, span } from '../core/format.js';
 import { Absent, Badge, Bar, Card, Facts, Loading, Notice } from '../parts.js';
 import { Chart } from '../core/chart.js';
 
@@ -40,7 +40,7 @@ function Warnings({ about }) {
       ${warnings.length === 0 && html`<${Notice} kind="good">${t.noWarnings}</${Notice}>`}
       <ul class="plain-list">${warnings.map(({ code, message }) => html`
         <li key=${code}><${Notice} kind=${urgent.includes(code) ? 'bad' : 'warn'}>
-          ${message}${' '}
+          ${t.own[code] ?? sentence(message)}${' '}
           ${REMEDIES[code] && html`<a href=${`#/${REMEDIES[code]}`}>${texts.frame.names[REMEDIES[code]]}</a>`}
           ${code === 'plain-page' && tlsAddress() && html`<a href=${tlsAddress()}>${t.toTls}</a>`}
         </${Notice}></li>`)}

@@ -63,7 +63,7 @@ function Waiting({ request, onDeleted }) {
       <div class="buttons">
         <button type="button" class="button small" onClick=${() => saveAs(fileName(request), new Blob([request.csr]))}>${t.saveRequest}</button>
         <${Copy} text=${request.csr} />
-        <${Guarded} label=${t.deleteRequest} title=${t.deleteRequest} work=${drop}>${t.deleteRequestWill}</${Guarded}>
+        <${Guarded} small label=${t.deleteRequest} title=${t.deleteRequest} work=${drop}>${t.deleteRequestWill}</${Guarded}>
       </div>
     </li>`;
 }

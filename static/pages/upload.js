@@ -3,7 +3,7 @@ import { texts } from '../texts.js';
 import { html, useEffect, useRef, useState } from '../core/view.js';
 import { send, upload } from '../core/api.js';
 import { asksForPassphrase, assign, concerns, formOf, isExpired, readFile } from '../core/certificates.js';
-import { bytes, commonName } from '../core/format.js';
+import { bytes, commonName, sentence } from '../core/format.js';
 import { refreshAbout } from '../core/live.js';
 import { Button, Card, ErrorNotice, Field, Notice, useAction, useId } from '../parts.js';
 import { CertificateFacts } from './certificate.js';
@@ -120,7 +120,7 @@ export function Upload({ onChanged }) {
           event.preventDefault();
           judge.run();
         }}>
-          <${Field} label=${t.passphrase} hint=${t.passphraseWhy} error=${problemAt('passphrase') && problem.message}>${(attributes) => html`
+          <${Field} label=${t.passphrase} hint=${t.passphraseWhy} error=${problemAt('passphrase') && sentence(problem.message)}>${(attributes) => html`
             <input ...${attributes} type="password" autocomplete="off" value=${passphrase} onInput=${(event) => setPassphrase(event.target.value)} />`}
           </${Field}>
           <${Button} type="submit" busy=${judge.busy}>${t.check}</${Button}>
@@ -144,7 +144,7 @@ function Chosen({ file, error, onRemove }) {
     <li class=${error ? 'wrong-file' : ''}>
       <div><span class="muted">${t.roles[file.role]}</span> <strong class="breakable">${file.name}</strong> <span class="muted">${bytes(file.size)}</span></div>
       <button type="button" class="button small" aria-label=${t.removeFile(file.name)} onClick=${onRemove}>✕</button>
-      ${error && html`<${Notice} kind="bad" title=${error.title} live>${error.message}</${Notice}>`}
+      ${error && html`<${Notice} kind="bad" title=${error.title} live>${sentence(error.message)}</${Notice}>`}
     </li>`;
 }
 
@@ -153,7 +153,7 @@ function Judgement({ judgement }) {
     <${Notice} kind="good" title=${`${t.fits}: ${commonName(judgement.certificate.subject)}`} live>
       ${judgement.waiting_key && t.waitingKey}
     </${Notice}>
-    ${judgement.warnings.map(({ code, message }) => html`<${Notice} key=${code} kind="warn">${message}</${Notice}>`)}
+    ${judgement.warnings.map(({ code, message }) => html`<${Notice} key=${code} kind="warn">${sentence(message)}</${Notice}>`)}
     <${CertificateFacts} certificate=${judgement.certificate} short />`;
 }
 
@@ -199,6 +199,6 @@ export function Changed({ answer }) {
         <${Notice} kind="warn" live>${t.refused}
           <div class="buttons"><${Button} kind="primary" onClick=${() => location.reload()}>${texts.frame.reload}</${Button}></div>
         </${Notice}>`}
-      ${warnings.map(({ code, message: text }) => html`<${Notice} key=${code} kind="warn">${text}</${Notice}>`)}
+      ${warnings.map(({ code, message: text }) => html`<${Notice} key=${code} kind="warn">${sentence(text)}</${Notice}>`)}
     </div>`;
 }

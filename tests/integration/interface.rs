@@ -24,8 +24,7 @@ fn service() -> Service {
             "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"echo\"]\n\n"
         )
     };
-    let listeners =
-        listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
+    let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
     Service::echo().listeners(&listeners).start()
 }
 
@@ -78,7 +77,7 @@ async fn play(service: &Service, scenario: &str, more: Value) {
     let output = within(DEADLINE, scenario, command.output()).await.expect("node");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{scenario}: {said}");
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    eprint!("{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[tokio::test]

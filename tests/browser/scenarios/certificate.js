@@ -17,7 +17,7 @@ async function refusedPair({ page, watch }) {
   await list.getByText('edited.key').waitFor();
   assert.match(await list.textContent(), /Certificate.*Private key|Private key.*Certificate/s, 'both are named');
   const wrong = list.locator('li.wrong-file');
-  await wrong.getByText(/key and certificate do not match/).waitFor();
+  await wrong.getByText(/Key and certificate do not match/).waitFor();
   assert.ok(await install(page).isDisabled(), 'a bad pair cannot be sent');
 
   // The same file is chosen again after it was edited, and its new content counts.
@@ -33,7 +33,7 @@ async function passphrase({ page }) {
   const field = page.getByLabel('Passphrase');
   await field.fill('wrong');
   await page.getByRole('button', { name: 'Check' }).click();
-  await page.getByText(/wrong passphrase/).waitFor();
+  await page.getByText(/Wrong passphrase/).waitFor();
   await field.fill(given.passphrase);
   await page.getByRole('button', { name: 'Check' }).click();
   await page.getByText(/This can be installed/).waitFor();
