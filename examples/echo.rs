@@ -30,11 +30,17 @@ impl Service for Echo {
     }
 
     fn mounts(&self, _context: &Context) -> Vec<Mount> {
-        vec![Mount::new("/echo", Authentication::Open, |config| {
-            Endpoint::new("/upload").post(upload).register(config);
-            Endpoint::new("/ws").get(open_websocket).register(config);
-            Endpoint::new("/slow").get(slow).register(config);
-        })]
+        vec![
+            Mount::new("/echo", Authentication::Open, |config| {
+                Endpoint::new("/upload").post(upload).register(config);
+                Endpoint::new("/ws").get(open_websocket).register(config);
+                Endpoint::new("/slow").get(slow).register(config);
+            }),
+            // The same behind the job token, while one is set.
+            Mount::new("/echo/guarded", Authentication::JobToken, |config| {
+                Endpoint::new("/upload").post(upload).register(config);
+            }),
+        ]
     }
 }
 

@@ -167,7 +167,7 @@ CNF
     for foreign in putty openssh jwk page; do seed "foreign-$foreign" 004 $foreign $cert; done
 
     # A certificate that arrives alone, for a key that waits.
-    openssl pkey -in $key -outform DER -out waiting.der
+    openssl pkcs8 -topk8 -nocrypt -in $key -outform DER -out waiting.der
     {
         printf '\025'
         printf '\377|\377'

@@ -73,18 +73,27 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
         Command::Check { config } => check(&appliance, &config),
         Command::Console(arguments) => run_console(&appliance, arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut command, appliance.name(), &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, appliance.name(), &mut script);
+            std::io::stdout().write_all(&script).map_err(Into::into)
         }
         Command::Man => print_man(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // `… | head` has read what it wanted.
+        Err(err) if is_broken_pipe(&err) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("{err:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(err: &anyhow::Error) -> bool {
+    err.root_cause()
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|err| err.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Modules whose debug and trace lines show headers, and with them credentials.

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -122,6 +122,7 @@ impl Audit {
         let path = folder.join(CURRENT);
         let io = |action, source| StoreError::Io { action, path: path.clone(), source };
         let mut file = append_to(&path).map_err(|err| io("open", err))?;
+        end_last_line(&path, &mut file).map_err(|err| io("mend", err))?;
         let (writer, orders) = channel();
         let files = folder.clone();
         std::thread::Builder::new()
@@ -191,6 +192,17 @@ impl Audit {
 
 fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// A crash may have cut the last line short; the next one must not be glued to it.
+fn end_last_line(path: &Path, file: &mut File) -> io::Result<()> {
+    let mut last = [b'\n'];
+    let mut reader = File::open(path)?;
+    if reader.seek(SeekFrom::End(0))? > 0 {
+        reader.seek(SeekFrom::End(-1))?;
+        reader.read_exact(&mut last)?;
+    }
+    if last == [b'\n'] { Ok(()) } else { file.write_all(b"\n") }
 }
 
 fn set_aside(folder: &Path, number: u32) -> PathBuf {

@@ -26,7 +26,7 @@ use portcullis_actors::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
         WaitingKeys, load_or_generate, resolve_certificate,
     },
-    store::{ChangeNote, FileStore, StateStore},
+    store::{ChangeNote, FileStore, State, StateStore},
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -272,21 +272,45 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
         _ => {}
     }
     let by = Requester { user: "console".into(), address: None };
+    let audit = Audit::open(data_dir)?;
+    let done = change_offline(request, data_dir, &by, store, &state);
+    let fingerprint = |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
+    let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
+    let mut entry = AuditEntry::new(&by, request.action(), outcome);
+    match &done {
+        Ok((_, next)) => {
+            let new = resolve_certificate(next, None, &load_or_generate(data_dir)?);
+            entry = entry.fingerprints(&fingerprint(&active()?), &fingerprint(&new));
+        }
+        Err(err) => entry = entry.detail(format!("{err:#}")),
+    }
+    audit.record(entry);
+    // Reading waits until the entry is written.
+    audit.read(1, None).context("the audit record cannot be read")?;
+    done.map(|(reply, _)| reply)
+}
+
+/// Makes a change on the state directory and gives the state after it.
+fn change_offline(
+    request: &Request,
+    data_dir: &Path,
+    by: &Requester,
+    store: Arc<dyn StateStore>,
+    state: &State,
+) -> anyhow::Result<(Reply, State)> {
     let change =
-        request.change(&state, &*store, &by.to_string()).map_err(|reason| anyhow!(reason))?;
+        request.change(state, &*store, &by.to_string()).map_err(|reason| anyhow!(reason))?;
     let change = change.context("nothing is to be changed")?;
     let (what, done) = (change.what.clone(), change.done.clone());
-    let next = change.apply(&state);
-    let note = ChangeNote { at: OffsetDateTime::now_utc(), what: what.clone(), by: by.to_string() };
+    let next = change.apply(state);
+    let note = ChangeNote { at: OffsetDateTime::now_utc(), what, by: by.to_string() };
     let revision = store.commit(&next, &note)?;
     if matches!(request, Request::Reset) {
         WaitingKeys::open(data_dir, OffsetDateTime::now_utc())?.remove_all()?;
     }
-    let audit = Audit::open(data_dir)?;
-    audit.record(AuditEntry::new(&by, &what, Outcome::Done));
-    // Reading waits until the entry is written.
-    audit.read(1, None).context("the audit record cannot be read")?;
-    Ok(Reply { text: format!("{done}\n"), data: json!({ "message": done, "revision": revision }) })
+    let reply =
+        Reply { text: format!("{done}\n"), data: json!({ "message": done, "revision": revision }) };
+    Ok((reply, next))
 }
 
 fn read_file(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {

@@ -69,6 +69,24 @@ impl Change {
 }
 
 impl Request {
+    /// What is attempted, for the audit record.
+    pub(crate) fn action(&self) -> &'static str {
+        match self {
+            Self::Status => "show status",
+            Self::ShowCertificate => "show certificate",
+            Self::History => "show history",
+            Self::SetPassword { .. } => "admin password set",
+            Self::SetAuthentication { enabled: true } => "authentication switched on",
+            Self::SetAuthentication { enabled: false } => "authentication switched off",
+            Self::SetInsecurePorts { enabled: true } => "plain HTTP switched on",
+            Self::SetInsecurePorts { enabled: false } => "plain HTTP switched off",
+            Self::InstallCertificate { .. } => "certificate installed",
+            Self::RestoreDefaultCertificate => "default certificate restored",
+            Self::Reset => "reset",
+            Self::Rollback { .. } => "rolled back to an older revision",
+        }
+    }
+
     /// The change that is asked for; `None` for a question. Hashes and reads: blocks.
     ///
     /// # Errors
@@ -126,7 +144,7 @@ impl Request {
             ),
             Self::Reset => Change::new(
                 "reset",
-                "reset: default certificate, default password, plain HTTP on, no job token",
+                "reset: default certificate, default password, plain HTTP on, no job token, no waiting keys",
                 Kind::Whole(Box::new(factory_state())),
             ),
             Self::Rollback { revision } => {

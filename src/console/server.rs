@@ -120,10 +120,14 @@ async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer 
         _ => {}
     }
     let resets = matches!(request, Request::Reset);
+    let action = request.action();
     let (store, name) = (owners.ledger.store(), by.to_string());
     let change = tokio::task::spawn_blocking(move || request.change(&state, &*store, &name))
         .await
-        .map_err(|err| err.to_string())??
+        .map_err(|err| err.to_string())?
+        .inspect_err(|reason| {
+            owners.audit.record(AuditEntry::new(by, action, Outcome::Refused).detail(reason));
+        })?
         .ok_or("nothing is to be changed")?;
     let (what, done) = (change.what.clone(), change.done.clone());
     let old = active.bundle.facts().fingerprint_sha256.clone();

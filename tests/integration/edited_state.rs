@@ -13,7 +13,7 @@ use crate::support::http::Connection;
 use crate::support::service::{Service, Setup};
 use crate::support::stored::{DOCUMENTED_SECRET, Stored};
 use crate::support::tls::served_fingerprint;
-use crate::support::{seconds, wait_until};
+use crate::support::{pace, seconds, wait_until};
 
 /// Longest wait for an edit to be acted on: shorter than the interval at which the service looks
 /// without being told, so that a test shows that it was told.
@@ -104,6 +104,8 @@ async fn hangup_signal_reads_an_edit_that_nothing_told() {
     })
     .await;
     fs::write(&elsewhere, DOCUMENTED_SECRET).expect("edit in place");
+    pace(seconds(1)).await;
+    assert!(opens(&service, "forgotten").await, "the service reads its files all the time");
     service.signal(Signal::SIGHUP);
     until_refused(&service, "forgotten").await;
     assert!(opens(&service, "admin").await);
@@ -193,14 +195,17 @@ async fn secret_that_is_not_base64_or_gone_keeps_the_last_good_password() {
     let service = Service::portcullis().start();
     service.admin().set_password("kept").await;
     let users = stored(&service).users_file();
-    let spoils: [(&str, fn(&Path)); 3] = [
-        ("base64", |users| put(users, "admin:$2y$05$ in the clear")),
-        ("text", |users| put(users, "/////w==")),
-        ("missing", |users| fs::remove_file(users).expect("remove users")),
+    let spoils = [
+        ("base64", Some("admin:$2y$05$ in the clear")),
+        ("text", Some("/////w==")),
+        ("missing", None),
     ];
-    for (word, spoil) in spoils {
+    for (word, text) in spoils {
         let before = service.log().len();
-        spoil(&users);
+        match text {
+            Some(text) => put(&users, text),
+            None => fs::remove_file(&users).expect("remove users"),
+        }
         wait_until("the log tells of the mistake", FOLLOWED, async || {
             let log = service.log();
             let mut lines = log[before..].lines().filter(|line| line.contains("ERROR"));

@@ -21,6 +21,7 @@ mod handover;
 mod http2_drain;
 mod intake;
 mod interface;
+mod job_token;
 mod limits;
 mod log;
 mod manual;

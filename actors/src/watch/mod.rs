@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
 use tokio::sync::Notify;
 
 pub use self::{
@@ -47,8 +50,10 @@ where
 {
     let changed = Arc::new(Notify::new());
     let wake = changed.clone();
-    let mut watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
-        wake.notify_one();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.map_or(true, |event| may_have_changed(event.kind)) {
+            wake.notify_one();
+        }
     })
     .inspect_err(|err| log::warn!("files are looked at every {POLL:?} only: {err}"))
     .ok();
@@ -65,6 +70,12 @@ where
             () = tokio::time::sleep(POLL) => {}
         }
     }
+}
+
+/// Whether an event can mean another content. Opening and reading cannot, and a look does both: it
+/// would wake itself for ever.
+fn may_have_changed(kind: EventKind) -> bool {
+    !kind.is_access() || kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
 
 /// Waits until nothing more happens.

@@ -6,6 +6,7 @@ pub(crate) mod console;
 pub(crate) mod curl;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod needles;
 pub(crate) mod openssl;
 pub(crate) mod process;
 pub(crate) mod service;
