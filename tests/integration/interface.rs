@@ -116,6 +116,11 @@ async fn jobs_are_submitted_and_read_and_sound_is_transcribed_as_it_comes() {
 }
 
 #[tokio::test]
+async fn a_lost_connection_shows_and_comes_back_and_the_keyboard_is_enough() {
+    play(&service(), "connection", json!({})).await;
+}
+
+#[tokio::test]
 async fn every_page_is_accessible_quiet_and_small() {
     play(&service(), "pages", json!({})).await;
 }
