@@ -4,13 +4,14 @@ CARGO ?= cargo
 DATA_DIR ?= target/appliance
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run test check bench fuzz tools
+.PHONY: help run test check bench fuzz tools screens
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
+	@echo "make screens  pictures of every page of the interface, into target/screens"
 	@echo "make fuzz   ten minutes for each fuzz target (FUZZ_SECONDS=600)"
 
 run:
@@ -41,3 +42,8 @@ fuzz:
 
 tools:
 	@scripts/tools.sh build test check bench
+
+screens:
+	@scripts/tools.sh build test
+	$(CARGO) build --bins --examples
+	$(CARGO) nextest run --test integration --run-ignored only screens_of_every_page

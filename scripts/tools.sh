@@ -26,6 +26,9 @@ for purpose in "$@"; do
         need promtool prometheus
         need python3 python3
         python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
+        need chromium chromium
+        need node nodejs
+        need npm npm
         ;;
     bench)
         need python3 python3
@@ -75,5 +78,20 @@ for purpose in "$@"; do
         fi
         ;;
     check) cargo_tool deny cargo-deny ;;
+    esac
+done
+
+# The browser tests' own packages, as their lock file names them.
+browser_packages() {
+    folder=$(dirname "$0")/../tests/browser
+    [ -e "$folder/node_modules/.package-lock.json" ] &&
+        [ ! "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ] && return
+    echo "installing the packages of the browser tests" >&2
+    npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund --silent
+}
+
+for purpose in "$@"; do
+    case "$purpose" in
+    test) browser_packages ;;
     esac
 done

@@ -17,6 +17,7 @@ use portcullis_actors::{
 };
 use portcullis_web::{
     Context, Service, front,
+    interface::Interface,
     management::Management,
     monitoring::{self, Monitoring},
     security::Security,
@@ -40,8 +41,12 @@ impl Appliance {
     /// An appliance with the built-in services. `name` shows in `about`.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let services: Vec<Arc<dyn Service>> =
-            vec![Arc::new(Security), Arc::new(Management), Arc::new(Monitoring)];
+        let services: Vec<Arc<dyn Service>> = vec![
+            Arc::new(Interface),
+            Arc::new(Security),
+            Arc::new(Management),
+            Arc::new(Monitoring),
+        ];
         Self { name, version, services }
     }
 

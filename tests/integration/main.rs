@@ -22,6 +22,7 @@ mod events;
 mod handover;
 mod http2_drain;
 mod intake;
+mod interface;
 mod job_token;
 mod limits;
 mod log;

@@ -13,6 +13,7 @@ pub mod front;
 pub mod host;
 mod host_figures;
 mod instruments;
+pub mod interface;
 pub mod management;
 pub mod monitoring;
 pub mod openapi;

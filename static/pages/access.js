@@ -1,0 +1,162 @@
+// Who may use the appliance, and how: plain HTTP, authentication, tokens, reset.
+import { texts } from '../texts.js';
+import { html, useState } from '../core/view.js';
+import { get, post, remove } from '../core/api.js';
+import { refreshAbout, refreshListeners, useLive } from '../core/live.js';
+import { dateTime } from '../core/format.js';
+import { Badge, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
+import { tlsAddress } from './overview.js';
+import { Password } from './password.js';
+import { Changed } from './upload.js';
+
+const t = texts.access;
+const V2 = '/v2/security';
+const quietly = (promise) => promise.catch(() => {});
+
+function PlainHttp({ live }) {
+  const on = live.about.enable_insecure_ports;
+  const plain = (live.listeners ?? []).filter(({ redirect_to: target }) => target).map(({ name }) => name);
+  const ports = plain.length ? t.plainPorts(plain.join(', ')) : t.noPlainPorts;
+  const fromHere = on && location.protocol === 'http:';
+  const [moving, setMoving] = useState(false);
+  const [done, setDone] = useState(null);
+  const toggle = async () => {
+    const target = tlsAddress();
+    const { enable_insecure_ports: enabled } = await post(`${V2}/insecureports`, { enable_insecure_ports: !on });
+    setDone(t.plainDone[enabled]);
+    if (fromHere && target) {
+      setMoving(true);
+      location.assign(`${target}#/access`);
+      return;
+    }
+    await quietly(Promise.all([refreshAbout(), refreshListeners()]));
+  };
+  const label = on ? t.plainTurnOff : t.plainTurnOn;
+  return html`
+    <${Card} title=${t.plain} id="plain" actions=${html`<${Badge} kind=${on ? 'warn' : 'good'}>${t.plainState[on]}</${Badge}>`}>
+      <p>${on ? t.plainOffWill(ports) : t.plainOnWill(ports)}</p>
+      ${fromHere && html`<${Notice} kind="warn">${t.plainOffFromHere}</${Notice}>`}
+      <div class="buttons">
+        <${Guarded} label=${label} title=${label} kind=${on ? 'primary' : 'danger'} work=${toggle}>
+          ${on ? t.plainOffWill(ports) : t.plainOnWill(ports)}</${Guarded}>
+      </div>
+      ${done && html`<${Notice} kind="good" title=${done} live />`}
+      ${moving && html`<p role="status">${t.moving}</p>`}
+    </${Card}>`;
+}
+
+function randomToken() {
+  const bytes = crypto.getRandomValues(new Uint8Array(24));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+function JobToken() {
+  const [token, setToken] = useState('');
+  const set = useAction(async () => {
+    await post(`${V2}/jobtoken`, { user_token: token });
+    return t.tokenSet;
+  });
+  const drop = async () => {
+    await remove(`${V2}/jobtoken`);
+    set.clear();
+    setToken('');
+    return t.tokenRemoved;
+  };
+  return html`
+    <${Card} title=${t.token} id="token">
+      <p class="muted">${t.tokenWhy}</p>
+      <form onSubmit=${(event) => {
+        event.preventDefault();
+        set.run();
+      }}>
+        <${Field} label=${t.newToken}>${(attributes) => html`
+          <input ...${attributes} autocomplete="off" spellcheck="false" value=${token} onInput=${(event) => setToken(event.target.value)} />`}
+        </${Field}>
+        <div class="buttons">
+          <${Button} onClick=${() => setToken(randomToken())}>${t.makeToken}</${Button}>
+          <${Button} type="submit" kind="primary" busy=${set.busy} disabled=${!token}>${t.setToken}</${Button}>
+        </div>
+      </form>
+      <${Outcome} action=${set} />
+      <div class="buttons"><${Guarded} label=${t.removeToken} title=${t.removeToken} work=${drop}>${t.removeTokenWill}</${Guarded}></div>
+    </${Card}>`;
+}
+
+function Authentication({ about }) {
+  const on = about.authentication.auth_enabled;
+  const off = async () => {
+    const answer = await remove(`${V2}/adminpassword`);
+    await quietly(refreshAbout());
+    return answer?.warning ?? t.authDone;
+  };
+  return html`
+    <${Card} title=${t.auth} id="auth">
+      ${on
+        ? html`<p>${t.authIsOn}</p>`
+        : html`<${Notice} kind="bad">${t.authIsOff}</${Notice}>`}
+      <div class="buttons"><${Guarded} label=${t.authOff} title=${t.authOff} work=${off} disabled=${!on}>${t.authOffWill}</${Guarded}></div>
+    </${Card}>`;
+}
+
+/** Failed logins of the audit record, by address. */
+function byAddress(entries) {
+  const found = new Map();
+  for (const { action, address, at, detail } of entries) {
+    if (action !== 'log in' || !address) continue;
+    const known = found.get(address) ?? { address, at, detail, count: 0 };
+    known.count += 1;
+    found.set(address, known);
+  }
+  return [...found.values()];
+}
+
+function Failures() {
+  const { value, error, reload } = useLoaded(async () => byAddress((await get(`${V2}/audit?limit=1000`)).entries));
+  useEvery(10_000, reload);
+  return html`
+    <${Card} title=${t.throttled} id="failures">
+      <p class="muted">${t.throttledWhy}</p>
+      <${ErrorNotice} error=${error} />
+      ${!value && !error && html`<${Loading} />`}
+      ${value?.length === 0 && html`<p>${t.noFailures}</p>`}
+      ${value?.length > 0 && html`
+        <div class="scroll" tabindex="0" role="region" aria-label=${t.throttled}><table>
+          <thead><tr>${Object.values(t.failures).map((column) => html`<th key=${column} scope="col">${column}</th>`)}</tr></thead>
+          <tbody>${value.map((one) => html`
+            <tr key=${one.address}><th scope="row">${one.address}</th><td class="number">${one.count}</td>
+              <td>${dateTime(one.at)}</td><td>${one.detail}</td></tr>`)}
+          </tbody>
+        </table></div>`}
+    </${Card}>`;
+}
+
+function Reset({ onReset }) {
+  const reset = async () => {
+    onReset(await remove(`${V2}/reset`));
+    setTimeout(() => quietly(refreshAbout()), 0);
+    return t.resetDone;
+  };
+  return html`
+    <${Card} title=${t.reset} id="reset">
+      <p>${t.resetWhy}</p>
+      <div class="buttons">
+        <${Guarded} label=${t.resetButton} title=${t.resetButton} word=${t.resetWord} work=${reset}>${t.resetWhy}</${Guarded}>
+      </div>
+    </${Card}>`;
+}
+
+export default function Access() {
+  const live = useLive();
+  const [answer, setAnswer] = useState(null);
+  if (!live.about) return html`<${Loading} />`;
+  return html`
+    ${answer && html`<${Changed} answer=${answer} />`}
+    <div class="grid two">
+      <${PlainHttp} live=${live} />
+      <${Password} />
+      <${JobToken} />
+      <${Authentication} about=${live.about} />
+      <${Failures} />
+      <${Reset} onReset=${setAnswer} />
+    </div>`;
+}

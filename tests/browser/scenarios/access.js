@@ -1,0 +1,72 @@
+// Plain HTTP off, as a second browser sees it; a new password; reset.
+import assert from 'node:assert/strict';
+import { given, launch, turnTo, until, visit } from '../browser.js';
+
+const inDialog = (page, name) => page.getByRole('dialog').getByRole('button', { name });
+
+async function plainHttp(browser, page) {
+  const second = await visit(browser, { url: given.http });
+  await second.page.getByText('You are using this page over plain HTTP').waitFor();
+  await page.getByRole('button', { name: 'Switch plain HTTP off' }).click();
+  await inDialog(page, 'Switch plain HTTP off').click();
+  await page.getByText('Plain HTTP is off: plain ports redirect.').waitFor();
+  await second.page.goto(given.http);
+  assert.ok(second.page.url().startsWith(given.https), second.page.url());
+  await second.context.close();
+  await page.getByRole('button', { name: 'Switch plain HTTP on' }).click();
+  await inDialog(page, 'Switch plain HTTP on').click();
+  await page.getByText('Plain HTTP is on.').waitFor();
+}
+
+async function password({ page, prompts, watch }) {
+  const field = page.getByLabel('New password');
+  await field.fill('password1');
+  await page.getByText('Very weak').waitFor();
+  await field.fill('ä'.repeat(37));
+  await page.getByText(/74 bytes are too many/).waitFor();
+  await field.fill('correct horse battery staple');
+  await page.getByText('28 of 72 bytes').waitFor();
+  await page.getByText('Strong').waitFor();
+  await page.getByLabel('Repeat it').fill('correct horse battery staple');
+  const before = prompts.count;
+  prompts.password = 'correct horse battery staple';
+  watch.expect(401, '/v2/');
+  await page.getByRole('button', { name: 'Set the password' }).click();
+  await page.getByText('The password is set.').waitFor();
+  await until('the browser asks again', () => prompts.count > before);
+  await page.getByText('A password of your own is set.').waitFor();
+}
+
+async function token(page) {
+  await page.getByRole('button', { name: 'Make one' }).click();
+  await page.getByRole('button', { name: 'Set the token' }).click();
+  await page.getByText(/Job token set/).waitFor();
+  await page.getByRole('button', { name: 'Remove the token' }).click();
+  await inDialog(page, 'Remove the token').click();
+  await page.getByText('Job token removed.').waitFor();
+}
+
+async function reset({ page, prompts }) {
+  await page.getByRole('button', { name: 'Reset security settings' }).click();
+  const confirm = inDialog(page, 'Reset security settings');
+  assert.ok(await confirm.isDisabled(), 'the word has to be typed');
+  await page.getByLabel('Type reset to go on').fill('reset');
+  const before = prompts.count;
+  prompts.password = 'admin';
+  await confirm.click();
+  await page.getByText(/Security settings reset:/).waitFor();
+  await until('the browser asks again', () => prompts.count > before);
+  await page.getByText('The password is still the default one.').waitFor();
+}
+
+export default async function access() {
+  const browser = await launch();
+  const visitor = await visit(browser);
+  await turnTo(visitor.page, 'access');
+  await plainHttp(browser, visitor.page);
+  await password(visitor);
+  await token(visitor.page);
+  await reset(visitor);
+  visitor.watch.check();
+  await browser.close();
+}
