@@ -273,3 +273,15 @@ fn upload_without_credentials_is_refused_and_changes_nothing() {
     let served = fingerprint_seen_by_openssl(service.path(), service.port("https"));
     assert_ne!(served, bundle.fingerprint);
 }
+
+#[tokio::test]
+async fn what_clients_may_object_to_is_told_of_the_served_certificate_at_any_time() {
+    let service = Service::portcullis().start();
+    let told = service.admin().get("/v2/security/sslcertificate").await.json();
+    let warnings = told["warnings"].as_array().expect("warnings");
+    assert!(warnings.iter().any(|warning| warning["code"] == "self-signed"), "{told}");
+    let authority = CertificateAuthority::new();
+    service.admin().install(&authority.pair_a()).await;
+    let told = service.admin().get("/v2/security/sslcertificate").await.json();
+    assert_eq!(told["warnings"], serde_json::json!([]), "{told}");
+}

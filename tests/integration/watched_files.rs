@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use tokio::task::JoinSet;
 
 use crate::support::certificates::{Bundle, CertificateAuthority, KeyKind};
+use crate::support::curl::curl_as;
 use crate::support::http::Connection;
 use crate::support::openssl::s_client;
 use crate::support::service::Service;
@@ -206,6 +207,10 @@ async fn bad_pair_is_told_once_with_its_reason_and_works_again_when_it_is_mended
     for word in [files.key().display().to_string().as_str(), "keyfile"] {
         assert!(told.contains(word), "no {word} in {told}");
     }
+    let health = curl_as("admin", &[&service.url("https", "/v2/management/health")]).expect(200);
+    let certificate = &health.json()["certificate"];
+    assert_eq!(certificate["status"], "unhealthy", "{certificate}");
+    assert!(certificate["errors"].to_string().contains("keyfile"), "{certificate}");
     for round in 1..=3 {
         files.replace_key("not a key\n");
         service.signal(Signal::SIGHUP);

@@ -156,6 +156,24 @@ fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, Cert
     Ok(judged.bundle)
 }
 
+impl CertificateBundle {
+    /// What clients may object to now, as an upload of this bundle would be told. Parses: call it
+    /// on a blocking thread.
+    #[must_use]
+    pub fn warnings_now(&self) -> Vec<Warning> {
+        let (certificate, key) = (self.certificate_pem(), self.key_pem());
+        let upload = Upload {
+            keyfile: Some(key.as_bytes()),
+            certfile: Some(certificate.as_bytes()),
+            passphrase: None,
+        };
+        let options = Options { allow_expired: true, ..Options::default() };
+        CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc())
+            .map(|judged| judged.warnings)
+            .unwrap_or_default()
+    }
+}
+
 fn fall_back(default: &CertificateBundle, fallback: Option<String>) -> ActiveCertificate {
     if let Some(reason) = &fallback {
         log::error!(

@@ -89,7 +89,8 @@ fn warnings(context: &Context, codes: &[&str]) -> Vec<String> {
 }
 
 fn certificate(context: &Context) -> Component {
-    let errors = warnings(context, &["certificate-fallback", "certificate-expired"]);
+    let errors =
+        warnings(context, &["certificate-fallback", "certificate-expired", "watched-certificate"]);
     Component::judged(errors, warnings(context, &["certificate-expires-soon"]))
 }
 

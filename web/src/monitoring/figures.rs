@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use portcullis_actors::watch::WatchedCertificate;
 use portcullis_actors::{metrics::METRICS, sessions::SessionBoard};
 use prometheus_client::{
     collector::Collector,
@@ -20,6 +21,7 @@ pub fn register_figures(context: &Context) {
         sessions: context.owners.sessions.clone(),
         data_dir: context.appliance.data_dir.clone(),
         version: context.appliance.version,
+        watched: context.appliance.watched_certificate.clone(),
     });
 }
 
@@ -30,6 +32,7 @@ struct Figures {
     sessions: SessionBoard,
     data_dir: PathBuf,
     version: &'static str,
+    watched: Option<WatchedCertificate>,
 }
 
 impl fmt::Debug for Figures {
@@ -76,6 +79,8 @@ impl Figures {
         let active = self.certificates.active();
         let facts = active.bundle.facts();
         let seconds = |at: time::OffsetDateTime| at.unix_timestamp() as f64;
+        let watched_is_bad =
+            self.watched.as_ref().is_some_and(|watched| watched.state().error.is_some());
         gauge(
             encoder,
             "appliance_tls_certificate_not_before_seconds",
@@ -97,8 +102,8 @@ impl Figures {
         gauge(
             encoder,
             "appliance_tls_certificate_unusable",
-            "1 while the installed certificate cannot be used and the default one serves",
-            yes(active.fallback.is_some()),
+            "1 while the installed certificate or the watched files cannot be used",
+            yes(active.fallback.is_some() || watched_is_bad),
         )
     }
 

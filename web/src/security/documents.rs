@@ -23,6 +23,8 @@ pub(crate) struct ServedCertificate {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CertificateServed {
     certificate: ServedCertificate,
+    /// What clients may object to now.
+    warnings: Vec<Warning>,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -149,7 +149,16 @@ async fn get_certificate(
             let chain = active.bundle.certificate_pem();
             HttpResponse::Ok().content_type("application/x-pem-file").body(chain)
         }
-        _ => HttpResponse::Ok().json(json!({ "certificate": CertificateView::of(&active) })),
+        _ => {
+            let judged = active.clone();
+            let warnings = web::block(move || judged.bundle.warnings_now())
+                .await
+                .map_err(|_| ApiError::Unavailable)?;
+            HttpResponse::Ok().json(json!({
+                "certificate": CertificateView::of(&active),
+                "warnings": warnings,
+            }))
+        }
     })
 }
 
