@@ -18,18 +18,15 @@ function PlainHttp({ live }) {
   const plain = (live.listeners ?? []).filter(({ redirect_to: target }) => target).map(({ name }) => name);
   const ports = plain.length ? t.plainPorts(plain.join(', ')) : t.noPlainPorts;
   const fromHere = on && location.protocol === 'http:';
-  const [moving, setMoving] = useState(false);
-  const [done, setDone] = useState(null);
   const toggle = async () => {
     const target = tlsAddress();
     const { enable_insecure_ports: enabled } = await post(`${V2}/insecureports`, { enable_insecure_ports: !on });
-    setDone(t.plainDone[enabled]);
     if (fromHere && target) {
-      setMoving(true);
       location.assign(`${target}#/access`);
-      return;
+      return t.moving;
     }
     await quietly(Promise.all([refreshAbout(), refreshListeners()]));
+    return t.plainDone[enabled];
   };
   const label = on ? t.plainTurnOff : t.plainTurnOn;
   return html`
@@ -40,8 +37,6 @@ function PlainHttp({ live }) {
         <${Guarded} label=${label} title=${label} kind=${on ? 'primary' : 'danger'} work=${toggle}>
           ${on ? t.plainOffWill(ports) : t.plainOnWill(ports)}</${Guarded}>
       </div>
-      ${done && html`<${Notice} kind="good" title=${done} live />`}
-      ${moving && html`<p role="status">${t.moving}</p>`}
     </${Card}>`;
 }
 

@@ -31,8 +31,9 @@ function loadEstimator() {
 const bytesOf = (text) => new TextEncoder().encode(text).length;
 
 function timeOf(result) {
-  const { base, timeKey } = result.crackTimes.offlineSlowHashingXPerSecond;
-  return t.times[timeKey]?.(base) ?? result.crackTimes.offlineSlowHashingXPerSecond.display;
+  // Without translations, `display` is the name of a unit.
+  const { base, display } = result.crackTimes.offlineSlowHashingXPerSecond;
+  return t.times[display]?.(base) ?? display;
 }
 
 function Strength({ password }) {

@@ -21,7 +21,7 @@ const PASSPHRASE: &str = "open sesame";
 fn service() -> Service {
     let listener = |name: &str, extra: &str| {
         format!(
-            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"echo\"]\n\n"
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"monitoring\", \"echo\"]\n\n"
         )
     };
     let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
@@ -116,6 +116,11 @@ async fn jobs_are_submitted_and_read_and_sound_is_transcribed_as_it_comes() {
 }
 
 #[tokio::test]
+async fn settings_change_and_the_record_and_the_log_tell_of_it() {
+    play(&service(), "activity", json!({})).await;
+}
+
+#[tokio::test]
 async fn a_lost_connection_shows_and_comes_back_and_the_keyboard_is_enough() {
     play(&service(), "connection", json!({})).await;
 }
@@ -150,6 +155,10 @@ async fn the_mount_of_everything_leaves_other_mounts_their_answers() {
     assert_eq!(admin.get("/v2/security/nothing").await.status, 404);
     assert_eq!(admin.get("/").await.status, 200);
     assert_eq!(admin.post("/", &json!({})).await.status, 405);
+    // Who tries passwords at the page is on record as well.
+    assert_eq!(admin.with_password("wrong").get("/").await.status, 401);
+    let audit = admin.get("/v2/security/audit?limit=1").await.json();
+    assert_eq!(audit["entries"][0]["action"], "log in", "{audit}");
 }
 
 #[test]

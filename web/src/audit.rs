@@ -26,8 +26,8 @@ const STRANGERS_PER_SECOND: u32 = 10;
 #[derive(Clone)]
 pub(crate) struct Auditor {
     owners: Owners,
-    /// The mounts that ask for the admin password.
-    admin_prefixes: Arc<[&'static str]>,
+    /// The prefixes of the mounts, the longest first, and whether they ask for the admin password.
+    prefixes: Arc<[(&'static str, bool)]>,
     strangers: Arc<Mutex<(Instant, u32)>>,
 }
 
@@ -42,10 +42,10 @@ pub(crate) struct Attempt {
 }
 
 impl Auditor {
-    pub(crate) fn new(owners: Owners, admin_prefixes: Vec<&'static str>) -> Self {
+    pub(crate) fn new(owners: Owners, prefixes: Vec<(&'static str, bool)>) -> Self {
         Self {
             owners,
-            admin_prefixes: admin_prefixes.into(),
+            prefixes: prefixes.into(),
             strangers: Arc::new(Mutex::new((Instant::now(), 0))),
         }
     }
@@ -53,7 +53,8 @@ impl Auditor {
     /// Takes note of a request that may have to be recorded.
     pub(crate) fn begin(&self, request: &ServiceRequest) -> Option<Attempt> {
         let path = request.path();
-        if !self.admin_prefixes.iter().any(|prefix| path.starts_with(prefix)) {
+        let mount = self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix));
+        if !mount.is_some_and(|(_, is_admin)| *is_admin) {
             return None;
         }
         let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);

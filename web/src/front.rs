@@ -34,7 +34,7 @@ use crate::{
     host::Host,
     instruments::{Measured, RequestInstruments},
     origin, redirect,
-    service::{Authentication, Context, Service},
+    service::{Authentication, Context, Mount, Service},
 };
 
 /// What the front of one listener knows.
@@ -96,12 +96,9 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     // The longest prefix first, so that a mount of everything does not hide the others.
     mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
     let authenticator = context.owners.authenticator.clone();
-    let admin_prefixes = mounts
-        .iter()
-        .filter(|mount| mount.authentication == Authentication::Admin && !mount.prefix.is_empty())
-        .map(|mount| mount.prefix)
-        .collect();
-    let auditor = Auditor::new(context.owners.clone(), admin_prefixes);
+    let is_admin = |mount: &Mount| mount.authentication == Authentication::Admin;
+    let prefixes = mounts.iter().map(|mount| (mount.prefix, is_admin(mount))).collect();
+    let auditor = Auditor::new(context.owners.clone(), prefixes);
     let mut app = App::new().configure(move |config| {
         for mount in mounts {
             let authentication = mount.authentication;

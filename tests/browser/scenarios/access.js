@@ -16,12 +16,14 @@ async function plainHttp(browser, page) {
   await page.getByRole('button', { name: 'Switch plain HTTP on' }).click();
   await inDialog(page, 'Switch plain HTTP on').click();
   await page.getByText('Plain HTTP is on.').waitFor();
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
 }
 
 async function password({ page, prompts, watch }) {
   const field = page.getByLabel('New password');
   await field.fill('password1');
   await page.getByText('Very weak').waitFor();
+  await page.getByText('would be guessed offline in less than a second').waitFor();
   await field.fill('ä'.repeat(37));
   await page.getByText(/74 bytes are too many/).waitFor();
   await field.fill('correct horse battery staple');

@@ -24,6 +24,7 @@ export default async function listeners() {
   const draining = lane.locator('.generation.draining');
   await draining.getByText('1 WebSocket').waitFor();
   assert.match(await lane.locator('.generation.serving').textContent(), /Generation 2.*Serving/s);
+  await page.getByText(/https: generation 1 drains with \d+ connection/).waitFor();
   await page.locator('label', { hasText: 'Table' }).click();
   const row = page.getByRole('row', { name: /https.*Draining/ });
   assert.match(await row.textContent(), /https/);

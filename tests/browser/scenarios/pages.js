@@ -34,7 +34,6 @@ export default async function pages() {
   const browser = await launch();
   const { page, watch, context } = await visit(browser);
   await withSpeech(context);
-  watch.expect(404, '/docs');
   await page.reload();
   await page.getByRole('link', { name: 'Batch' }).waitFor();
   const found = {};
