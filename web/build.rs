@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Folders that the API document's page serves by itself.
+const OF_OTHERS: [&str; 2] = ["docs", "swagger-ui"];
+
 fn main() -> io::Result<()> {
     let manifest = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo"));
     let folder = manifest.join("../static").canonicalize()?;
@@ -30,8 +33,12 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let served = |extension: &str| !matches!(extension, "md" | "txt");
+        let others =
+            path.file_name().is_some_and(|name| OF_OTHERS.iter().any(|other| name == *other));
         if path.is_dir() {
-            collect(&path, files)?;
+            if !others {
+                collect(&path, files)?;
+            }
         } else if path.extension().and_then(|end| end.to_str()).is_some_and(served) {
             files.push(path);
         }
