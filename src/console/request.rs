@@ -2,7 +2,7 @@
 
 use portcullis_actors::{
     auth::Credential,
-    certificate::{CertificateBundle, Options, Upload},
+    certificate::CertificateBundle,
     factory_state,
     store::{AdminAccess, Installed, State, StateStore, StoredBundle},
 };
@@ -168,13 +168,7 @@ impl Request {
 }
 
 fn judge(certificate: &str, key: &str, by: &str) -> Result<StoredBundle, String> {
-    let upload = Upload {
-        keyfile: Some(key.as_bytes()),
-        certfile: Some(certificate.as_bytes()),
-        passphrase: None,
-    };
-    let options = Options { allow_expired: true, ..Options::default() };
-    let judged = CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc())
+    let judged = CertificateBundle::judge_known(certificate.as_bytes(), key.as_bytes())
         .map_err(|err| err.to_string())?;
     Ok(StoredBundle {
         certificate_pem: judged.bundle.certificate_pem(),

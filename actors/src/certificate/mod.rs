@@ -147,28 +147,27 @@ pub fn resolve_certificate(
     }
 }
 
-/// Reads a pair that was judged when it was stored. One that has expired since still serves: it is
-/// what clients know, and the standing warnings tell.
 fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, CertificateError> {
-    let upload = Upload { keyfile: Some(key), certfile: Some(certificate), passphrase: None };
-    let options = Options { allow_expired: true, ..Options::default() };
-    let judged = CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc())?;
-    Ok(judged.bundle)
+    Ok(CertificateBundle::judge_known(certificate, key)?.bundle)
 }
 
 impl CertificateBundle {
+    /// Judges a pair that was accepted before. One that has expired since is taken: it is what
+    /// clients know, and the standing warnings tell.
+    ///
+    /// # Errors
+    /// The pair is damaged or its halves do not belong together.
+    pub fn judge_known(certificate: &[u8], key: &[u8]) -> Result<Judgement, CertificateError> {
+        let upload = Upload { keyfile: Some(key), certfile: Some(certificate), passphrase: None };
+        let options = Options { allow_expired: true, ..Options::default() };
+        Self::from_upload(&upload, &options, OffsetDateTime::now_utc())
+    }
+
     /// What clients may object to now, as an upload of this bundle would be told. Parses: call it
     /// on a blocking thread.
     #[must_use]
     pub fn warnings_now(&self) -> Vec<Warning> {
-        let (certificate, key) = (self.certificate_pem(), self.key_pem());
-        let upload = Upload {
-            keyfile: Some(key.as_bytes()),
-            certfile: Some(certificate.as_bytes()),
-            passphrase: None,
-        };
-        let options = Options { allow_expired: true, ..Options::default() };
-        CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc())
+        Self::judge_known(self.certificate_pem().as_bytes(), self.key_pem().as_bytes())
             .map(|judged| judged.warnings)
             .unwrap_or_default()
     }
