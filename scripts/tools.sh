@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing, quietly, and only that. Arguments: build, test, check, bench.
+# Installs what is missing, quietly, and only that. Arguments: build, model, test, check,
+# bench.
 set -eu
 
 missing=""
@@ -12,6 +13,14 @@ for purpose in "$@"; do
     build)
         need cc gcc
         need make make
+        # whisper.cpp and libopus are built from their sources, the former with bindings.
+        need c++ g++
+        need cmake cmake
+        [ -e /usr/lib/llvm-*/lib/libclang.so ] || missing="$missing libclang-dev"
+        ;;
+    model)
+        need python3 python3
+        python3 -m venv --help >/dev/null 2>&1 || missing="$missing python3-venv"
         ;;
     test)
         need curl curl
