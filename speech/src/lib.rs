@@ -8,11 +8,16 @@
 //! | [`audio`] | any audio file as a stream of samples |
 //! | [`transcript`] | words as results; json-v2, txt, srt |
 //! | [`jobs`] | job configuration, the job store, the threads that work on jobs |
+//! | [`speech`] | all of it put together, for the services |
 
 pub mod audio;
 mod cutter;
+pub mod jobs;
 pub mod recogniser;
 pub mod slots;
+pub mod speech;
 pub mod transcript;
 #[cfg(feature = "whisper")]
 pub mod whisper;
+
+pub use self::speech::{RecogniserState, Speech, SpeechSettings};

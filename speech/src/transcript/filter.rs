@@ -47,7 +47,7 @@ impl Replacement {
             return Ok(Self::Literal { from: from.to_owned(), to });
         };
         match Regex::new(inner) {
-            Ok(from) => Ok(Self::Pattern { from, to }),
+            Ok(from) => Ok(Self::Pattern { from, to: braced(&to) }),
             Err(err) => {
                 let reason = err.to_string().lines().last().unwrap_or_default().trim().to_owned();
                 Err(ReplacementError { pattern: from.to_owned(), reason })
@@ -63,6 +63,25 @@ impl Replacement {
             }
         }
     }
+}
+
+/// ECMAScript's `$1` and `$&` as the regex crate writes them; there `$1st` is a group called `1st`.
+fn braced(to: &str) -> String {
+    let mut braced = String::with_capacity(to.len());
+    let mut rest = to;
+    while let Some((before, after)) = rest.split_once('$') {
+        braced.push_str(before);
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (group, length) = match after.as_bytes().first() {
+            Some(b'&') => ("${0}".to_owned(), 1),
+            Some(b'$') => ("$$".to_owned(), 1),
+            _ if digits > 0 => (format!("${{{}}}", &after[..digits]), digits),
+            _ => ("$$".to_owned(), 0),
+        };
+        braced.push_str(&group);
+        rest = &after[length..];
+    }
+    braced + rest
 }
 
 impl Filter {

@@ -16,6 +16,13 @@ use crate::{
 /// Whether the engine was built for processors with AVX2; see `.cargo/config.toml`.
 const BUILT_FOR_AVX2: bool = matches!(option_env!("GGML_AVX2"), Some(on) if on.len() == 2);
 
+/// The header of a model: magic, tokens, encoder positions, width …
+const GGML_MAGIC: i32 = 0x6767_6d6c;
+const VOCABULARIES: std::ops::RangeInclusive<i32> = 51_864..=51_866;
+const AUDIO_CONTEXT: i32 = 1500;
+/// The smallest model, in its smallest form, has more bytes than this.
+const LEAST_MODEL: u64 = 10 << 20;
+
 /// A loaded model.
 pub struct Whisper {
     context: Arc<WhisperContext>,
@@ -88,12 +95,19 @@ fn check_file(path: &Path) -> Result<(), LoadError> {
     let shown = || path.display().to_string();
     let read = |source| LoadError::Read { path: shown(), source };
     let mut file = std::fs::File::open(path).map_err(read)?;
-    let mut magic = [0; 4];
-    std::io::Read::read_exact(&mut file, &mut magic).map_err(|_| LoadError::Model(shown()))?;
-    if magic != *b"lmgg" {
-        return Err(LoadError::Model(shown()));
-    }
-    Ok(())
+    let length = file.metadata().map_err(read)?.len();
+    let mut header = [0; 16];
+    let whole = std::io::Read::read_exact(&mut file, &mut header).is_ok();
+    let number = |index: usize| {
+        let bytes = [0, 1, 2, 3].map(|byte| header[index * 4 + byte]);
+        i32::from_le_bytes(bytes)
+    };
+    let plausible = number(0) == GGML_MAGIC
+        && VOCABULARIES.contains(&number(1))
+        && number(2) == AUDIO_CONTEXT
+        && (64..=8192).contains(&number(3))
+        && length > LEAST_MODEL;
+    if whole && plausible { Ok(()) } else { Err(LoadError::Model(shown())) }
 }
 
 #[cfg(target_arch = "x86_64")]
