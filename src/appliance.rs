@@ -15,8 +15,14 @@ use portcullis_actors::{
         Application, BoundListener, ContinueGate, DrainLimits, HttpApp, ListenerPlan, Shutdown,
     },
 };
+use portcullis_speech::Speech;
 use portcullis_web::{
-    Context, Service, front, management::Management, security::Security, service::ApplianceFacts,
+    Context, Service,
+    batch::{self, Batch},
+    front,
+    management::Management,
+    security::Security,
+    service::ApplianceFacts,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,7 +42,8 @@ impl Appliance {
     /// An appliance with the built-in services. `name` shows in `about`.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let services: Vec<Arc<dyn Service>> = vec![Arc::new(Security), Arc::new(Management)];
+        let services: Vec<Arc<dyn Service>> =
+            vec![Arc::new(Security), Arc::new(Management), Arc::new(Batch)];
         Self { name, version, services }
     }
 
@@ -102,8 +109,11 @@ impl Appliance {
             services: served(&config),
         });
         let services = self.services;
+        let speech = start_speech(&config, &facts.services).await?;
+        batch::callbacks::start(&speech);
+        let stopping = speech.clone();
         let owners = Owners::start(prepared, bound, limits, |owners| {
-            Arc::new(Routes { services, facts, owners })
+            Arc::new(Routes { services, facts, speech, owners })
         })
         .await?;
         ready.announce(ready_file)?;
@@ -114,6 +124,7 @@ impl Appliance {
             humantime::format_duration(config.shutdown_timeout)
         );
         shut_down(&owners, config.shutdown_timeout, &mut signals).await;
+        tokio::task::spawn_blocking(move || stopping.stop()).await?;
         Ok(())
     }
 
@@ -142,6 +153,19 @@ fn served(config: &Config) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
+/// Opens the job store and reads the model, where a listener carries a service that needs them.
+async fn start_speech(config: &Config, served: &[String]) -> anyhow::Result<Arc<Speech>> {
+    let carried = |name: &str| served.iter().any(|service| service == name);
+    let (jobs, speech) = (carried("batch"), carried("batch") || carried("realtime"));
+    if !speech {
+        return Ok(Speech::off());
+    }
+    let (settings, data_dir) = (config.speech.clone(), config.data_dir.clone());
+    let started =
+        tokio::task::spawn_blocking(move || Speech::start(settings, &data_dir, jobs)).await?;
+    started.context("the jobs cannot be opened")
+}
+
 async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
     tokio::select! {
         left = owners.supervisor.send(Shutdown { timeout }) => match left {
@@ -157,6 +181,7 @@ async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
 struct Routes {
     services: Vec<Arc<dyn Service>>,
     facts: Arc<ApplianceFacts>,
+    speech: Arc<Speech>,
     owners: OwnersSlot,
 }
 
@@ -169,7 +194,11 @@ impl Routes {
     }
 
     fn context(&self) -> Context {
-        Context { owners: self.owners.get(), appliance: self.facts.clone() }
+        Context {
+            owners: self.owners.get(),
+            appliance: self.facts.clone(),
+            speech: self.speech.clone(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
 mod reader;
+mod speech;
 
 use std::{
     collections::BTreeSet,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use portcullis_actors::supervisor::Tls;
+use portcullis_speech::SpeechSettings;
 use toml::de::DeTable;
 
 pub use self::reader::ConfigError;
@@ -27,6 +29,8 @@ pub struct Config {
     /// How long requests may go on after SIGTERM.
     pub shutdown_timeout: Duration,
     pub listeners: Vec<ListenerConfig>,
+    /// `[speech]`
+    pub speech: SpeechSettings,
 }
 
 /// One `[[listener]]`.
@@ -90,6 +94,7 @@ impl Config {
             max_draining: 32,
             shutdown_timeout: Duration::from_secs(30),
             listeners: Vec::new(),
+            speech: SpeechSettings::default(),
         }
     }
 
@@ -130,6 +135,7 @@ impl Config {
                 .duration("shutdown_timeout")?
                 .unwrap_or(defaults.shutdown_timeout),
             listeners: Vec::new(),
+            speech: speech::read(table.table("speech")?)?,
         };
         let listeners = table.tables("listener")?;
         table.finish()?;

@@ -161,6 +161,19 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         })
     }
 
+    /// The table `[key]`.
+    pub(super) fn table(&mut self, key: &'static str) -> Result<Option<Self>, ConfigError> {
+        let found = self.typed(key, "a table, [speech]", |value| value.as_table())?;
+        let path = self.name(key);
+        Ok(found.map(|Found { value: table, offset }| Self {
+            source: self.source,
+            path,
+            offset,
+            table,
+            taken: Vec::new(),
+        }))
+    }
+
     /// The tables of `[[key]]`.
     pub(super) fn tables(
         &mut self,

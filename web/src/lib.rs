@@ -5,6 +5,7 @@
 //! and implements [`service::Service`]. This crate owns no state and opens no socket.
 
 pub mod authentication;
+pub mod batch;
 pub mod body;
 pub mod error;
 pub mod front;

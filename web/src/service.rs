@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use actix_web::web::ServiceConfig;
 use portcullis_actors::Owners;
+use portcullis_speech::Speech;
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -65,6 +66,8 @@ impl Mount {
 pub struct Context {
     pub owners: Owners,
     pub appliance: Arc<ApplianceFacts>,
+    /// The recogniser and the jobs.
+    pub speech: Arc<Speech>,
 }
 
 /// What is fixed for the life of the process.
