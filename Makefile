@@ -3,22 +3,28 @@
 CARGO ?= cargo
 DATA_DIR ?= target/appliance
 
-.PHONY: help run test check bench tools
+.PHONY: help run model test check bench tools
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
+	@echo "make model  get the default speech model into the user's cache (make run does it too)"
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
 
 run:
 	@scripts/tools.sh build
+	@scripts/model.sh
 	$(CARGO) build --release --bin portcullis
 	@scripts/welcome.sh
 	exec target/release/portcullis run --unprivileged --data-dir $(DATA_DIR)
 
+model:
+	@scripts/model.sh
+
 test:
 	@scripts/tools.sh build test
+	@scripts/model.sh
 	$(CARGO) build --workspace --bins --examples
 	$(CARGO) nextest run --workspace --no-fail-fast
 
@@ -31,6 +37,9 @@ check:
 bench:
 	@scripts/tools.sh build bench
 	$(CARGO) build --release --bins --examples
+	scripts/model.sh
+	$(CARGO) build --release -p portcullis-speech --example transcribe
+	python3 benches/recognition.py
 	python3 benches/bench.py
 
 tools:

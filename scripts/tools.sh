@@ -20,7 +20,7 @@ for purpose in "$@"; do
         ;;
     model)
         need python3 python3
-        python3 -m venv --help >/dev/null 2>&1 || missing="$missing python3-venv"
+        python3 -m ensurepip --version >/dev/null 2>&1 || missing="$missing python3-venv"
         ;;
     test)
         need curl curl
@@ -32,9 +32,19 @@ for purpose in "$@"; do
         need xxd xxd
         need perl perl
         need keytool default-jre-headless
+        # Speech, the forms it comes in, and the clients that post it.
+        [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
+        need sox sox
+        need ffmpeg ffmpeg
+        need python3 python3
+        python3 -m ensurepip --version >/dev/null 2>&1 || missing="$missing python3-venv"
+        need node nodejs
+        need npm npm
         ;;
     bench)
         need python3 python3
+        need sox sox
+        [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
         need openssl openssl
         need curl curl
         need wrk wrk
@@ -68,6 +78,26 @@ cargo_tool() { # cargo_tool SUBCOMMAND CRATE
         cargo install --quiet --locked "$2"
     }
 }
+
+# The official clients of the batch API, below target/.
+speech_clients() {
+    folder="$(dirname "$0")/../target/clients"
+    if [ ! -e "$folder/ready-1" ]; then
+        echo "installing the speech clients (once)" >&2
+        mkdir -p "$folder"
+        python3 -m venv "$folder/venv"
+        "$folder/venv/bin/pip" install --disable-pip-version-check --quiet \
+            speechmatics-python==5.0.0.post1 speechmatics-batch==1.1.0
+        npm install --silent --no-audit --no-fund --prefix "$folder" @speechmatics/batch-client@5.1.0
+        touch "$folder/ready-1"
+    fi
+}
+
+for purpose in "$@"; do
+    case "$purpose" in
+    test) speech_clients ;;
+    esac
+done
 
 for purpose in "$@"; do
     case "$purpose" in

@@ -6,6 +6,7 @@
 //! kills the service.
 
 mod authentication;
+mod batch;
 mod certificates;
 mod command_line;
 mod crash;

@@ -77,10 +77,11 @@ fn document(job: &Job, config: &JobConfig, items: &[Item]) -> Value {
     .build()
 }
 
-/// The length of the audio in whole seconds, rounded up so that no sound takes no time.
+/// The length of the audio in whole seconds; what is not empty has one at least.
 #[must_use]
 pub fn whole_seconds(job: &Job) -> u64 {
-    job.duration.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX)
+    let rounded = job.duration.as_secs_f64().round() as u64;
+    rounded.max(u64::from(!job.duration.is_zero()))
 }
 
 /// RFC 3339 in UTC with milliseconds.

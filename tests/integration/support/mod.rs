@@ -8,6 +8,7 @@ pub(crate) mod http2;
 pub(crate) mod openssl;
 pub(crate) mod process;
 pub(crate) mod service;
+pub(crate) mod speech;
 pub(crate) mod stored;
 pub(crate) mod tls;
 pub(crate) mod uploads;
