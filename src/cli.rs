@@ -57,7 +57,7 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
         }
     };
     env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,actix_server=warn"),
+        env_logger::Env::default().default_filter_or("info,actix_server=warn,symphonia=error"),
     )
     .init();
     let done = match arguments.command {

@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// Progress is told this often at most.
 const TELL: Duration = Duration::from_millis(500);
+/// After so long an attempt counts in full if the process ends.
+const CHARGE_AFTER: Duration = Duration::from_secs(5);
 
 /// What happened to a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -223,8 +225,14 @@ impl Jobs {
         let longest_audio = self.0.settings.longest_audio;
         let work = Work { store: self.0.store.as_ref(), recogniser, longest_audio, cancel };
         let mut log = JobLog::default();
-        let mut told = Instant::now();
+        let (begun, mut told, mut charged) = (Instant::now(), Instant::now(), false);
         let progress = |share: f64| {
+            if !charged && begun.elapsed() >= CHARGE_AFTER {
+                charged = true;
+                if let Err(err) = self.0.store.charge(job.id) {
+                    log::warn!("the attempt at job {} cannot be noted: {err}", job.id);
+                }
+            }
             if let Some(running) = lock(&self.0.running).get_mut(&job.id) {
                 running.progress = share;
             }

@@ -185,6 +185,12 @@ pub trait JobStore: Send + Sync {
     /// The database failed.
     fn claim(&self) -> Result<Option<Job>, StoreError>;
 
+    /// An attempt has gone on for a while: if the process ends now, the job may be the cause.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn charge(&self, id: JobId) -> Result<(), StoreError>;
+
     /// Puts a running job back; `counted` says whether the attempt counts.
     ///
     /// # Errors

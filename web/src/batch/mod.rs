@@ -12,12 +12,13 @@ mod upload;
 mod usage;
 mod view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::web::{self, ServiceConfig};
 use portcullis_speech::{
     RecogniserState, Speech,
     jobs::{Job, JobId, JobStatus, JobStore, Jobs, StoreError},
+    recogniser::Recogniser,
 };
 
 use self::error::BatchError;
@@ -25,6 +26,10 @@ use crate::{
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
+
+/// How long a job that is posted right after the start waits for the model.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOKS: usize = 400;
 
 /// The batch Speech API.
 #[derive(Debug, Default)]
@@ -90,6 +95,20 @@ impl Desk {
             RecogniserState::Ready(_) | RecogniserState::Loading => Ok(()),
             RecogniserState::Unavailable(reason) => Err(BatchError::NoRecogniser(reason)),
         }
+    }
+
+    /// The same once the model has been read, which takes a moment after the start.
+    async fn recogniser(&self) -> Result<Arc<dyn Recogniser>, BatchError> {
+        for _ in 0..LOOKS {
+            match self.speech.recogniser() {
+                RecogniserState::Ready(recogniser) => return Ok(recogniser),
+                RecogniserState::Loading => tokio::time::sleep(LOOK_EVERY).await,
+                RecogniserState::Unavailable(reason) => {
+                    return Err(BatchError::NoRecogniser(reason));
+                }
+            }
+        }
+        Err(BatchError::NoRecogniser("the speech model is still being read; try again soon".into()))
     }
 
     /// Calls the store on a blocking thread.

@@ -7,10 +7,7 @@ use actix_web::{
     web::{Data, Payload},
 };
 use futures::{StreamExt, TryStreamExt};
-use portcullis_speech::{
-    RecogniserState,
-    jobs::{IncomingFile, JobConfig, NewJob},
-};
+use portcullis_speech::jobs::{IncomingFile, JobConfig, NewJob};
 use serde_json::json;
 
 use super::{Desk, error::BatchError, upload::AudioUpload};
@@ -120,15 +117,14 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
     let text = String::from_utf8(bytes)
         .map_err(|_| BatchError::Malformed("the field config is not UTF-8 text".into()))?;
     let config = JobConfig::parse(&text)?;
-    if let RecogniserState::Ready(recogniser) = desk.speech.recogniser() {
-        let known = &recogniser.info().languages;
-        if !known.contains(&config.language) {
-            return Err(BatchError::Rejected(format!(
-                "the language {:?} is not installed; the installed ones are: {}",
-                config.language,
-                known.join(", ")
-            )));
-        }
+    let recogniser = desk.recogniser().await?;
+    let known = &recogniser.info().languages;
+    if !known.contains(&config.language) {
+        return Err(BatchError::Rejected(format!(
+            "the language {:?} is not installed; the installed ones are: {}",
+            config.language,
+            known.join(", ")
+        )));
     }
     Ok(config)
 }

@@ -19,8 +19,13 @@ use super::{
 };
 use crate::transcript::Item;
 
-/// Work on a job begins this often at most: one that ends the process is not tried for ever.
+/// A job that fails so often is given up.
 const MOST_ATTEMPTS: u32 = 3;
+/// A job whose attempts the process did not outlive is given up at this charge. An attempt costs
+/// [`LATE_CHARGE`] more once it has gone on for a while: three such ones are enough. One that ended
+/// at once was probably not the cause of the end, so it takes nine of them.
+const MOST_CHARGE: u32 = 9;
+const LATE_CHARGE: u32 = 2;
 /// What is left of an expired or deleted job is kept so many times its retention.
 const TOMBSTONES: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -34,6 +39,7 @@ const SCHEMA: &str = "
         config TEXT NOT NULL,
         duration_ms INTEGER NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
+        charge INTEGER NOT NULL DEFAULT 0,
         errors TEXT NOT NULL DEFAULT '[]',
         notify INTEGER NOT NULL DEFAULT 0
     );
@@ -97,13 +103,14 @@ impl SqliteStore {
     fn recover(&self) -> Result<(), StoreError> {
         let running = {
             let connection = self.connection();
-            let mut statement =
-                connection.prepare("SELECT id, attempts FROM jobs WHERE status = 'running'")?;
-            let rows = statement.query_map([], |row| Ok((JobId(row.get(0)?), row.get(1)?)))?;
-            rows.collect::<Result<Vec<(JobId, u32)>, _>>()?
+            let mut statement = connection
+                .prepare("SELECT id, attempts, charge FROM jobs WHERE status = 'running'")?;
+            let rows = statement
+                .query_map([], |row| Ok((JobId(row.get(0)?), row.get(1)?, row.get(2)?)))?;
+            rows.collect::<Result<Vec<(JobId, u32, u32)>, _>>()?
         };
-        for (id, attempts) in running {
-            if attempts >= MOST_ATTEMPTS {
+        for (id, attempts, charge) in running {
+            if charge >= MOST_CHARGE {
                 let reason =
                     format!("the appliance ended {attempts} times while it worked on this job");
                 self.reject(id, &reason, "")?;
@@ -210,12 +217,18 @@ impl JobStore for SqliteStore {
     fn claim(&self) -> Result<Option<Job>, StoreError> {
         let connection = self.connection();
         let sql = format!(
-            "UPDATE jobs SET status = 'running', attempts = attempts + 1
+            "UPDATE jobs SET status = 'running', attempts = attempts + 1, charge = charge + 1
              WHERE id = (SELECT min(id) FROM jobs WHERE status = 'queued') RETURNING {COLUMNS}"
         );
         let mut statement = connection.prepare(&sql)?;
         let found = statement.query_row([], |row| Ok(read_job(row))).optional()?;
         found.transpose()
+    }
+
+    fn charge(&self, id: JobId) -> Result<(), StoreError> {
+        let sql = "UPDATE jobs SET charge = charge + ?2 WHERE id = ?1 AND status = 'running'";
+        self.connection().execute(sql, params![id.0, LATE_CHARGE])?;
+        Ok(())
     }
 
     fn release(&self, id: JobId, counted: bool) -> Result<(), StoreError> {
@@ -226,7 +239,7 @@ impl JobStore for SqliteStore {
                 return self.reject(id, &reason, "");
             }
         }
-        let sql = "UPDATE jobs SET status = 'queued', attempts = attempts - ?2
+        let sql = "UPDATE jobs SET status = 'queued', attempts = attempts - ?2, charge = 0
                    WHERE id = ?1 AND status = 'running'";
         self.connection().execute(sql, params![id.0, i64::from(!counted)])?;
         Ok(())

@@ -51,12 +51,25 @@ fn a_job_that_ends_the_process_three_times_is_rejected() {
     for _ in 0..3 {
         let store = SqliteStore::open(folder.path()).unwrap();
         assert_eq!(store.claim().unwrap().unwrap().id, id);
+        store.charge(id).unwrap();
     }
     let store = SqliteStore::open(folder.path()).unwrap();
     assert!(store.claim().unwrap().is_none());
     let job = store.get(id).unwrap().unwrap();
     assert_eq!(job.status, JobStatus::Rejected);
     assert!(job.errors[0].message.contains("3 times"), "{:?}", job.errors);
+}
+
+#[test]
+fn ends_right_after_the_beginning_are_borne_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = add(&SqliteStore::open(folder.path()).unwrap(), "innocent.wav");
+    for _ in 0..9 {
+        let store = SqliteStore::open(folder.path()).unwrap();
+        assert_eq!(store.claim().unwrap().unwrap().id, id);
+    }
+    let store = SqliteStore::open(folder.path()).unwrap();
+    assert_eq!(status(&store, id), JobStatus::Rejected);
 }
 
 #[test]
