@@ -95,6 +95,9 @@ fn jobs_survive_a_process_that_is_killed_again_and_again() {
         answered.len(),
         done.len()
     );
+    for id in &rejected {
+        eprintln!("{}", crate::support::speech::job(&service, &id.to_string())["errors"]);
+    }
     assert!(answered.is_subset(&done), "lost: {:?}", answered.difference(&done));
 }
 

@@ -23,9 +23,9 @@ use crate::transcript::Item;
 const MOST_ATTEMPTS: u32 = 3;
 /// A job whose attempts the process did not outlive is given up at this charge. An attempt costs
 /// [`LATE_CHARGE`] more once it has gone on for a while: three such ones are enough. One that ended
-/// at once was probably not the cause of the end, so it takes nine of them.
-const MOST_CHARGE: u32 = 9;
-const LATE_CHARGE: u32 = 2;
+/// at once was probably not the cause of the end, so it takes thirty of them.
+const MOST_CHARGE: u32 = 30;
+const LATE_CHARGE: u32 = 9;
 /// What is left of an expired or deleted job is kept so many times its retention.
 const TOMBSTONES: Duration = Duration::from_secs(7 * 24 * 3600);
 
