@@ -4,10 +4,11 @@ CARGO ?= cargo
 DATA_DIR ?= target/appliance
 FUZZ_SECONDS ?= 600
 
-.PHONY: help run test check bench fuzz tools screens
+.PHONY: help run model test check bench fuzz tools screens
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
+	@echo "make model  get the default speech model into the user's cache (make run does it too)"
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
@@ -16,12 +17,17 @@ help:
 
 run:
 	@scripts/tools.sh build
+	@scripts/model.sh
 	$(CARGO) build --release --bin portcullis
 	@scripts/welcome.sh
 	exec target/release/portcullis run --unprivileged --data-dir $(DATA_DIR)
 
+model:
+	@scripts/model.sh
+
 test:
 	@scripts/tools.sh build test
+	@scripts/model.sh
 	$(CARGO) build --workspace --bins --examples
 	$(CARGO) nextest run --workspace --no-fail-fast
 
@@ -34,6 +40,9 @@ check:
 bench:
 	@scripts/tools.sh build bench
 	$(CARGO) build --release --bins --examples
+	scripts/model.sh
+	$(CARGO) build --release -p portcullis-speech --example transcribe
+	python3 benches/recognition.py
 	python3 benches/bench.py
 
 fuzz:

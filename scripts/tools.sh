@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing, quietly, and only that. Arguments: build, test, check, bench.
+# Installs what is missing, quietly, and only that. Arguments: build, model, test, check,
+# bench.
 set -eu
 
 missing=""
@@ -12,6 +13,14 @@ for purpose in "$@"; do
     build)
         need cc gcc
         need make make
+        # whisper.cpp and libopus are built from their sources, the former with bindings.
+        need c++ g++
+        need cmake cmake
+        [ -e /usr/lib/llvm-*/lib/libclang.so ] || missing="$missing libclang-dev"
+        ;;
+    model)
+        need python3 python3
+        python3 -m ensurepip --version >/dev/null 2>&1 || missing="$missing python3-venv"
         ;;
     test)
         need curl curl
@@ -24,14 +33,20 @@ for purpose in "$@"; do
         need perl perl
         need keytool default-jre-headless
         need promtool prometheus
-        need python3 python3
-        python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
         need chromium chromium
+        # Speech, the forms it comes in, and the clients that post it.
+        [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
+        need sox sox
+        need ffmpeg ffmpeg
+        need python3 python3
+        python3 -m ensurepip --version >/dev/null 2>&1 || missing="$missing python3-venv"
         need node nodejs
         need npm npm
         ;;
     bench)
         need python3 python3
+        need sox sox
+        [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
         need openssl openssl
         need curl curl
         need wrk wrk
@@ -66,20 +81,19 @@ cargo_tool() { # cargo_tool SUBCOMMAND CRATE
     }
 }
 
-for purpose in "$@"; do
-    case "$purpose" in
-    test)
-        cargo_tool nextest cargo-nextest
-        # Tries the API against its own document.
-        if [ ! -x target/venv/bin/schemathesis ]; then
-            echo "installing schemathesis into target/venv" >&2
-            python3 -m venv target/venv
-            target/venv/bin/pip install --quiet "schemathesis==4.32.5"
-        fi
-        ;;
-    check) cargo_tool deny cargo-deny ;;
-    esac
-done
+# The official clients of the batch API, below target/.
+speech_clients() {
+    folder="$(dirname "$0")/../target/clients"
+    if [ ! -e "$folder/ready-1" ]; then
+        echo "installing the speech clients (once)" >&2
+        mkdir -p "$folder"
+        python3 -m venv "$folder/venv"
+        "$folder/venv/bin/pip" install --disable-pip-version-check --quiet \
+            speechmatics-python==5.0.0.post1 speechmatics-batch==1.1.0
+        npm install --silent --no-audit --no-fund --prefix "$folder" @speechmatics/batch-client@5.1.0
+        touch "$folder/ready-1"
+    fi
+}
 
 # The browser tests' own packages, as their lock file names them.
 browser_packages() {
@@ -90,8 +104,22 @@ browser_packages() {
     npm --prefix "$folder" ci --ignore-scripts --no-audit --no-fund --silent
 }
 
+# Tries the API against its own document.
+schemathesis() {
+    [ -x target/venv/bin/schemathesis ] && return
+    echo "installing schemathesis into target/venv" >&2
+    python3 -m venv target/venv
+    target/venv/bin/pip install --quiet "schemathesis==4.32.5"
+}
+
 for purpose in "$@"; do
     case "$purpose" in
-    test) browser_packages ;;
+    test)
+        cargo_tool nextest cargo-nextest
+        schemathesis
+        speech_clients
+        browser_packages
+        ;;
+    check) cargo_tool deny cargo-deny ;;
     esac
 done

@@ -15,8 +15,11 @@ use portcullis_actors::{
     supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
     watch::{self, Nudge, WatchedCertificate},
 };
+use portcullis_speech::Speech;
 use portcullis_web::{
-    Context, Service, front,
+    Context, Service,
+    batch::{self, Batch},
+    front,
     interface::Interface,
     management::Management,
     monitoring::{self, Monitoring},
@@ -46,6 +49,7 @@ impl Appliance {
             Arc::new(Security),
             Arc::new(Management),
             Arc::new(Monitoring),
+            Arc::new(Batch),
         ];
         Self { name, version, services }
     }
@@ -144,8 +148,10 @@ impl Appliance {
         });
         let figures = facts.clone();
         let services = self.services;
+        let speech = start_speech(&config, &facts.services).await?;
+        batch::callbacks::start(&speech);
         let owners = Owners::start(prepared, bound, configured, |owners| {
-            Arc::new(Routes { services, facts: facts.clone(), owners })
+            Arc::new(Routes { services, facts: facts.clone(), speech: speech.clone(), owners })
         })
         .await?;
         read_tokens(&config, &owners).await?;
@@ -155,7 +161,8 @@ impl Appliance {
             Ok(socket) => drop(actix::spawn(socket.serve(owners.clone()))),
             Err(err) => log::warn!("the console works only while the server is stopped: {err:#}"),
         }
-        let context = Context { owners: owners.clone(), appliance: figures };
+        let context =
+            Context { owners: owners.clone(), appliance: figures, speech: speech.clone() };
         monitoring::register_figures(&context);
         ready.announce(ready_file)?;
         let first = loop {
@@ -176,6 +183,7 @@ impl Appliance {
             humantime::format_duration(config.shutdown_timeout)
         );
         shut_down(&owners, config.shutdown_timeout, &mut signals).await;
+        tokio::task::spawn_blocking(move || speech.stop()).await?;
         Ok(())
     }
 
@@ -239,6 +247,19 @@ async fn follow_files(config: &Config, facts: &ApplianceFacts, owners: &Owners, 
     }
 }
 
+/// Opens the job store and reads the model, where a listener carries a service that needs them.
+async fn start_speech(config: &Config, served: &[String]) -> anyhow::Result<Arc<Speech>> {
+    let carried = |name: &str| served.iter().any(|service| service == name);
+    let (jobs, speech) = (carried("batch"), carried("batch") || carried("realtime"));
+    if !speech {
+        return Ok(Speech::off());
+    }
+    let (settings, data_dir) = (config.speech.clone(), config.data_dir.clone());
+    let started =
+        tokio::task::spawn_blocking(move || Speech::start(settings, &data_dir, jobs)).await?;
+    started.context("the jobs cannot be opened")
+}
+
 async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
     tokio::select! {
         left = owners.supervisor.send(Shutdown { timeout }) => match left {
@@ -254,6 +275,7 @@ async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
 struct Routes {
     services: Vec<Arc<dyn Service>>,
     facts: Arc<ApplianceFacts>,
+    speech: Arc<Speech>,
     owners: OwnersSlot,
 }
 
@@ -266,7 +288,11 @@ impl Routes {
     }
 
     fn context(&self) -> Context {
-        Context { owners: self.owners.get(), appliance: self.facts.clone() }
+        Context {
+            owners: self.owners.get(),
+            appliance: self.facts.clone(),
+            speech: self.speech.clone(),
+        }
     }
 }
 

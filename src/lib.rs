@@ -13,6 +13,7 @@ mod ready;
 mod tokens;
 
 pub use portcullis_actors as actors;
+pub use portcullis_speech as speech;
 pub use portcullis_web as web;
 pub use portcullis_web::{Authentication, Context, Mount, Service, routes, websocket};
 

@@ -2,6 +2,7 @@
 
 mod reader;
 mod sections;
+mod speech;
 
 use std::{
     collections::BTreeSet,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use portcullis_actors::{power::PowerCommands, supervisor::Tls};
+use portcullis_speech::SpeechSettings;
 use portcullis_web::monitoring::Prometheus;
 use toml::de::DeTable;
 
@@ -38,6 +40,8 @@ pub struct Config {
     pub power: PowerCommands,
     /// `[monitoring]`: the Prometheus that graphs and queries are handed to.
     pub prometheus: Option<Prometheus>,
+    /// `[speech]`
+    pub speech: SpeechSettings,
     /// The text that was read, secrets masked; empty where there was none.
     pub text: String,
 }
@@ -125,6 +129,7 @@ impl Config {
             power: PowerCommands::default(),
             prometheus: None,
             text: String::new(),
+            speech: SpeechSettings::default(),
         }
     }
 
@@ -175,6 +180,7 @@ impl Config {
             power: sections::read_power(table.table("power")?)?,
             prometheus: sections::read_monitoring(table.table("monitoring")?)?,
             text: sections::mask(text),
+            speech: speech::read(table.table("speech")?)?,
         };
         let listeners = table.tables("listener")?;
         table.finish()?;

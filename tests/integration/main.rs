@@ -9,6 +9,7 @@ mod activation;
 mod api_document;
 mod audit_record;
 mod authentication;
+mod batch;
 mod certificates;
 mod command_line;
 mod console;

@@ -6,6 +6,7 @@
 
 mod audit;
 pub mod authentication;
+pub mod batch;
 pub mod body;
 mod docs;
 pub mod error;

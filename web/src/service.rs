@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use actix_web::web::ServiceConfig;
 use portcullis_actors::{Owners, watch::WatchedCertificate};
+use portcullis_speech::Speech;
 
 use crate::monitoring::Prometheus;
 
@@ -69,6 +70,8 @@ impl Mount {
 pub struct Context {
     pub owners: Owners,
     pub appliance: Arc<ApplianceFacts>,
+    /// The recogniser and the jobs.
+    pub speech: Arc<Speech>,
 }
 
 /// What is fixed for the life of the process.

@@ -12,6 +12,7 @@ pub(crate) mod openssl;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod service;
+pub(crate) mod speech;
 pub(crate) mod stored;
 pub(crate) mod tls;
 pub(crate) mod uploads;

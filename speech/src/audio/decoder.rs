@@ -1,0 +1,222 @@
+//! Symphonia and what it takes to read what anybody may have sent.
+
+use std::{fs::File, sync::LazyLock};
+
+use symphonia::core::{
+    audio::{AudioBufferRef, SampleBuffer, SignalSpec},
+    codecs::{CODEC_TYPE_NULL, CodecRegistry, Decoder as Codec, DecoderOptions},
+    errors::Error,
+    formats::{FormatOptions, FormatReader, Packet, Track},
+    io::MediaSourceStream,
+    meta::MetadataOptions,
+    probe::Hint,
+};
+
+use super::{
+    AudioError,
+    resampler::Resampler,
+    source::{Meter, Source},
+};
+use crate::recogniser::Cancel;
+
+/// Rates beyond these are a damaged header.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+const MOST_CHANNELS: usize = 64;
+/// Damaged packets in a row that end the file; a skip in the middle is lived with.
+const MOST_DAMAGED: u32 = 200;
+/// Samples that are gathered before they are handed on: packets may hold a few milliseconds.
+const GATHER: usize = 16_000;
+
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut codecs = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_all::<symphonia_adapter_libopus::OpusDecoder>();
+    codecs
+});
+
+pub(super) struct Decoder {
+    format: Box<dyn FormatReader>,
+    codec: Box<dyn Codec>,
+    track: u32,
+    resampler: Option<(u32, Resampler)>,
+    meter: Meter,
+    cancel: Cancel,
+    good: u64,
+    damaged: u64,
+    damaged_in_a_row: u32,
+    last_damage: String,
+    ended: bool,
+}
+
+impl Decoder {
+    pub(super) fn open(file: File, cancel: &Cancel) -> Result<Self, AudioError> {
+        let (source, meter) =
+            Source::new(file, cancel).map_err(|err| AudioError::Io(err.to_string()))?;
+        if symphonia::core::io::MediaSource::byte_len(&source) == Some(0) {
+            return Err(AudioError::Empty);
+        }
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let options = FormatOptions { enable_gapless: true, ..Default::default() };
+        let probed = symphonia::default::get_probe()
+            .format(&Hint::new(), stream, &options, &MetadataOptions::default())
+            .map_err(|err| from_probe(err, cancel))?;
+        let format = probed.format;
+        let track = format.tracks().iter().find(|track| is_audio(track));
+        let track = track.ok_or(AudioError::NoTrack)?.clone();
+        let codec = codec_of(&track)?;
+        Ok(Self {
+            format,
+            codec,
+            track: track.id,
+            resampler: None,
+            meter,
+            cancel: cancel.clone(),
+            good: 0,
+            damaged: 0,
+            damaged_in_a_row: 0,
+            last_damage: String::new(),
+            ended: false,
+        })
+    }
+
+    pub(super) fn progress(&self) -> f64 {
+        self.meter.share()
+    }
+
+    /// The next second or so; `None` at the end.
+    pub(super) fn next_samples(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
+        let mut out = Vec::new();
+        while !self.ended && out.len() < GATHER {
+            match self.next_packet()? {
+                Some(packet) => out.extend(self.decode(&packet)?),
+                None => {
+                    self.ended = true;
+                    if let Some((_, resampler)) = &mut self.resampler {
+                        out.extend(resampler.finish()?);
+                    }
+                    if self.damaged > self.good {
+                        return Err(AudioError::Damaged(self.last_damage.clone()));
+                    }
+                }
+            }
+        }
+        Ok(if out.is_empty() && self.ended { None } else { Some(out) })
+    }
+
+    fn next_packet(&mut self) -> Result<Option<Packet>, AudioError> {
+        loop {
+            match self.format.next_packet() {
+                Ok(packet) if packet.track_id() == self.track => return Ok(Some(packet)),
+                Ok(_) => {}
+                Err(Error::IoError(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Ok(None);
+                }
+                // Streams may follow each other in one Ogg file.
+                Err(Error::ResetRequired) => self.reset()?,
+                Err(err) => return self.stop_or_go_on(err).map(|()| None),
+            }
+        }
+    }
+
+    /// What was decoded before the damage is worth more than an error about the rest.
+    fn stop_or_go_on(&self, err: Error) -> Result<(), AudioError> {
+        if self.cancel.is_cancelled() {
+            return Err(AudioError::Cancelled);
+        }
+        if self.good > self.damaged {
+            log::debug!("audio ends early: {err}");
+            return Ok(());
+        }
+        Err(AudioError::Damaged(err.to_string()))
+    }
+
+    fn reset(&mut self) -> Result<(), AudioError> {
+        let track = self.format.tracks().iter().find(|track| is_audio(track));
+        let track = track.ok_or(AudioError::NoTrack)?.clone();
+        self.codec = codec_of(&track)?;
+        self.track = track.id;
+        Ok(())
+    }
+
+    fn decode(&mut self, packet: &Packet) -> Result<Vec<f32>, AudioError> {
+        let damage = match self.codec.decode(packet) {
+            Ok(buffer) => {
+                let (spec, mono) = mono(&buffer)?;
+                self.good += 1;
+                self.damaged_in_a_row = 0;
+                self.meter.progressed();
+                return self.resample(spec.rate, mono);
+            }
+            Err(Error::ResetRequired) => {
+                self.codec.reset();
+                return Ok(Vec::new());
+            }
+            Err(err) => err.to_string(),
+        };
+        self.damaged += 1;
+        self.damaged_in_a_row += 1;
+        self.last_damage = damage;
+        if self.damaged_in_a_row > MOST_DAMAGED {
+            return Err(AudioError::Damaged(self.last_damage.clone()));
+        }
+        Ok(Vec::new())
+    }
+
+    /// The rate may change in the middle, as in chained Ogg streams.
+    fn resample(&mut self, rate: u32, mono: Vec<f32>) -> Result<Vec<f32>, AudioError> {
+        let mut out = Vec::new();
+        if self.resampler.as_ref().is_some_and(|(known, _)| *known != rate)
+            && let Some((_, mut old)) = self.resampler.take()
+        {
+            out.extend(old.finish()?);
+        }
+        let (_, resampler) = match &mut self.resampler {
+            Some(resampler) => resampler,
+            none => none.insert((rate, Resampler::new(rate)?)),
+        };
+        out.extend(resampler.feed(mono)?);
+        Ok(out)
+    }
+}
+
+fn is_audio(track: &Track) -> bool {
+    track.codec_params.codec != CODEC_TYPE_NULL && track.codec_params.sample_rate.is_some()
+}
+
+fn codec_of(track: &Track) -> Result<Box<dyn Codec>, AudioError> {
+    let parameters = &track.codec_params;
+    if parameters.sample_rate.is_some_and(|rate| !RATES.contains(&rate)) {
+        return Err(AudioError::Damaged("the sample rate in its header cannot be".into()));
+    }
+    if parameters.channels.is_some_and(|channels| channels.count() > MOST_CHANNELS) {
+        return Err(AudioError::Damaged("the channel count in its header cannot be".into()));
+    }
+    CODECS.make(parameters, &DecoderOptions::default()).map_err(|err| match err {
+        Error::Unsupported(what) => AudioError::Codec(what.to_owned()),
+        err => AudioError::Damaged(err.to_string()),
+    })
+}
+
+fn from_probe(err: Error, cancel: &Cancel) -> AudioError {
+    match err {
+        _ if cancel.is_cancelled() => AudioError::Cancelled,
+        Error::Unsupported(_) => AudioError::Unrecognised,
+        Error::IoError(err) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
+            AudioError::Unrecognised
+        }
+        err => AudioError::Damaged(err.to_string()),
+    }
+}
+
+/// The mean of all channels.
+fn mono(buffer: &AudioBufferRef<'_>) -> Result<(SignalSpec, Vec<f32>), AudioError> {
+    let spec = *buffer.spec();
+    let channels = spec.channels.count();
+    if channels == 0 || !RATES.contains(&spec.rate) {
+        return Err(AudioError::Damaged("a packet without channels or with no usable rate".into()));
+    }
+    let mut samples = SampleBuffer::<f32>::new(buffer.capacity() as u64, spec);
+    samples.copy_interleaved_ref(buffer.clone());
+    let frames = samples.samples().chunks_exact(channels);
+    Ok((spec, frames.map(|frame| frame.iter().sum::<f32>() / channels as f32).collect()))
+}

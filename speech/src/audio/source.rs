@@ -1,0 +1,95 @@
+//! The file as the decoders see it, with an eye on how much they read.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use symphonia::core::io::MediaSource;
+
+use crate::recogniser::Cancel;
+
+/// Bytes that a decoder may read without giving a single sample: covers pictures in tags. What
+/// goes on longer is a header without end.
+const PATIENCE: u64 = 256 << 20;
+
+/// How far the reading has come. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Meter(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
+    length: u64,
+    position: AtomicU64,
+    since_progress: AtomicU64,
+}
+
+impl Meter {
+    /// The decoder gave samples.
+    pub(super) fn progressed(&self) {
+        self.0.since_progress.store(0, Ordering::Relaxed);
+    }
+
+    /// How much of the file was read, 0 to 1.
+    pub(super) fn share(&self) -> f64 {
+        let position = self.0.position.load(Ordering::Relaxed) as f64;
+        (position / self.0.length.max(1) as f64).min(1.0)
+    }
+}
+
+pub(super) struct Source {
+    file: File,
+    meter: Meter,
+    cancel: Cancel,
+}
+
+impl Source {
+    pub(super) fn new(file: File, cancel: &Cancel) -> io::Result<(Self, Meter)> {
+        let length = file.metadata()?.len();
+        let meter = Meter(Arc::new(Counters {
+            length,
+            position: AtomicU64::new(0),
+            since_progress: AtomicU64::new(0),
+        }));
+        Ok((Self { file, meter: meter.clone(), cancel: cancel.clone() }, meter))
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
+        let count = self.file.read(buffer)?;
+        let counters = &self.meter.0;
+        counters.position.fetch_add(count as u64, Ordering::Relaxed);
+        // A read of nothing counts too: a decoder may ask at the end of the file for ever.
+        let read = counters.since_progress.fetch_add(count.max(1024) as u64, Ordering::Relaxed);
+        if read > PATIENCE {
+            return Err(io::Error::other("its header does not end"));
+        }
+        Ok(count)
+    }
+}
+
+impl Seek for Source {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = self.file.seek(to)?;
+        self.meter.0.position.store(position, Ordering::Relaxed);
+        Ok(position)
+    }
+}
+
+impl MediaSource for Source {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.meter.0.length)
+    }
+}

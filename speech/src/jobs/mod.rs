@@ -1,0 +1,25 @@
+//! Jobs: audio files that wait for their transcript.
+//!
+//! [`JobConfig`] is what a client asks for, [`JobStore`] keeps jobs through crashes ([`SqliteStore`]
+//! is the built-in one), [`Jobs`] is the store with the threads that work on it, and [`render`]
+//! writes a finished job in one of its forms.
+
+pub mod config;
+mod files;
+mod process;
+pub mod render;
+mod runner;
+mod sqlite;
+mod store;
+
+pub use self::{
+    config::{ConfigError, JobConfig},
+    files::IncomingFile,
+    render::{Format, transcript},
+    runner::{JobEvent, Jobs, JobsSettings},
+    sqlite::SqliteStore,
+    store::{
+        Finished, Job, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError,
+        UsageRow,
+    },
+};

@@ -1,0 +1,23 @@
+//! The speech side: what turns audio into words, and the jobs that wait for it. Knows no HTTP.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`recogniser`] | the trait that recognisers implement, and their sessions |
+//! | [`whisper`] | the default recogniser: whisper.cpp with a ggml model |
+//! | [`slots`] | how many decodes compute at once, realtime before batch |
+//! | [`audio`] | any audio file as a stream of samples |
+//! | [`transcript`] | words as results; json-v2, txt, srt |
+//! | [`jobs`] | job configuration, the job store, the threads that work on jobs |
+//! | [`speech`] | all of it put together, for the services |
+
+pub mod audio;
+mod cutter;
+pub mod jobs;
+pub mod recogniser;
+pub mod slots;
+pub mod speech;
+pub mod transcript;
+#[cfg(feature = "whisper")]
+pub mod whisper;
+
+pub use self::speech::{RecogniserState, Speech, SpeechSettings};

@@ -1,0 +1,154 @@
+//! What every recogniser is: something that opens sessions, which hear samples and give words.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Samples per second of all audio that sessions take; it is mono.
+pub const SAMPLE_RATE: u32 = 16_000;
+
+/// One word as it would be printed, marks included (`Dashwood,`), with its place in the audio.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    pub text: String,
+    /// Seconds since the first sample of the session.
+    pub start: f64,
+    /// Seconds since the first sample of the session; never before `start`.
+    pub end: f64,
+    /// How sure the recogniser is: 0 to 1.
+    pub confidence: f32,
+}
+
+/// A stretch of audio and the words in it, in order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stretch {
+    /// Seconds since the first sample of the session.
+    pub start: f64,
+    /// Seconds since the first sample of the session.
+    pub end: f64,
+    pub words: Vec<Word>,
+}
+
+/// What a session tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    /// Words that will not change any more. Finals follow each other in time.
+    Final(Stretch),
+    /// All words since the last final as they look now; the next partial replaces them.
+    Partial(Stretch),
+    /// The speaker has paused. Comes after the final of the utterance; seconds since the start.
+    EndOfUtterance { at: f64 },
+}
+
+/// What a session is asked to do.
+#[derive(Debug, Clone)]
+pub struct SessionOptions {
+    /// The language, as in [`RecogniserInfo::languages`].
+    pub language: String,
+    /// Words that are likely to come up and hard to guess: names, terms.
+    pub vocabulary: Vec<String>,
+    /// Whether the words of an unfinished utterance are wanted as well. Without them (batch) the
+    /// session cuts the audio into long windows, which is cheaper and more exact.
+    pub partials: bool,
+    /// The longest that a spoken word may wait for its final, where partials are wanted.
+    pub max_delay: Duration,
+    /// The silence that ends an utterance, where partials are wanted.
+    pub end_of_utterance: Duration,
+    /// Ends the session early: what runs returns [`RecogniserError::Cancelled`].
+    pub cancel: Cancel,
+}
+
+impl SessionOptions {
+    /// A batch session: long windows, no partials.
+    #[must_use]
+    pub fn batch(language: &str, cancel: Cancel) -> Self {
+        Self {
+            language: language.to_owned(),
+            vocabulary: Vec::new(),
+            partials: false,
+            max_delay: Duration::from_secs(4),
+            end_of_utterance: Duration::from_millis(500),
+            cancel,
+        }
+    }
+}
+
+/// A flag that ends work on other threads. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// [`RecogniserError::Cancelled`] once [`Cancel::cancel`] was called.
+    pub fn check(&self) -> Result<(), RecogniserError> {
+        if self.is_cancelled() { Err(RecogniserError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What a recogniser says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecogniserInfo {
+    /// The engine, such as `whisper`.
+    pub engine: &'static str,
+    /// The model, for people: the file's name.
+    pub model: String,
+    /// Codes such as `en`, ISO 639.
+    pub languages: Vec<String>,
+}
+
+/// A speech recogniser. One value, and one copy of its weights, serves all sessions.
+pub trait Recogniser: Send + Sync {
+    fn info(&self) -> &RecogniserInfo;
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// The language is not one of the recogniser's, or memory is short.
+    fn begin(&self, options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError>;
+}
+
+/// One speaker's audio on its way to words. Every call may compute for seconds: keep sessions on
+/// threads that may block.
+pub trait Session: Send {
+    /// Hears more audio: [`SAMPLE_RATE`], mono, -1 to 1, any number of samples.
+    ///
+    /// # Errors
+    /// The engine failed or the session was cancelled; the session is of no more use then.
+    fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError>;
+
+    /// Finalises all that was heard. The session may be fed again; times go on.
+    ///
+    /// # Errors
+    /// See [`Session::feed`].
+    fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError>;
+}
+
+/// Signed 16-bit samples as [`Session::feed`] takes them.
+#[must_use]
+pub fn samples_from_i16(samples: &[i16]) -> Vec<f32> {
+    samples.iter().map(|sample| f32::from(*sample) / 32768.0).collect()
+}
+
+/// Why a recogniser or a session cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecogniserError {
+    #[error("the language {language} is not among those of the model: {known}")]
+    Language { language: String, known: String },
+    #[error("the work was cancelled")]
+    Cancelled,
+    #[error("the recogniser failed: {0}")]
+    Engine(String),
+}

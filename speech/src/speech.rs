@@ -1,0 +1,184 @@
+//! The speech side put together: the recogniser, its slots, the jobs.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use crate::{
+    jobs::{Jobs, JobsSettings, SqliteStore, StoreError},
+    recogniser::Recogniser,
+    slots::Slots,
+};
+
+/// The model that `make model` makes.
+const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
+/// Where a package puts it.
+const PACKAGED_MODELS: &str = "/usr/share/portcullis/models";
+
+/// How the speech side is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeechSettings {
+    /// A ggml model of Whisper; without one the default model is looked for.
+    pub model: Option<PathBuf>,
+    /// Decodes that compute at once, and jobs that are worked on at once.
+    pub decoding_threads: usize,
+    /// The longest audio of a job.
+    pub longest_audio: Duration,
+    /// How long finished jobs are kept.
+    pub job_retention: Duration,
+}
+
+impl Default for SpeechSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            longest_audio: Duration::from_secs(24 * 3600),
+            job_retention: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// Whether there is a recogniser.
+#[derive(Clone)]
+pub enum RecogniserState {
+    /// The model is being read.
+    Loading,
+    Ready(Arc<dyn Recogniser>),
+    /// There is none; the text says what to do.
+    Unavailable(String),
+}
+
+/// The speech side of an appliance.
+pub struct Speech {
+    recogniser: RwLock<RecogniserState>,
+    slots: Slots,
+    jobs: Option<Jobs>,
+}
+
+impl Speech {
+    /// Opens the job store below `data_dir` (with `jobs`) and begins to read the model on a thread
+    /// of its own. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// The job store cannot be opened. A model that cannot be read is no error: see
+    /// [`Speech::recogniser`].
+    pub fn start(
+        settings: SpeechSettings,
+        data_dir: &Path,
+        jobs: bool,
+    ) -> Result<Arc<Self>, StoreError> {
+        let slots = Slots::new(settings.decoding_threads);
+        let jobs = if jobs {
+            let store = Arc::new(SqliteStore::open(&data_dir.join("jobs"))?);
+            let settings = JobsSettings {
+                width: settings.decoding_threads,
+                longest_audio: settings.longest_audio,
+                retention: settings.job_retention,
+            };
+            Some(Jobs::start(store, settings))
+        } else {
+            None
+        };
+        let recogniser = RwLock::new(RecogniserState::Loading);
+        let speech = Arc::new(Self { recogniser, slots, jobs });
+        let loading = speech.clone();
+        let thread = std::thread::Builder::new().name("speech-model".into());
+        if let Err(err) = thread.spawn(move || loading.load(settings.model)) {
+            let reason = format!("the thread that reads the model cannot start: {err}");
+            speech.set(RecogniserState::Unavailable(reason));
+        }
+        Ok(speech)
+    }
+
+    /// A speech side that serves nothing, for an appliance without speech services.
+    #[must_use]
+    pub fn off() -> Arc<Self> {
+        let reason = "no listener carries a speech service".to_owned();
+        let recogniser = RwLock::new(RecogniserState::Unavailable(reason));
+        Arc::new(Self { recogniser, slots: Slots::new(1), jobs: None })
+    }
+
+    /// The recogniser, if there is one.
+    #[must_use]
+    pub fn recogniser(&self) -> RecogniserState {
+        self.recogniser.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who may compute when.
+    #[must_use]
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The jobs; `None` where the batch service is not served.
+    #[must_use]
+    pub fn jobs(&self) -> Option<&Jobs> {
+        self.jobs.as_ref()
+    }
+
+    /// Puts running jobs back into the queue and ends the workers. Blocks.
+    pub fn stop(&self) {
+        if let Some(jobs) = &self.jobs {
+            jobs.stop();
+        }
+    }
+
+    fn set(&self, state: RecogniserState) {
+        if let (RecogniserState::Ready(recogniser), Some(jobs)) = (&state, &self.jobs) {
+            jobs.use_recogniser(recogniser.clone());
+        }
+        *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    fn load(&self, configured: Option<PathBuf>) {
+        let state = match load_recogniser(configured, &self.slots) {
+            Ok(recogniser) => {
+                let info = recogniser.info();
+                log::info!("recogniser {} with the model {}", info.engine, info.model);
+                RecogniserState::Ready(recogniser)
+            }
+            Err(reason) => {
+                log::error!("no speech: {reason}");
+                RecogniserState::Unavailable(reason)
+            }
+        };
+        self.set(state);
+    }
+}
+
+#[cfg(feature = "whisper")]
+fn load_recogniser(
+    configured: Option<PathBuf>,
+    slots: &Slots,
+) -> Result<Arc<dyn Recogniser>, String> {
+    let path = configured.or_else(default_model).ok_or(
+        "there is no speech model; get the default one with `make model`, or name a ggml model of Whisper as `model` below [speech] in the configuration, and start the appliance again",
+    )?;
+    let loaded = crate::whisper::Whisper::load(&path, slots.clone());
+    let whisper = loaded.map_err(|err| {
+        format!("{err}; name a ggml model of Whisper as `model` below [speech] in the configuration and start the appliance again")
+    })?;
+    Ok(Arc::new(whisper))
+}
+
+#[cfg(not(feature = "whisper"))]
+fn load_recogniser(_: Option<PathBuf>, _: &Slots) -> Result<Arc<dyn Recogniser>, String> {
+    let _ = default_model;
+    Err("this appliance was built without a recogniser; build it with the feature `whisper`".into())
+}
+
+/// `PORTCULLIS_MODEL`, the packaged model, or the one in the user's cache.
+fn default_model() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("PORTCULLIS_MODEL") {
+        return (!path.is_empty()).then(|| path.into());
+    }
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let folders =
+        [Some(PathBuf::from(PACKAGED_MODELS)), cache.map(|cache| cache.join("portcullis"))];
+    let paths = folders.into_iter().flatten().map(|folder| folder.join(DEFAULT_MODEL));
+    paths.into_iter().find(|path| path.is_file())
+}

@@ -1,0 +1,145 @@
+//! Takes the marks off the words that a recogniser prints.
+
+use super::{Item, ItemKind};
+use crate::recogniser::Word;
+
+/// Marks that become results of their own; other signs around words are dropped.
+const KNOWN: &[char] =
+    &['.', ',', '!', '?', ':', ';', '。', '，', '！', '？', '、', '…', '؟', '،', '।'];
+const SENTENCE_ENDS: &[char] = &['.', '!', '?', '。', '！', '？', '…', '؟', '।'];
+/// Signs that belong to a word although they are neither letters nor digits.
+const LEADING: &[char] = &['$', '€', '£', '¥', '#', '@', '+', '&', '\''];
+const TRAILING: &[char] = &['%', '°', '$', '€', '£', '+', '&', '\''];
+/// Words whose full stop is part of them, in lower case without it.
+const ABBREVIATIONS: &[&str] = &[
+    "mr", "mrs", "ms", "dr", "prof", "st", "jr", "sr", "vs", "etc", "e.g", "i.e", "a.m", "p.m",
+    "u.s", "u.k",
+];
+
+/// Which marks are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Marks {
+    #[default]
+    All,
+    /// These only; an empty list gives words without any.
+    Only(Vec<char>),
+}
+
+impl Marks {
+    fn permit(&self, mark: char) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(marks) => marks.contains(&mark),
+        }
+    }
+}
+
+/// The results of a stretch of words.
+#[must_use]
+pub fn items(words: &[Word], marks: &Marks) -> Vec<Item> {
+    let mut items: Vec<Item> = Vec::new();
+    for word in words {
+        let (content, trailing) = split(&word.text);
+        if !content.is_empty() {
+            items.push(Item {
+                content: content.to_owned(),
+                start: hundredths(word.start),
+                end: hundredths(word.end.max(word.start)),
+                confidence: word.confidence,
+                kind: ItemKind::Word,
+                disfluency: false,
+            });
+        }
+        // One mark for each word; `?!` and `...` say no more than their first sign.
+        let Some(last) = items.last().filter(|last| last.is_word()) else { continue };
+        let Some(mark) = trailing.filter(|mark| marks.permit(*mark)) else { continue };
+        items.push(Item {
+            content: mark.to_string(),
+            start: last.end,
+            end: last.end,
+            confidence: word.confidence,
+            kind: ItemKind::Mark { sentence_end: SENTENCE_ENDS.contains(&mark) },
+            disfluency: false,
+        });
+    }
+    items
+}
+
+fn hundredths(seconds: f64) -> f64 {
+    (seconds * 100.0).round() / 100.0
+}
+
+/// The word without what surrounds it, and the first known mark after it.
+fn split(text: &str) -> (&str, Option<char>) {
+    let text = text.trim_start_matches(|c: char| {
+        !c.is_alphanumeric() && !LEADING.contains(&c) && !KNOWN.contains(&c)
+    });
+    if !text.contains(char::is_alphanumeric) {
+        return ("", text.chars().find(|c| KNOWN.contains(c)));
+    }
+    let text = text.trim_start_matches(|c: char| KNOWN.contains(&c));
+    let word = text.trim_end_matches(|c: char| !c.is_alphanumeric() && !TRAILING.contains(&c));
+    let rest = &text[word.len()..];
+    let mark = rest.chars().find(|c| KNOWN.contains(c));
+    let lower = word.to_lowercase();
+    if rest.starts_with('.') && ABBREVIATIONS.contains(&lower.as_str()) {
+        return (&text[..=word.len()], rest[1..].chars().find(|c| KNOWN.contains(c)));
+    }
+    // A closing quote is not an apostrophe: 'so' but the boys'.
+    let quoted = word.starts_with('\'') && word.len() > 1 && word.ends_with('\'');
+    (if quoted { word.trim_matches('\'') } else { word }, mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(text: &str, start: f64, end: f64) -> Word {
+        Word { text: text.into(), start, end, confidence: 0.9 }
+    }
+
+    #[test]
+    fn words_and_marks_are_told_apart() {
+        for (text, expected) in [
+            ("Dashwood,", ("Dashwood", Some(','))),
+            ("\"Hello!\"", ("Hello", Some('!'))),
+            ("Mr.", ("Mr.", None)),
+            ("etc.,", ("etc.", Some(','))),
+            ("U.S.", ("U.S.", None)),
+            ("3.5", ("3.5", None)),
+            ("10%.", ("10%", Some('.'))),
+            ("$5", ("$5", None)),
+            ("don't", ("don't", None)),
+            ("boys'", ("boys'", None)),
+            ("'so'", ("so", None)),
+            ("cold-hearted", ("cold-hearted", None)),
+            ("-", ("", None)),
+            ("...", ("", Some('.'))),
+            ("what?!", ("what", Some('?'))),
+            ("", ("", None)),
+        ] {
+            assert_eq!(split(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mark_lies_at_the_end_of_its_word() {
+        let items = items(
+            &[word("Yes", 0.111, 0.5), word(".", 0.6, 0.7), word("?", 1.0, 1.0)],
+            &Marks::All,
+        );
+        assert_eq!(items.len(), 2);
+        assert_eq!((items[0].start, items[1].start, items[1].end), (0.11, 0.5, 0.5));
+        assert!(items[1].ends_sentence());
+    }
+
+    #[test]
+    fn only_permitted_marks_appear() {
+        let words = [word("Yes,", 0.0, 0.5), word("sir.", 0.6, 0.7)];
+        let contents = |marks| -> Vec<String> {
+            items(&words, &marks).into_iter().map(|item| item.content).collect()
+        };
+        assert_eq!(contents(Marks::Only(vec!['.'])), ["Yes", "sir", "."]);
+        assert_eq!(contents(Marks::Only(Vec::new())), ["Yes", "sir"]);
+    }
+}

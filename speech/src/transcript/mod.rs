@@ -1,0 +1,64 @@
+//! Words as results: marks apart, filtered, and written as json-v2, txt or srt.
+
+mod filter;
+mod json;
+mod marks;
+mod srt;
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    filter::{Filter, Replacement, ReplacementError},
+    json::{FORMAT_VERSION, JsonDocument, results},
+    marks::{Marks, items},
+    srt::{SrtLimits, srt},
+    text::text,
+};
+
+/// One result: a word or a mark.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub content: String,
+    /// Seconds from the start of the audio. A mark has no length: it lies at the end of its word.
+    pub start: f64,
+    pub end: f64,
+    /// 0 to 1.
+    pub confidence: f32,
+    pub kind: ItemKind,
+    /// Whether it is a filled pause such as `um`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disfluency: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemKind {
+    Word,
+    /// A mark that belongs to the word before it; `sentence_end` for `. ! ?`.
+    Mark {
+        sentence_end: bool,
+    },
+}
+
+impl Item {
+    #[must_use]
+    pub fn is_word(&self) -> bool {
+        self.kind == ItemKind::Word
+    }
+
+    /// Whether a sentence ends here.
+    #[must_use]
+    pub fn ends_sentence(&self) -> bool {
+        self.kind == ItemKind::Mark { sentence_end: true }
+    }
+}
+
+/// Words written without blanks between them.
+#[must_use]
+pub fn word_delimiter(language: &str) -> &'static str {
+    match language {
+        "zh" | "ja" | "yue" | "th" | "lo" | "my" | "km" => "",
+        _ => " ",
+    }
+}

@@ -1,0 +1,120 @@
+//! srt: the words as subtitles.
+
+use std::fmt::Write as _;
+
+use super::{Item, text::joined, word_delimiter};
+
+/// A pause from which a new subtitle begins, in seconds.
+const LONG_GAP: f64 = 1.5;
+
+/// How large a subtitle may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SrtLimits {
+    /// Characters of a line, blanks included.
+    pub line_length: usize,
+    pub lines: usize,
+}
+
+impl Default for SrtLimits {
+    fn default() -> Self {
+        Self { line_length: 37, lines: 2 }
+    }
+}
+
+/// Subtitles are cut at sentence ends, at long pauses and where they are full.
+#[must_use]
+pub fn srt(items: &[Item], language: &str, limits: SrtLimits) -> String {
+    let mut out = String::new();
+    for (index, cue) in cues(items, language, limits).iter().enumerate() {
+        let _ = writeln!(out, "{}\n{} --> {}", index + 1, time(cue.start), time(cue.end));
+        for line in &cue.lines {
+            let _ = writeln!(out, "{line}");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+struct Cue {
+    start: f64,
+    end: f64,
+    lines: Vec<String>,
+    complete: bool,
+}
+
+fn cues(items: &[Item], language: &str, limits: SrtLimits) -> Vec<Cue> {
+    let delimiter = word_delimiter(language);
+    let mut cues: Vec<Cue> = Vec::new();
+    for group in items.chunk_by(|_, next| !next.is_word()) {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+        let text = joined(group, language);
+        let fits = |line: &str| {
+            line.chars().count() + delimiter.len() + text.chars().count() <= limits.line_length
+        };
+        let open = cues.last_mut().filter(|cue| !cue.complete && first.start - cue.end < LONG_GAP);
+        let full = |cue: &Cue| cue.lines.len() >= limits.lines;
+        match open {
+            Some(cue) if cue.lines.last().is_some_and(|line| fits(line)) => {
+                if let Some(line) = cue.lines.last_mut() {
+                    line.push_str(delimiter);
+                    line.push_str(&text);
+                }
+                cue.end = last.end;
+            }
+            Some(cue) if !full(cue) => {
+                cue.lines.push(text);
+                cue.end = last.end;
+            }
+            Some(_) | None => {
+                let lines = vec![text];
+                cues.push(Cue { start: first.start, end: last.end, lines, complete: false });
+            }
+        }
+        if let Some(cue) = cues.last_mut() {
+            cue.complete = last.ends_sentence();
+        }
+    }
+    cues
+}
+
+/// `HH:MM:SS,mmm`
+fn time(seconds: f64) -> String {
+    let millis = (seconds * 1000.0).round() as u64;
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
+    format!("{hours:02}:{minutes:02}:{:02},{:03}", millis / 1000 % 60, millis % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        recogniser::Word,
+        transcript::{Marks, items},
+    };
+
+    fn spoken(line: &str) -> Vec<Item> {
+        let words = line.split(' ').enumerate().map(|(index, text)| {
+            let start = 3590.0 + index as f64;
+            Word { text: text.into(), start, end: start + 0.5, confidence: 1.0 }
+        });
+        items(&words.collect::<Vec<_>>(), &Marks::All)
+    }
+
+    #[test]
+    fn sentences_begin_a_new_subtitle_and_lines_keep_their_length() {
+        let line = "One two. Three four five six seven eight nine ten eleven twelve.";
+        let limits = SrtLimits { line_length: 12, lines: 2 };
+        assert_eq!(
+            srt(&spoken(line), "en", limits),
+            "1\n00:59:50,000 --> 00:59:51,500\nOne two.\n\n\
+             2\n00:59:52,000 --> 00:59:55,500\nThree four\nfive six\n\n\
+             3\n00:59:56,000 --> 00:59:59,500\nseven eight\nnine ten\n\n\
+             4\n01:00:00,000 --> 01:00:01,500\neleven\ntwelve.\n\n"
+        );
+    }
+
+    #[test]
+    fn nothing_spoken_gives_nothing() {
+        assert_eq!(srt(&[], "en", SrtLimits::default()), "");
+    }
+}

@@ -1,0 +1,25 @@
+//! txt: the words as prose.
+
+use super::{Item, word_delimiter};
+
+/// All on one line, with a line end; nothing for no words.
+#[must_use]
+pub fn text(items: &[Item], language: &str) -> String {
+    let mut text = joined(items, language);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// The words with the delimiter of the language, marks attached.
+pub(super) fn joined(items: &[Item], language: &str) -> String {
+    let mut text = String::new();
+    for item in items {
+        if item.is_word() && !text.is_empty() {
+            text.push_str(word_delimiter(language));
+        }
+        text.push_str(&item.content);
+    }
+    text
+}

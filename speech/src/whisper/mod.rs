@@ -1,0 +1,146 @@
+//! Whisper by whisper.cpp: a ggml model, one copy of its weights for all sessions.
+
+mod session;
+mod words;
+
+use std::{path::Path, sync::Arc};
+
+use whisper_rs::{WhisperContext, WhisperContextParameters};
+
+use self::session::WhisperSession;
+use crate::{
+    recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
+    slots::Slots,
+};
+
+/// Whether the engine was built for processors with AVX2; see `.cargo/config.toml`.
+const BUILT_FOR_AVX2: bool = matches!(option_env!("GGML_AVX2"), Some(on) if on.len() == 2);
+
+/// The header of a model: magic, tokens, encoder positions, width …
+const GGML_MAGIC: i32 = 0x6767_6d6c;
+const VOCABULARIES: std::ops::RangeInclusive<i32> = 51_864..=51_866;
+const AUDIO_CONTEXT: i32 = 1500;
+/// The smallest model, in its smallest form, has more bytes than this.
+const LEAST_MODEL: u64 = 10 << 20;
+
+/// A loaded model.
+pub struct Whisper {
+    context: Arc<WhisperContext>,
+    info: RecogniserInfo,
+    slots: Slots,
+}
+
+/// Why there is no recogniser.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the model {path} cannot be read: {source}")]
+    Read { path: String, source: std::io::Error },
+    #[error("the model {0} is not a Whisper model in ggml form, or it is damaged")]
+    Model(String),
+    #[error(
+        "the recogniser was built for processors with AVX2, FMA, F16C and BMI2, which this one lacks; build it again with GGML_AVX=OFF GGML_AVX2=OFF GGML_FMA=OFF GGML_F16C=OFF GGML_BMI2=OFF"
+    )]
+    Processor,
+}
+
+impl Whisper {
+    /// Reads a model; takes a tenth of a second for a small one. Blocks. Decodes take a slot each.
+    ///
+    /// # Errors
+    /// The file is missing or no ggml model, or the engine was built for another processor.
+    pub fn load(path: &Path, slots: Slots) -> Result<Self, LoadError> {
+        check_processor()?;
+        // Without the hooks whisper.cpp writes to standard error.
+        whisper_rs::install_logging_hooks();
+        check_file(path)?;
+        let shown = || path.display().to_string();
+        let context = WhisperContext::new_with_params(path, WhisperContextParameters::default())
+            .map_err(|_| LoadError::Model(shown()))?;
+        let languages = if context.is_multilingual() {
+            let ids = 0..=whisper_rs::get_lang_max_id();
+            ids.filter_map(whisper_rs::get_lang_str).map(str::to_owned).collect()
+        } else {
+            vec!["en".to_owned()]
+        };
+        let model = path.file_name().map_or_else(shown, |name| name.to_string_lossy().into_owned());
+        let info = RecogniserInfo { engine: "whisper", model, languages };
+        Ok(Self { context: Arc::new(context), info, slots })
+    }
+}
+
+impl Recogniser for Whisper {
+    fn info(&self) -> &RecogniserInfo {
+        &self.info
+    }
+
+    fn begin(&self, options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError> {
+        let known = self.info.languages.contains(&options.language);
+        let id = whisper_rs::get_lang_id(&options.language).filter(|_| known);
+        let language =
+            id.and_then(whisper_rs::get_lang_str).ok_or_else(|| RecogniserError::Language {
+                language: options.language.clone(),
+                known: self.info.languages.join(", "),
+            })?;
+        let state = self.context.create_state().map_err(|err| engine(&err))?;
+        Ok(Box::new(WhisperSession::new(state, language, &options, self.slots.clone())))
+    }
+}
+
+fn engine(err: &whisper_rs::WhisperError) -> RecogniserError {
+    RecogniserError::Engine(err.to_string())
+}
+
+/// The C++ side trusts the sizes in a model, so what is plainly none is not handed to it.
+fn check_file(path: &Path) -> Result<(), LoadError> {
+    let shown = || path.display().to_string();
+    let read = |source| LoadError::Read { path: shown(), source };
+    let mut file = std::fs::File::open(path).map_err(read)?;
+    let length = file.metadata().map_err(read)?.len();
+    let mut header = [0; 16];
+    let whole = std::io::Read::read_exact(&mut file, &mut header).is_ok();
+    let number = |index: usize| {
+        let bytes = [0, 1, 2, 3].map(|byte| header[index * 4 + byte]);
+        i32::from_le_bytes(bytes)
+    };
+    let plausible = number(0) == GGML_MAGIC
+        && VOCABULARIES.contains(&number(1))
+        && number(2) == AUDIO_CONTEXT
+        && (64..=8192).contains(&number(3))
+        && length > LEAST_MODEL;
+    if whole && plausible { Ok(()) } else { Err(LoadError::Model(shown())) }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn check_processor() -> Result<(), LoadError> {
+    let able = std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("fma")
+        && std::arch::is_x86_feature_detected!("f16c")
+        && std::arch::is_x86_feature_detected!("bmi2");
+    if BUILT_FOR_AVX2 && !able { Err(LoadError::Processor) } else { Ok(()) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn check_processor() -> Result<(), LoadError> {
+    let _ = BUILT_FOR_AVX2;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_model_is_refused_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bin");
+        let refused = |path: &Path| match Whisper::load(path, Slots::new(1)) {
+            Ok(_) => panic!("it was loaded"),
+            Err(err) => err.to_string(),
+        };
+        assert!(refused(&path).contains("cannot be read"));
+        for bytes in [&b""[..], b"RIFF....WAVE", b"lmgg"] {
+            std::fs::write(&path, bytes).unwrap();
+            assert!(refused(&path).contains("not a Whisper model"), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The official clients, unchanged. `scripts/tools.sh` installs them below `target/clients`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::support::curl::curl_as;
+use crate::support::service::Service;
+use crate::support::speech::{batch_setup, run, sentence, words};
+
+const ASYNC_AND_SYNC: &str = r#"
+import asyncio, sys
+from speechmatics.batch import AsyncClient, Client, FormatType
+key, secure, plain, audio = sys.argv[1:]
+async def main():
+    async with AsyncClient(api_key=key, url=secure) as client:
+        print((await client.transcribe(audio)).transcript_text)
+        assert len(await client.list_jobs()) >= 1
+asyncio.run(main())
+with Client(api_key=key, url=plain) as client:
+    print(client.transcribe(audio, format_type=FormatType.TXT))
+"#;
+
+const NODE: &str = r#"
+const fs = require('fs');
+const { BatchClient } = require('@speechmatics/batch-client');
+const [key, url, audio] = process.argv.slice(1);
+(async () => {
+  const client = new BatchClient({ apiKey: key, apiUrl: url, appId: 'test' });
+  const file = new File([await fs.openAsBlob(audio)], 'a.wav');
+  const config = { transcription_config: { language: 'en' } };
+  const result = await client.transcribe(file, config, 'json-v2');
+  console.log(result.results.map((item) => item.alternatives[0].content).join(' '));
+  process.exit(0);
+})().catch((error) => { console.error(error); process.exit(1); });
+"#;
+
+fn clients() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
+    assert!(folder.join("venv").exists(), "the clients are missing; scripts/tools.sh test");
+    folder
+}
+
+/// The certificate that the service presents, as a file.
+fn certificate(service: &Service) -> PathBuf {
+    let path = service.path().join("served.pem");
+    let script = format!(
+        "openssl s_client -connect 127.0.0.1:{} </dev/null 2>/dev/null | openssl x509 >{}",
+        service.port("https"),
+        path.display()
+    );
+    run("sh", &["-c", &script]);
+    path
+}
+
+fn command(program: &Path, service: &Service) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("HOME", service.path())
+        .env("SSL_CERT_FILE", certificate(service))
+        .env("NODE_EXTRA_CA_CERTS", service.path().join("served.pem"))
+        .env("NODE_PATH", clients().join("node_modules"));
+    command
+}
+
+/// The command line client against one listener.
+fn cli(service: &Service, listener: &str, arguments: &[&str]) -> Output {
+    let mode = if listener == "https" { "insecure" } else { "none" };
+    let (group, rest) = arguments.split_first().expect("a subcommand");
+    let url = service.url(listener, "/v2");
+    command(&clients().join("venv/bin/speechmatics"), service)
+        .args(["batch", group, "--url", &url, "--ssl-mode", mode])
+        .args(rest)
+        .output()
+        .expect("the speechmatics command")
+}
+
+#[track_caller]
+fn said(output: Output) -> String {
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    out.into_owned()
+}
+
+#[test]
+fn the_command_line_client_does_all_it_can() {
+    let service = batch_setup().start();
+    let audio = sentence();
+    let audio = audio.to_str().expect("a plain path");
+    for listener in ["https", "http"] {
+        let text = said(cli(&service, listener, &["transcribe", "--lang", "en", audio]));
+        assert!(text.contains("respectable"), "{text}");
+        let submitted = said(cli(&service, listener, &["submit", "--lang", "en", audio]));
+        let id = submitted.trim().rsplit(' ').next().expect("an id").to_owned();
+        let listed = said(cli(&service, listener, &["list-jobs"]));
+        assert!(listed.contains(&format!("'id': '{id}'")), "{listed}");
+        said(cli(&service, listener, &["job-status", "--job-id", &id]));
+        crate::support::speech::ended(&service, &id);
+        for format in ["txt", "srt", "json-v2"] {
+            let arguments = ["get-results", "--job-id", &id, "--output-format", format];
+            let text = said(cli(&service, listener, &arguments));
+            assert!(text.contains("respectable"), "{text}");
+        }
+        said(cli(&service, listener, &["delete", "--job-id", &id]));
+        let gone = cli(&service, listener, &["job-status", "--job-id", &id]);
+        assert!(!gone.status.success());
+        assert!(String::from_utf8_lossy(&gone.stderr).contains("JobNotFoundException"));
+    }
+}
+
+#[test]
+fn the_python_library_transcribes_async_and_sync() {
+    let service = batch_setup().start();
+    let script = |key: &str| {
+        command(&clients().join("venv/bin/python"), &service)
+            .args(["-W", "ignore", "-c", ASYNC_AND_SYNC, key])
+            .args([service.url("https", "/v2"), service.url("http", "/v2")])
+            .arg(sentence())
+            .output()
+            .expect("python")
+    };
+    let text = said(script("anything"));
+    let heard = words(&text);
+    assert_eq!(heard.iter().filter(|word| *word == "respectable").count(), 2, "{text}");
+    let token = service.url("https", "/v2/security/jobtoken");
+    curl_as("admin", &["-d", r#"{"user_token":"secret-1"}"#, &token]).expect(200);
+    let refused = script("wrong");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("AuthenticationError"), "{told}");
+    said(script("secret-1"));
+}
+
+#[test]
+fn the_javascript_client_transcribes() {
+    let service = batch_setup().start();
+    for listener in ["https", "http"] {
+        let output = command(Path::new("node"), &service)
+            .args(["-e", NODE, "any", &service.url(listener, "")])
+            .arg(sentence())
+            .output()
+            .expect("node");
+        let text = said(output);
+        assert!(text.contains("respectable"), "{text}");
+    }
+}

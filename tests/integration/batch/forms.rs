@@ -1,0 +1,148 @@
+//! Audio in every form, and what is no audio.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::curl::curl;
+use crate::support::service::Service;
+use crate::support::speech::{batch_setup, ended, run, sentence, submit, transcript, words};
+
+/// The sentence in every form that is understood.
+fn forms(folder: &Path) -> Vec<PathBuf> {
+    let original = sentence();
+    let original = original.to_str().expect("a plain path");
+    let path = |name: &str| folder.join(name);
+    let mut made = Vec::new();
+    for (name, arguments) in [
+        ("8bit.wav", &["-b", "8", "-e", "unsigned"][..]),
+        ("24bit.wav", &["-b", "24", "-r", "48000"]),
+        ("float.wav", &["-b", "32", "-e", "floating-point"]),
+        ("mulaw.wav", &["-e", "mu-law"]),
+        ("alaw.wav", &["-e", "a-law"]),
+        ("adpcm.wav", &["-e", "ms-adpcm"]),
+        ("stereo.wav", &["-r", "44100", "-c", "2"]),
+        ("plain.aiff", &[]),
+        ("plain.flac", &[]),
+    ] {
+        let file = path(name);
+        run("sox", &[&[original], arguments, &[file.to_str().expect("plain")]].concat());
+        made.push(file);
+    }
+    for (name, arguments) in [
+        ("a.mp3", &["-c:a", "libmp3lame", "-b:a", "64k"][..]),
+        ("a.aac", &["-c:a", "aac", "-b:a", "96k"]),
+        ("a.m4a", &["-c:a", "aac", "-b:a", "96k"]),
+        ("a.mp4", &["-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart"]),
+        ("vorbis.ogg", &["-c:a", "libvorbis", "-q:a", "5"]),
+        ("opus.ogg", &["-c:a", "libopus", "-b:a", "48k"]),
+        ("opus.webm", &["-c:a", "libopus", "-b:a", "48k"]),
+        ("a.mka", &["-c:a", "flac"]),
+    ] {
+        let file = path(name);
+        let common = ["-v", "error", "-y", "-i", original];
+        run("ffmpeg", &[&common, arguments, &[file.to_str().expect("plain")]].concat());
+        made.push(file);
+    }
+    // The name says nothing: the content does.
+    let nameless = path("nameless");
+    std::fs::copy(path("a.mp3"), &nameless).expect("copy");
+    made.push(nameless);
+    made
+}
+
+#[test]
+fn every_form_gives_the_same_words() {
+    let service = batch_setup().start();
+    let folder = tempfile::tempdir().expect("tempdir");
+    let files = forms(folder.path());
+    let jobs: Vec<String> = files.iter().map(|file| submit(&service, file)).collect();
+    let original = submit(&service, &sentence());
+    ended(&service, &original);
+    let expected = words(&transcript(&service, &original, "txt"));
+    let mut wrong = Vec::new();
+    for (file, id) in files.iter().zip(&jobs) {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let job = ended(&service, id);
+        if job["status"] != "done" {
+            wrong.push(format!("{name}: {job}"));
+            continue;
+        }
+        let heard = words(&transcript(&service, id, "txt"));
+        let same = heard.iter().zip(&expected).filter(|(heard, said)| heard == said).count();
+        // Eight bits and lossy codecs may cost a word.
+        if heard.len().abs_diff(expected.len()) > 1 || same + 1 < expected.len() {
+            wrong.push(format!("{name}: {heard:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Files that are damaged, each in its own way.
+fn damaged(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("read");
+    let (wav, mp3, m4a) = (std::fs::read(sentence()).expect("read"), read("a.mp3"), read("a.m4a"));
+    let (flac, ogg, webm) = (read("plain.flac"), read("vorbis.ogg"), read("opus.webm"));
+    let noise: Vec<u8> =
+        (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let patched = |bytes: &[u8], at: usize, with: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        bytes[at..at + with.len()].copy_from_slice(with);
+        bytes
+    };
+    let beginning = |bytes: &[u8], count: usize| bytes[..count].to_vec();
+    let with_noise = |head: &[u8]| [head, &noise].concat();
+    vec![
+        ("empty", Vec::new()),
+        ("one byte", vec![b'R']),
+        ("text", b"this is no audio ".repeat(5000)),
+        ("zeros", vec![0; 1 << 20]),
+        ("html", b"<!DOCTYPE html><html><body>404</body></html>".to_vec()),
+        ("wav header alone", beginning(&wav, 44)),
+        ("wav cut in its header", beginning(&wav, 30)),
+        ("wav without channels", patched(&wav, 22, &[0, 0])),
+        ("wav with too many channels", patched(&wav, 22, &[0xff, 0xff])),
+        ("wav without a rate", patched(&wav, 24, &[0; 4])),
+        ("wav of an unknown codec", patched(&wav, 20, &[0x34, 0x12])),
+        ("wav of no bits", patched(&wav, 34, &[0, 0])),
+        ("mp4 header and noise", with_noise(&m4a[..32])),
+        ("mp4 with a giant box", patched(&m4a, 28, &[0xff; 8])),
+        ("flac header and noise", with_noise(&flac[..42])),
+        ("flac cut in its header", beginning(&flac, 20)),
+        ("ogg cut in its header", beginning(&ogg, 100)),
+        ("ogg with a wrong version", patched(&ogg, 4, &[9])),
+        ("webm cut in its header", beginning(&webm, 60)),
+        ("id3 without an end", [&b"ID3\x04\0\0\x7f\x7f\x7f\x7f"[..], &noise].concat()),
+        ("mp3 tag alone", beginning(&mp3, 10)),
+        ("zip", with_noise(b"PK\x03\x04\x14\0\0\0\x08\0")),
+    ]
+}
+
+#[test]
+fn damaged_files_are_rejected_with_a_reason_and_harm_nobody() {
+    let service = batch_setup().start();
+    let folder = tempfile::tempdir().expect("tempdir");
+    forms(folder.path());
+    let file = folder.path().join("damaged");
+    let mut jobs = Vec::new();
+    for (name, bytes) in damaged(folder.path()) {
+        std::fs::write(&file, bytes).expect("write");
+        jobs.push((name, submit(&service, &file)));
+    }
+    let mut wrong = Vec::new();
+    for (name, id) in &jobs {
+        let job = ended(&service, id);
+        let reason = job["errors"][0]["message"].as_str().unwrap_or_default();
+        eprintln!("{name}: {} {reason}", job["status"]);
+        if job["status"] != "rejected" || !reason.contains("invalid audio: ") {
+            wrong.push(format!("{name}: {job}"));
+        }
+        let path = format!("/v2/jobs/{id}/transcript");
+        assert_eq!(curl(&[&service.url("https", &path)]).json()["error"], "Job rejected");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    alive(&service);
+}
+
+fn alive(service: &Service) {
+    let id = submit(service, &sentence());
+    assert_eq!(ended(service, &id)["status"], "done");
+}

@@ -1,0 +1,109 @@
+//! Many jobs at once, and a process that dies in the middle of them. `BATCH_JOBS` and
+//! `BATCH_KILLS` say how many; the defaults keep the test short.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::support::curl::{curl, curl_as};
+use crate::support::service::Service;
+use crate::support::speech::{CONFIG, batch_setup, post, recording, sentence};
+use crate::support::{millis, seconds, wait_until_blocking};
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// The ids of all jobs by their state.
+fn listed(service: &Service, status: &str) -> BTreeSet<u64> {
+    let jobs = curl(&[&service.url("https", "/v2/jobs")]).expect(200).json();
+    let jobs = jobs["jobs"].as_array().expect("a list");
+    let id = |job: &serde_json::Value| job["id"].as_str().and_then(|id| id.parse().ok());
+    let ids: Vec<u64> = jobs.iter().filter(|job| job["status"] == status).filter_map(id).collect();
+    let distinct: BTreeSet<u64> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), distinct.len(), "a job is listed twice");
+    distinct
+}
+
+#[test]
+fn many_jobs_are_done_in_order_while_the_management_api_answers_at_once() {
+    let count = setting("BATCH_JOBS", 30);
+    let service = batch_setup().quiet().start();
+    let audio = recording("librivox/sense_and_sensibility_01_austen_64kb-0890.wav");
+    let begun = Instant::now();
+    for _ in 0..count {
+        post(&service, &audio, CONFIG).expect(201);
+    }
+    let posted = begun.elapsed();
+    let about = service.url("https", "/v2/management/host/about");
+    let mut slowest: f64 = 0.0;
+    let mut done = BTreeSet::new();
+    let width = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    wait_until_blocking("all jobs are done", seconds(30 + 4 * count as u64), || {
+        let reply = curl_as("admin", &[&about]).expect(200);
+        slowest =
+            slowest.max(reply.number("time_starttransfer") - reply.number("time_pretransfer"));
+        done = listed(&service, "done");
+        let highest = done.last().copied().unwrap_or(0);
+        assert!(highest <= done.len() as u64 + width, "out of order: {done:?}");
+        done.len() == count
+    });
+    let usage = service.usage();
+    eprintln!(
+        "{count} jobs posted in {posted:.1?}, done in {:.1?}; management answered within {slowest:.3} s; peak memory {} MiB, {} threads",
+        begun.elapsed(),
+        usage.peak_kib / 1024,
+        usage.threads
+    );
+    assert!(slowest < 0.5, "the management API took {slowest} s");
+    assert!(usage.peak_kib < 600 * 1024, "{usage:?}");
+}
+
+#[test]
+fn jobs_survive_a_process_that_is_killed_again_and_again() {
+    let kills = setting("BATCH_KILLS", 6);
+    let mut random = StdRng::seed_from_u64(4);
+    let short = recording("cards/001.wav");
+    let mut service = batch_setup().quiet().start();
+    let mut answered = BTreeSet::new();
+    for _ in 0..kills {
+        let url = service.url("https", "/v2/jobs");
+        let posting = std::thread::spawn({
+            let files = [short.clone(), sentence()];
+            move || files.iter().filter_map(|file| try_post(&url, file)).collect::<Vec<u64>>()
+        });
+        std::thread::sleep(millis(random.random_range(50..2500)));
+        let installation = service.kill();
+        for id in posting.join().expect("the poster") {
+            assert!(answered.insert(id), "the id {id} was given out twice");
+        }
+        service = installation.start();
+    }
+    let mut done = BTreeSet::new();
+    wait_until_blocking("all jobs are done", seconds(60 + 4 * kills as u64), || {
+        // Asked in this order: a job that ends in between is then among the done ones.
+        let all_ended = listed(&service, "running").is_empty();
+        done = listed(&service, "done");
+        all_ended
+    });
+    let rejected = listed(&service, "rejected");
+    eprintln!(
+        "{kills} kills, {} jobs answered, {} done, {rejected:?} rejected",
+        answered.len(),
+        done.len()
+    );
+    for id in &rejected {
+        eprintln!("{}", crate::support::speech::job(&service, &id.to_string())["errors"]);
+    }
+    assert!(answered.is_subset(&done), "lost: {:?}", answered.difference(&done));
+}
+
+/// Posts a job; the id if the answer came.
+fn try_post(url: &str, file: &Path) -> Option<u64> {
+    let (file, config) = (format!("data_file=@{}", file.display()), format!("config={CONFIG}"));
+    let reply = curl(&["-F", &file, "-F", &config, url]);
+    (reply.status == 201).then(|| reply.json()["id"].as_str()?.parse().ok()).flatten()
+}

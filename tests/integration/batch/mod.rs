@@ -1,0 +1,6 @@
+//! The batch Speech API, with real speech.
+
+mod api;
+mod clients;
+mod forms;
+mod load;

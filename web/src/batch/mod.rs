@@ -1,0 +1,144 @@
+//! `/v2/jobs` and `/v2/usage`: the batch Speech API. Specification: speech, section 2.
+//!
+//! Requests are answered from the job store, whose calls block and therefore run on blocking
+//! threads; [`callbacks`] fetches audio and tells ends on its own.
+
+pub mod callbacks;
+mod error;
+mod outbound;
+mod read;
+mod submit;
+mod upload;
+mod usage;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::web::{self, ServiceConfig};
+use portcullis_speech::{
+    RecogniserState, Speech,
+    jobs::{Job, JobId, JobStatus, JobStore, Jobs, StoreError},
+    recogniser::Recogniser,
+};
+
+use self::error::BatchError;
+use crate::{
+    routes::Endpoint,
+    service::{Authentication, Context, Mount, Service},
+};
+
+/// How long a job that is posted right after the start waits for the model.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOKS: usize = 400;
+
+/// The batch Speech API.
+#[derive(Debug, Default)]
+pub struct Batch;
+
+impl Service for Batch {
+    fn name(&self) -> &'static str {
+        "batch"
+    }
+
+    fn mounts(&self, context: &Context) -> Vec<Mount> {
+        let (jobs, usage) = (context.speech.clone(), context.speech.clone());
+        vec![
+            Mount::new("/v2/jobs", Authentication::JobToken, move |config| routes(jobs, config)),
+            Mount::new("/v2/usage", Authentication::JobToken, move |config| {
+                config.app_data(web::Data::new(Desk::new(usage)));
+                for path in ["", "/"] {
+                    Endpoint::new(path).get(usage::usage).register(config);
+                }
+            }),
+        ]
+    }
+
+    fn openapi(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(include_str!("openapi.json")).ok()
+    }
+}
+
+fn routes(speech: Arc<Speech>, config: &mut ServiceConfig) {
+    config.app_data(web::Data::new(Desk::new(speech)));
+    // Clients follow no redirect, so both forms of every path are served.
+    for slash in ["", "/"] {
+        let path = |path: &str| format!("{path}{slash}");
+        Endpoint::new(&path("")).get(read::list).post(submit::submit).register(config);
+        Endpoint::new(&path("/{id}")).get(read::job).delete(read::delete).register(config);
+        Endpoint::new(&path("/{id}/transcript")).get(read::transcript).register(config);
+        Endpoint::new(&path("/{id}/log")).get(read::log).register(config);
+        Endpoint::new(&path("/{id}/data")).get(read::data).register(config);
+        for alignment in ["/{id}/text", "/{id}/alignment"] {
+            Endpoint::new(&path(alignment)).get(read::alignment).register(config);
+        }
+    }
+}
+
+/// What the handlers work with.
+#[derive(Clone)]
+struct Desk {
+    speech: Arc<Speech>,
+}
+
+impl Desk {
+    fn new(speech: Arc<Speech>) -> Self {
+        Self { speech }
+    }
+
+    fn jobs(&self) -> Result<&Jobs, BatchError> {
+        self.speech.jobs().ok_or_else(|| BatchError::NoRecogniser("there is no job store".into()))
+    }
+
+    /// Refuses while there is no recogniser, with what to do about it.
+    fn check_recogniser(&self) -> Result<(), BatchError> {
+        match self.speech.recogniser() {
+            RecogniserState::Ready(_) | RecogniserState::Loading => Ok(()),
+            RecogniserState::Unavailable(reason) => Err(BatchError::NoRecogniser(reason)),
+        }
+    }
+
+    /// The same once the model has been read, which takes a moment after the start.
+    async fn recogniser(&self) -> Result<Arc<dyn Recogniser>, BatchError> {
+        for _ in 0..LOOKS {
+            match self.speech.recogniser() {
+                RecogniserState::Ready(recogniser) => return Ok(recogniser),
+                RecogniserState::Loading => tokio::time::sleep(LOOK_EVERY).await,
+                RecogniserState::Unavailable(reason) => {
+                    return Err(BatchError::NoRecogniser(reason));
+                }
+            }
+        }
+        Err(BatchError::NoRecogniser("the speech model is still being read; try again soon".into()))
+    }
+
+    /// Calls the store on a blocking thread.
+    async fn store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn JobStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, BatchError> {
+        let store = self.jobs()?.store().clone();
+        blocking(move || work(store.as_ref())).await?.map_err(BatchError::from)
+    }
+
+    /// A job that a client may see.
+    async fn find(&self, id: &str) -> Result<Job, BatchError> {
+        let id: JobId = id.parse().map_err(|_| BatchError::NotFound)?;
+        let job = self.store(move |store| store.get(id)).await?.ok_or(BatchError::NotFound)?;
+        match job.status {
+            JobStatus::Deleted => Err(BatchError::NotFound),
+            JobStatus::Expired => Err(BatchError::Expired),
+            JobStatus::Fetching
+            | JobStatus::Queued
+            | JobStatus::Running
+            | JobStatus::Done
+            | JobStatus::Rejected => Ok(job),
+        }
+    }
+}
+
+/// Runs what blocks on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BatchError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| BatchError::Stopping)
+}

@@ -1,0 +1,215 @@
+//! Listing, reading and deleting jobs.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Bytes, Data, Path, Query},
+};
+use futures::stream;
+use portcullis_speech::jobs::{
+    Format, Job, JobConfig, JobStatus, ListFilter, transcript as render,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Desk, blocking, error::BatchError, view};
+
+/// How long a question about an unfinished job is held: it saves the client a round.
+const HOLD: Duration = Duration::from_secs(2);
+/// Bytes of audio that are sent at once.
+const CHUNK: usize = 256 * 1024;
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<String>,
+    created_before: Option<String>,
+    created_after: Option<String>,
+    include_deleted: Option<String>,
+}
+
+/// `GET /v2/jobs`: newest first.
+pub(super) async fn list(
+    desk: Data<Desk>,
+    query: Query<ListQuery>,
+) -> Result<HttpResponse, BatchError> {
+    desk.check_recogniser()?;
+    let filter = ListFilter {
+        limit: query.limit.as_deref().map(limit).transpose()?,
+        created_before: moment("created_before", query.created_before.as_deref())?,
+        created_after: moment("created_after", query.created_after.as_deref())?,
+        include_deleted: boolean("include_deleted", query.include_deleted.as_deref())?,
+    };
+    let jobs = desk.store(move |store| store.list(&filter)).await?;
+    let jobs: Vec<Value> = jobs.iter().map(view::summary).collect();
+    Ok(HttpResponse::Ok().json(json!({ "jobs": jobs })))
+}
+
+fn limit(text: &str) -> Result<u32, BatchError> {
+    let number: i64 = text
+        .parse()
+        .map_err(|_| BatchError::Query("limit in query must be of type int64".into()))?;
+    let bounds =
+        if number < 1 { "greater than or equal to 1" } else { "less than or equal to 100" };
+    let fits = u32::try_from(number).ok().filter(|number| (1..=100).contains(number));
+    fits.ok_or_else(|| BatchError::Query(format!("limit in query should be {bounds}")))
+}
+
+fn moment(name: &str, text: Option<&str>) -> Result<Option<OffsetDateTime>, BatchError> {
+    let parsed = text.map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
+    parsed.map_err(|_| BatchError::Query(format!("{name} in query must be of type date-time")))
+}
+
+fn boolean(name: &str, text: Option<&str>) -> Result<bool, BatchError> {
+    match text {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(_) => Err(BatchError::Query(format!("{name} in query must be of type boolean"))),
+    }
+}
+
+/// Waits until a job has ended, for [`HOLD`] at most.
+async fn hold(desk: &Desk, id: &str) -> Result<Job, BatchError> {
+    let mut events = desk.jobs()?.events();
+    let until = Instant::now() + HOLD;
+    let mut job = desk.find(id).await?;
+    while !job.status.is_final() {
+        let left = until.saturating_duration_since(Instant::now());
+        let ended = async {
+            use portcullis_speech::jobs::JobEvent;
+            use tokio::sync::broadcast::error::RecvError;
+            loop {
+                match events.recv().await {
+                    Ok(JobEvent::Ended(ended)) if ended == job.id => return,
+                    Err(RecvError::Lagged(_) | RecvError::Closed) => return,
+                    Ok(_) => {}
+                }
+            }
+        };
+        if tokio::time::timeout(left, ended).await.is_err() {
+            return Ok(job);
+        }
+        job = desk.find(id).await?;
+    }
+    Ok(job)
+}
+
+/// `GET /v2/jobs/{id}`
+pub(super) async fn job(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
+    let job = hold(&desk, &id).await?;
+    let mut details = view::details(&job);
+    if !job.status.is_final() {
+        let progress = desk.jobs()?.progress(job.id).unwrap_or(0.0);
+        details["progress"] = json!((progress * 1000.0).round() / 1000.0);
+    }
+    Ok(HttpResponse::Ok().json(json!({ "job": details })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct DeleteQuery {
+    force: Option<String>,
+}
+
+/// `DELETE /v2/jobs/{id}`
+pub(super) async fn delete(
+    desk: Data<Desk>,
+    id: Path<String>,
+    query: Query<DeleteQuery>,
+) -> Result<HttpResponse, BatchError> {
+    let force = boolean("force", query.force.as_deref())?;
+    let mut job = desk.find(&id).await?;
+    if !job.status.is_final() && !force {
+        return Err(BatchError::Locked);
+    }
+    let (jobs, number) = (desk.jobs()?.clone(), job.id);
+    blocking(move || jobs.delete(number)).await??;
+    job.status = JobStatus::Deleted;
+    Ok(HttpResponse::Ok().json(json!({ "job": view::details(&job) })))
+}
+
+#[derive(Deserialize)]
+pub(super) struct TranscriptQuery {
+    format: Option<String>,
+}
+
+/// `GET /v2/jobs/{id}/transcript?format=json-v2|txt|srt`
+pub(super) async fn transcript(
+    desk: Data<Desk>,
+    id: Path<String>,
+    query: Query<TranscriptQuery>,
+) -> Result<HttpResponse, BatchError> {
+    let format = query.format.as_deref().unwrap_or("json-v2");
+    let format: Format = format.parse().map_err(|_| BatchError::Format)?;
+    let job = hold(&desk, &id).await?;
+    match job.status {
+        JobStatus::Done => {}
+        JobStatus::Rejected => {
+            let reasons = job.errors.iter().map(|error| error.message.as_str());
+            return Err(BatchError::JobFailed(reasons.collect::<Vec<_>>().join("; ")));
+        }
+        JobStatus::Deleted => return Err(BatchError::NotFound),
+        JobStatus::Expired => return Err(BatchError::Expired),
+        JobStatus::Fetching | JobStatus::Queued | JobStatus::Running => {
+            return Err(BatchError::NotReady);
+        }
+    }
+    let text = desk
+        .store(move |store| {
+            let Some(items) = store.items(job.id)? else { return Ok(None) };
+            let config = JobConfig::parse(&job.config).ok();
+            Ok(config.map(|config| render(&job, &config, &items, format)))
+        })
+        .await?
+        .ok_or(BatchError::FileExpired)?;
+    Ok(HttpResponse::Ok().content_type(format.content_type()).body(text))
+}
+
+/// `GET /v2/jobs/{id}/log`
+pub(super) async fn log(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
+    let job = desk.find(&id).await?;
+    let log = desk.store(move |store| store.log(job.id)).await?.ok_or(BatchError::NoLog)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(log))
+}
+
+/// `GET /v2/jobs/{id}/data`: the audio as it was sent.
+pub(super) async fn data(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
+    let job = desk.find(&id).await?;
+    let file = desk.store(move |store| store.open_audio(job.id)).await?;
+    let file = file.ok_or(BatchError::FileExpired)?;
+    let length = file.metadata()?.len();
+    let body = stream::unfold(Some(file), |file| async move {
+        let mut file = file?;
+        let read = blocking(move || read_chunk(&mut file).map(|chunk| (chunk, file))).await;
+        match read.and_then(|read| read.map_err(BatchError::from)) {
+            Ok((chunk, _)) if chunk.is_empty() => None,
+            Ok((chunk, file)) => Some((Ok(chunk), Some(file))),
+            Err(err) => Some((Err(err), None)),
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header((header::CONTENT_DISPOSITION, "attachment"))
+        .no_chunking(length)
+        .streaming(body))
+}
+
+fn read_chunk(file: &mut File) -> std::io::Result<Bytes> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    file.take(CHUNK as u64).read_to_end(&mut chunk)?;
+    Ok(chunk.into())
+}
+
+/// `GET /v2/jobs/{id}/text` and `/alignment`: there are no alignment jobs.
+pub(super) async fn alignment(
+    desk: Data<Desk>,
+    id: Path<String>,
+) -> Result<HttpResponse, BatchError> {
+    desk.find(&id).await?;
+    Err(BatchError::NotAlignment)
+}

@@ -1,0 +1,151 @@
+//! Posting jobs.
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Payload},
+};
+use futures::{StreamExt, TryStreamExt};
+use portcullis_speech::jobs::{IncomingFile, JobConfig, NewJob};
+use serde_json::json;
+
+use super::{Desk, error::BatchError, upload::AudioUpload};
+
+/// The largest `config` part: vocabularies may be long.
+const MAX_CONFIG: usize = 4 << 20;
+/// The longest file name that is kept, in characters.
+const MAX_NAME: usize = 255;
+
+/// `POST /v2/jobs`: 201 once the audio and the job are on the disk.
+pub(super) async fn submit(
+    desk: Data<Desk>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, BatchError> {
+    desk.check_recogniser()?;
+    check_media_type(&request)?;
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let multipart = Multipart::new(request.headers(), payload.into_inner());
+    let parts = read_parts(&desk, multipart, announced).await?;
+    let config = parts.config.ok_or_else(|| {
+        BatchError::Malformed("the field config is missing; it holds the job's JSON".into())
+    })?;
+    if config.fetch.is_some() == parts.audio.is_some() {
+        return Err(match parts.audio {
+            None => BatchError::MissingData,
+            Some(_) => BatchError::Rejected(
+                "the job has both data_file and fetch_data; send one of them".into(),
+            ),
+        });
+    }
+    let job = NewJob {
+        config: config.submitted.to_string(),
+        data_name: parts.name,
+        audio: parts.audio,
+        notify: !config.notifications.is_empty(),
+    };
+    let id = desk.store(move |store| store.create(job)).await?;
+    desk.jobs()?.announce(id);
+    Ok(HttpResponse::Created().json(json!({ "id": id.to_string() })))
+}
+
+fn check_media_type(request: &HttpRequest) -> Result<(), BatchError> {
+    let value = request.headers().get(header::CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type = value.split(';').next().unwrap_or("").trim();
+    if media_type.eq_ignore_ascii_case("multipart/form-data") {
+        return Ok(());
+    }
+    let text = "a job is posted as multipart/form-data with the fields config and data_file (curl: -F data_file=@a.wav -F 'config={…}')";
+    Err(BatchError::Malformed(text.into()))
+}
+
+#[derive(Default)]
+struct Parts {
+    config: Option<JobConfig>,
+    audio: Option<IncomingFile>,
+    name: String,
+}
+
+impl From<MultipartError> for BatchError {
+    fn from(err: MultipartError) -> Self {
+        match err {
+            MultipartError::Payload(err) => err.into(),
+            err => Self::Malformed(format!("the multipart body is not right: {err}")),
+        }
+    }
+}
+
+/// Reads the parts in whichever order they come. A configuration that is wrong ends it at once,
+/// before the audio is sent if it comes first.
+async fn read_parts(
+    desk: &Desk,
+    mut multipart: Multipart,
+    announced: u64,
+) -> Result<Parts, BatchError> {
+    let mut parts = Parts::default();
+    while let Some(mut field) = multipart.try_next().await? {
+        let name = field.name().unwrap_or_default().to_owned();
+        let repeated = || BatchError::Malformed(format!("the field {name} was sent twice"));
+        match name.as_str() {
+            "config" if parts.config.is_some() => return Err(repeated()),
+            "config" => parts.config = Some(read_config(desk, &mut field).await?),
+            "data_file" if parts.audio.is_some() => return Err(repeated()),
+            "data_file" => {
+                parts.name = file_name(&field);
+                parts.audio = read_audio(desk, &mut field, announced).await?;
+            }
+            // `text_file` belongs to alignment jobs; what is not known is not needed.
+            _ => while field.try_next().await?.is_some() {},
+        }
+    }
+    Ok(parts)
+}
+
+async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.next().await {
+        let chunk = chunk?;
+        if bytes.len() + chunk.len() > MAX_CONFIG {
+            let text = format!("the field config is larger than {MAX_CONFIG} bytes");
+            return Err(BatchError::Malformed(text));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| BatchError::Malformed("the field config is not UTF-8 text".into()))?;
+    let config = JobConfig::parse(&text)?;
+    let recogniser = desk.recogniser().await?;
+    let known = &recogniser.info().languages;
+    if !known.contains(&config.language) {
+        return Err(BatchError::Rejected(format!(
+            "the language {:?} is not installed; the installed ones are: {}",
+            config.language,
+            known.join(", ")
+        )));
+    }
+    Ok(config)
+}
+
+async fn read_audio(
+    desk: &Desk,
+    field: &mut Field,
+    announced: u64,
+) -> Result<Option<IncomingFile>, BatchError> {
+    let mut upload = AudioUpload::begin(desk, announced).await?;
+    while let Some(chunk) = field.next().await {
+        upload.write(&chunk?).await?;
+    }
+    let (file, length) = upload.finish().await?;
+    // An empty field without a name is how a form says that no file was chosen.
+    Ok((length > 0 || !file_name(field).is_empty()).then_some(file))
+}
+
+/// The last component of the name that the client gave, without control characters.
+fn file_name(field: &Field) -> String {
+    let given = field.content_disposition().and_then(|disposition| disposition.get_filename());
+    let last = given.unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default();
+    last.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
+}
