@@ -53,7 +53,13 @@ pub fn document<'a>(
             paths.extend(own);
         }
         if let Value::Object(own) = part["components"]["schemas"].take() {
-            schemas.extend(own);
+            for (name, schema) in own {
+                let known = schemas.insert(name, schema.clone());
+                debug_assert!(
+                    known.is_none_or(|known| known == schema),
+                    "two services call different things by one name: {schema}"
+                );
+            }
         }
     }
     json!({

@@ -24,11 +24,20 @@ pub(crate) fn sentence() -> PathBuf {
     recording("librivox/sense_and_sensibility_01_austen_64kb-0920.wav")
 }
 
+/// The sentence `times` over, 6.05 s each, as a flac file in `folder`.
+pub(crate) fn long_recording(folder: &Path, times: usize) -> PathBuf {
+    let (sentence, long) = (sentence(), folder.join("long.flac"));
+    let mut arguments = vec![sentence.to_str().expect("a plain path"); times];
+    arguments.push(long.to_str().expect("a plain path"));
+    run("sox", &arguments);
+    long
+}
+
 /// An appliance with the batch service on `http` and `https`.
 pub(crate) fn batch_setup() -> Setup {
     let listener = |name: &str, extra: &str| {
         format!(
-            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\", \"batch\"]\n\n"
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\", \"monitoring\", \"batch\"]\n\n"
         )
     };
     let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");

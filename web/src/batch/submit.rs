@@ -1,12 +1,20 @@
 //! Posting jobs.
 
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{
     HttpRequest, HttpResponse,
+    error::PayloadError,
     http::header,
-    web::{Data, Payload},
+    web::{Bytes, Data, Payload},
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use portcullis_speech::jobs::{IncomingFile, JobConfig, NewJob};
 
 use super::{
@@ -33,8 +41,11 @@ pub(super) async fn submit(
     check_media_type(&request)?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let multipart = Multipart::new(request.headers(), payload.into_inner());
+    let mut body = Shared(Rc::new(RefCell::new(payload.into_inner())));
+    let multipart = Multipart::new(request.headers(), body.clone());
     let parts = read_parts(&desk, multipart, announced).await?;
+    // The form ends before the body does; a body that is cut there was not sent whole.
+    while body.try_next().await?.is_some() {}
     let config = parts.config.ok_or_else(|| {
         BatchError::Malformed("the field config is missing; it holds the job's JSON".into())
     })?;
@@ -55,6 +66,18 @@ pub(super) async fn submit(
     let id = desk.store(move |store| store.create(job)).await?;
     desk.jobs()?.announce(id);
     Ok(HttpResponse::Created().json(JobMade { id: id.to_string() }))
+}
+
+/// A body of which the form reads its part and the handler the rest.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<actix_web::dev::Payload>>);
+
+impl Stream for Shared {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
 }
 
 fn check_media_type(request: &HttpRequest) -> Result<(), BatchError> {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 /// What is still to be done counts as running.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+enum JobState {
     Running,
     Done,
     Rejected,
@@ -37,7 +37,7 @@ pub(super) struct JobDetails {
     duration: u64,
     #[schema(example = "1")]
     id: String,
-    status: Status,
+    status: JobState,
     /// How far the work is, 0 to 1; only while it is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0.0, maximum = 1.0)]
@@ -82,11 +82,11 @@ pub(super) fn summary(job: &Job) -> JobDetails {
         duration: whole_seconds(job),
         id: job.id.to_string(),
         status: match job.status {
-            JobStatus::Fetching | JobStatus::Queued | JobStatus::Running => Status::Running,
-            JobStatus::Done => Status::Done,
-            JobStatus::Rejected => Status::Rejected,
-            JobStatus::Deleted => Status::Deleted,
-            JobStatus::Expired => Status::Expired,
+            JobStatus::Fetching | JobStatus::Queued | JobStatus::Running => JobState::Running,
+            JobStatus::Done => JobState::Done,
+            JobStatus::Rejected => JobState::Rejected,
+            JobStatus::Deleted => JobState::Deleted,
+            JobStatus::Expired => JobState::Expired,
         },
         progress: None,
         config: None,
