@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`recogniser`] | the trait that recognisers implement, and their sessions |
 //! | [`whisper`] | the default recogniser: whisper.cpp with a ggml model |
+//! | [`measures`] | what a session costs and how late its finals are |
 //! | [`slots`] | how many decodes compute at once, realtime before batch |
 //! | [`audio`] | any audio file as a stream of samples |
 //! | [`transcript`] | words as results; json-v2, txt, srt |
@@ -13,6 +14,7 @@
 pub mod audio;
 mod cutter;
 pub mod jobs;
+pub mod measures;
 pub mod recogniser;
 pub mod slots;
 pub mod speech;
