@@ -7,7 +7,7 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::{routes::Endpoint, service::Context};
+use crate::{openapi::Refusals, routes::Endpoint, service::Context};
 
 /// Swagger UI sets styles of its own; everything else comes from here.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -50,7 +50,8 @@ pub(crate) fn routes(context: Context, config: &mut ServiceConfig) {
     }
 }
 
-/// `GET /docs/openapi.json`
-async fn openapi(context: web::Data<Context>) -> HttpResponse {
+/// `GET /docs/openapi.json`: this document.
+#[utoipa::path(get, path = "/docs/openapi.json", tag = "Management", operation_id = "OpenApi", responses((status = 200, body = Object, content_type = "application/json"), Refusals))]
+pub(crate) async fn openapi(context: web::Data<Context>) -> HttpResponse {
     HttpResponse::Ok().json(&context.appliance.openapi)
 }

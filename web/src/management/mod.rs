@@ -78,7 +78,8 @@ impl Service for Management {
     settings::set_cleanup_interval,
     power::reboot,
     power::shutdown,
-    power::cancel,
+    power::cancel_reboot,
+    power::cancel_shutdown,
     realtime::sessions,
     realtime::ready,
     logs::logs,
@@ -86,6 +87,7 @@ impl Service for Management {
     listeners,
     healthz,
     readyz,
+    docs::openapi,
 ))]
 struct Document;
 
@@ -111,8 +113,8 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .register(config);
     Endpoint::new("/reboot").delete(power::reboot).register(config);
     Endpoint::new("/shutdown").delete(power::shutdown).register(config);
-    Endpoint::new("/reboot/cancel").post(power::cancel).register(config);
-    Endpoint::new("/shutdown/cancel").post(power::cancel).register(config);
+    Endpoint::new("/reboot/cancel").post(power::cancel_reboot).register(config);
+    Endpoint::new("/shutdown/cancel").post(power::cancel_shutdown).register(config);
     Endpoint::new("/logs").get(logs::logs).register(config);
     Endpoint::new("/logs/zip").get(logs::zip).register(config);
 }
