@@ -109,14 +109,16 @@ impl From<PayloadError> for ApiError {
     }
 }
 
-/// Gives up a body that falls silent for [`IDLE_TIMEOUT`]; counts its bytes in `received`.
-pub(crate) fn with_idle_timeout(payload: Payload, received: Rc<Cell<u64>>) -> Payload {
-    match payload {
-        Payload::None => Payload::None,
-        payload => Payload::Stream {
-            payload: Box::pin(IdleTimeout { payload, received, last: Instant::now(), timer: None }),
-        },
+/// Gives up a body that falls silent for [`IDLE_TIMEOUT`]; the cell counts its bytes. `None`: there
+/// is no body.
+pub(crate) fn with_idle_timeout(payload: Payload) -> (Payload, Option<Rc<Cell<u64>>>) {
+    if matches!(payload, Payload::None) {
+        return (Payload::None, None);
     }
+    let received = Rc::new(Cell::new(0));
+    let counted = received.clone();
+    let body = IdleTimeout { payload, received, last: Instant::now(), timer: None };
+    (Payload::Stream { payload: Box::pin(body) }, Some(counted))
 }
 
 struct IdleTimeout {

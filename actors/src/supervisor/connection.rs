@@ -107,7 +107,7 @@ impl Connection {
         // The request came in while the connection was being closed: it is served after all.
         self.closing.store(false, Release);
         self.generation.requests.fetch_add(1, Relaxed);
-        self.generation.instruments.in_progress.inc();
+        self.generation.instruments.request_begun();
         RequestInProgress { connection: self.clone(), websocket: false }
     }
 
@@ -217,8 +217,7 @@ impl RequestInProgress {
             let generation = &self.connection.generation;
             generation.requests.fetch_sub(1, Relaxed);
             generation.websockets.fetch_add(1, Relaxed);
-            generation.instruments.in_progress.dec();
-            generation.instruments.websockets.inc();
+            generation.instruments.websocket_opened();
         }
     }
 }
@@ -226,14 +225,13 @@ impl RequestInProgress {
 impl Drop for RequestInProgress {
     fn drop(&mut self) {
         let generation = &self.connection.generation;
-        let instruments = &generation.instruments;
-        let (counter, gauge) = if self.websocket {
-            (&generation.websockets, &instruments.websockets)
+        if self.websocket {
+            generation.websockets.fetch_sub(1, Relaxed);
+            generation.instruments.websocket_closed();
         } else {
-            (&generation.requests, &instruments.in_progress)
-        };
-        counter.fetch_sub(1, Relaxed);
-        gauge.dec();
+            generation.requests.fetch_sub(1, Relaxed);
+            generation.instruments.request_ended();
+        }
         self.connection.served.store(true, Release);
         self.connection.bytes_moved();
         self.connection.in_progress.fetch_sub(1, AcqRel);
@@ -315,7 +313,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
                 let read = buf.filled().len() - before;
                 if read > 0 {
                     this.connection.bytes_read();
-                    this.connection.generation.instruments.received.inc_by(read as u64);
+                    this.connection.generation.instruments.received(read);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -339,7 +337,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         }
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.connection.bytes_moved();
-        this.connection.generation.instruments.sent.inc_by(written as u64);
+        this.connection.generation.instruments.sent(written);
         Poll::Ready(Ok(written))
     }
 

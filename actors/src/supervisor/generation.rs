@@ -180,14 +180,13 @@ impl GenerationContext {
         let id = self.next_id.fetch_add(1, Relaxed);
         let connection = Arc::new(Connection::new(id, peer, self.clone()));
         self.connections(|all| all.insert(id, connection.clone()));
-        self.instruments.connections.inc();
-        self.instruments.connections_open.inc();
+        self.instruments.connection_opened();
         Registered::new(connection)
     }
 
     pub(super) fn forget(&self, id: u64) {
         if self.connections(|all| all.remove(&id)).is_some() {
-            self.instruments.connections_open.dec();
+            self.instruments.connection_closed();
         }
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use portcullis_actors::{
-    certificate::{CertificateFacts, Warning},
+    audit::AuditEntry,
+    certificate::{CertificateFacts, CertificateRequest, Warning},
     store::Installed,
 };
 use serde::Serialize;
@@ -59,4 +60,24 @@ pub(super) struct PasswordState {
     auth_enabled: bool,
     /// Null until it has been checked.
     default_password: Option<bool>,
+}
+
+/// The form of an answer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PemOrJson {
+    Pem,
+    Json,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct WaitingRequests {
+    /// Oldest first.
+    requests: Vec<CertificateRequest>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditRecord {
+    /// Newest first.
+    entries: Vec<AuditEntry>,
 }
