@@ -1,9 +1,11 @@
 //! Bodies on their way in.
 
 use std::{
-    cell::Cell,
     pin::Pin,
-    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -110,7 +112,7 @@ impl From<PayloadError> for ApiError {
 }
 
 /// Gives up a body that falls silent for [`IDLE_TIMEOUT`]; counts its bytes in `received`.
-pub(crate) fn with_idle_timeout(payload: Payload, received: Rc<Cell<u64>>) -> Payload {
+pub(crate) fn with_idle_timeout(payload: Payload, received: Arc<AtomicU64>) -> Payload {
     match payload {
         Payload::None => Payload::None,
         payload => Payload::Stream {
@@ -121,7 +123,7 @@ pub(crate) fn with_idle_timeout(payload: Payload, received: Rc<Cell<u64>>) -> Pa
 
 struct IdleTimeout {
     payload: Payload,
-    received: Rc<Cell<u64>>,
+    received: Arc<AtomicU64>,
     last: Instant,
     /// Made at the first wait and re-armed only when it fires, so that a busy body costs nothing.
     timer: Option<Pin<Box<Sleep>>>,
@@ -135,7 +137,7 @@ impl Stream for IdleTimeout {
         if let Poll::Ready(item) = Pin::new(&mut this.payload).poll_next(cx) {
             this.last = Instant::now();
             if let Some(Ok(bytes)) = &item {
-                this.received.set(this.received.get() + bytes.len() as u64);
+                this.received.fetch_add(bytes.len() as u64, Relaxed);
             }
             return Poll::Ready(item);
         }

@@ -1,11 +1,10 @@
 //! What every request passes before it reaches a service.
 
 use std::{
-    cell::Cell,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     task::{Context as TaskContext, Poll},
 };
 
@@ -183,6 +182,11 @@ fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
     connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
 }
 
+/// The length of the body, if the client has told it.
+fn announced_length(head: &RequestHead) -> Option<u64> {
+    head.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The name of the header that tells the number of a request.
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-id");
 
@@ -212,17 +216,20 @@ async fn pass_numbered(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
-    let in_progress = connection.as_ref().map(Connection::begin_request);
+    let mut in_progress = connection.as_ref().map(Connection::begin_request);
     let Watch { front, auditor, instruments } = watch;
     let attempt = auditor.begin(&request);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
-    let received = Rc::new(Cell::new(0));
+    let received = Arc::new(AtomicU64::new(0));
     let mut has_body = false;
     if !request.head().upgrade() {
         let payload = request.take_payload();
         has_body = !matches!(payload, Payload::None);
         request.set_payload(body::with_idle_timeout(payload, received.clone()));
+    }
+    if has_body && let Some(in_progress) = &mut in_progress {
+        in_progress.is_upload(request.path(), announced_length(request.head()), received.clone());
     }
     let mut measured = instruments.begin(has_body, received);
     let mut response = match front.judge(request.head(), secure) {
@@ -255,7 +262,7 @@ async fn pass_numbered(
         return Ok(response);
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        in_progress.became_websocket();
+        in_progress.became_websocket(response.request().path());
         measured.became_websocket();
     } else if connection.is_retired() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

@@ -1,10 +1,13 @@
 //! What is counted of each request.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -46,7 +49,7 @@ impl RequestInstruments {
     }
 
     /// Begins to measure a request; `received` counts the bytes of its body.
-    pub(crate) fn begin(self: &Rc<Self>, has_body: bool, received: Rc<Cell<u64>>) -> Measured {
+    pub(crate) fn begin(self: &Rc<Self>, has_body: bool, received: Arc<AtomicU64>) -> Measured {
         if has_body {
             self.uploads.inc();
         }
@@ -123,7 +126,7 @@ pub(crate) struct Measured {
     instruments: Rc<RequestInstruments>,
     begun: Instant,
     has_body: bool,
-    received: Rc<Cell<u64>>,
+    received: Arc<AtomicU64>,
     sent: u64,
     handles: Option<Rc<Handles>>,
     websocket: bool,
@@ -167,7 +170,7 @@ impl Drop for Measured {
             handles.requests.inc();
             handles.duration.observe(self.begun.elapsed().as_secs_f64());
         }
-        handles.received.inc_by(self.received.get());
+        handles.received.inc_by(self.received.load(Relaxed));
         handles.sent.inc_by(self.sent);
     }
 }

@@ -27,7 +27,10 @@ use utoipa::{OpenApi, ToSchema};
 use zeroize::Zeroizing;
 
 use self::{
-    documents::{CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState},
+    documents::{
+        CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState,
+        ThrottledAddresses,
+    },
     upload::{CertificateUpload, UploadOptions},
 };
 use crate::{
@@ -72,6 +75,7 @@ impl Service for Security {
     disable_authentication,
     set_job_token,
     remove_job_token,
+    throttled,
     reset,
 ))]
 struct Document;
@@ -95,6 +99,7 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .delete(disable_authentication)
         .register(config);
     Endpoint::new("/jobtoken").post(set_job_token).delete(remove_job_token).register(config);
+    Endpoint::new("/throttled").get(throttled).register(config);
     Endpoint::new("/audit").get(audit).register(config);
     Endpoint::new("/reset").delete(reset).register(config);
 }
@@ -320,6 +325,13 @@ async fn remove_job_token(
     let remove = SetJobToken { token: None, by: requester(&request) };
     context.owners.auth.send(remove).await??;
     Ok(web::Json(json!({ "message": "Job token removed" })))
+}
+
+/// `GET /v2/security/throttled`: the addresses that are slowed or refused now.
+#[utoipa::path(get, path = "/v2/security/throttled", tag = "Security", operation_id = "GetThrottledAddresses", responses((status = 200, body = ThrottledAddresses), Refusals))]
+async fn throttled(context: web::Data<Context>) -> web::Json<ThrottledAddresses> {
+    let (addresses, count) = context.owners.authenticator.throttled_addresses();
+    web::Json(ThrottledAddresses { addresses, count })
 }
 
 /// `DELETE /v2/security/reset`: waiting keys go as well.
