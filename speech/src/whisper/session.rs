@@ -1,5 +1,7 @@
 //! One stream of audio through Whisper: cut into windows, each decoded whole.
 
+use std::time::{Duration, Instant};
+
 use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
 
 use super::{
@@ -8,8 +10,10 @@ use super::{
 };
 use crate::{
     cutter::{Cutter, CutterSettings, Window},
+    measures::{Measures, Meter},
     recogniser::{
-        Cancel, Heard, RecogniserError, SAMPLE_RATE, Session, SessionOptions, Stretch, Word,
+        Cancel, Heard, LiveOptions, RecogniserError, SAMPLE_RATE, Session, SessionOptions, Stretch,
+        Word,
     },
     slots::{Slots, Urgency},
 };
@@ -35,12 +39,13 @@ pub(super) struct WhisperSession {
     cutter: Cutter,
     slots: Slots,
     cancel: Cancel,
-    partials: bool,
+    live: Option<LiveOptions>,
+    meter: Meter,
+    waited: Duration,
     /// Samples of the open window when the last partial was made.
     shown: usize,
     /// Words of the open window that are final already, and how far they reach in seconds.
     settled: Settled,
-    max_delay: f64,
 }
 
 /// What of the open window was told as final.
@@ -59,10 +64,12 @@ impl WhisperSession {
         options: &SessionOptions,
         slots: Slots,
     ) -> Self {
-        let settings = if options.partials {
-            CutterSettings::live(options.end_of_utterance.as_secs_f64())
-        } else {
-            CutterSettings::batch()
+        let settings = match &options.live {
+            Some(live) => {
+                let silence = live.end_of_utterance.unwrap_or(Duration::from_millis(500));
+                CutterSettings::live(silence.as_secs_f64())
+            }
+            None => CutterSettings::batch(),
         };
         Self {
             state,
@@ -70,16 +77,19 @@ impl WhisperSession {
             cutter: Cutter::new(settings),
             slots,
             cancel: options.cancel.clone(),
-            partials: options.partials,
+            live: options.live.clone(),
             shown: 0,
             settled: Settled::default(),
-            max_delay: options.max_delay.as_secs_f64(),
+            meter: Meter::default(),
+            waited: Duration::ZERO,
         }
     }
 
     fn decode(&mut self, start: u64, samples: &[f32]) -> Result<Vec<Word>, RecogniserError> {
-        let urgency = if self.partials { Urgency::Realtime } else { Urgency::Batch };
+        let urgency = if self.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
+        let asked = Instant::now();
         let _slot = self.slots.acquire(urgency, &self.cancel)?;
+        self.waited += asked.elapsed();
         let mut parameters = self.parameters.clone();
         let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
         parameters.set_audio_ctx(context.clamp(LEAST_CONTEXT, WHOLE_CONTEXT) as i32);
@@ -130,7 +140,9 @@ impl WhisperSession {
         let end = (window.start + window.samples.len() as u64) as f64 / rate;
         let start = settled.until.max(window.start as f64 / rate);
         let mut heard = vec![Heard::Final(Stretch { start, end: end.max(start), words })];
-        if window.ends_utterance && self.partials {
+        if window.ends_utterance
+            && self.live.as_ref().is_some_and(|live| live.end_of_utterance.is_some())
+        {
             heard.push(Heard::EndOfUtterance { at: end });
         }
         Ok(heard)
@@ -139,6 +151,8 @@ impl WhisperSession {
     /// Shows the open window, and settles words that two decodes agree on and that have waited
     /// long enough.
     fn look(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        let Some(live) = self.live.clone() else { return Ok(Vec::new()) };
+        let max_delay = live.max_delay.as_secs_f64();
         let Some((start, samples)) = self.cutter.open() else { return Ok(Vec::new()) };
         if samples.len() < self.shown + PARTIAL_STEP {
             return Ok(Vec::new());
@@ -152,7 +166,7 @@ impl WhisperSession {
             .iter()
             .zip(&self.settled.before)
             .take_while(|(new, old)| same_word(&new.text, &old.text))
-            .take_while(|(new, _)| new.end + self.max_delay - 1.0 <= now)
+            .take_while(|(new, _)| new.end + max_delay - 1.0 <= now)
             .count();
         let mut heard = Vec::new();
         let settled = self.settled.words.min(words.len());
@@ -167,7 +181,9 @@ impl WhisperSession {
         }
         let rest = words[agreed..].to_vec();
         let end = rest.last().map_or(now, |word| word.end).max(shown_from);
-        heard.push(Heard::Partial(Stretch { start: shown_from, end, words: rest }));
+        if live.partials {
+            heard.push(Heard::Partial(Stretch { start: shown_from, end, words: rest }));
+        }
         self.settled.before = words;
         Ok(heard)
     }
@@ -176,19 +192,37 @@ impl WhisperSession {
 impl Session for WhisperSession {
     fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
+        let begun = Instant::now();
+        self.meter.fed(samples.len());
         let mut heard = Vec::new();
         for window in self.cutter.feed(samples) {
             heard.extend(self.close(window)?);
         }
-        if self.partials {
-            heard.extend(self.look()?);
-        }
+        heard.extend(self.look()?);
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        self.cutter.finish().map_or_else(|| Ok(Vec::new()), |window| self.close(window))
+        let begun = Instant::now();
+        let heard = match self.cutter.finish() {
+            Some(window) => self.close(window)?,
+            None => Vec::new(),
+        };
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        Ok(heard)
+    }
+
+    fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError> {
+        if let Some(own) = &mut self.live {
+            own.clone_from(live);
+        }
+        Ok(())
+    }
+
+    fn measures(&self) -> Measures {
+        self.meter.measures().clone()
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use actix_web::web;
 use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
+use portcullis_speech::RecogniserState;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -69,7 +70,7 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Heal
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
         ("storage", storage(&context).await?),
         ("batch", carried("batch")),
-        ("realtime", carried("realtime")),
+        ("realtime", realtime(&context, serves("realtime"))),
         ("monitoring", monitoring(&context, serves("monitoring")).await),
         // Nothing here has a database or a graphics processor; the names are documented.
         ("database", Component::disabled()),
@@ -124,6 +125,19 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
     });
     let errors = errors.await.map_err(|_| ApiError::Unavailable)?;
     Ok(Component::judged(errors, Vec::new()))
+}
+
+fn realtime(context: &Context, served: bool) -> Component {
+    if !served {
+        return Component::disabled();
+    }
+    let errors = match context.speech.recogniser() {
+        RecogniserState::Unavailable(reason) => vec![reason],
+        RecogniserState::Ready(_) | RecogniserState::Loading => Vec::new(),
+    };
+    let sessions = &context.owners.sessions;
+    let full = format!("all {} sessions are taken", sessions.count());
+    Component::judged(errors, (!sessions.is_ready()).then_some(full).into_iter().collect())
 }
 
 async fn monitoring(context: &Context, served: bool) -> Component {
