@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    jobs::{Jobs, JobsSettings, SqliteStore, StoreError},
+    jobs::{Jobs, SqliteStore, StoreError},
     recogniser::Recogniser,
     slots::Slots,
 };
@@ -18,7 +20,7 @@ const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
 const PACKAGED_MODELS: &str = "/usr/share/portcullis/models";
 
 /// How the speech side is set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeechSettings {
     /// A ggml model of Whisper; without one the default model is looked for.
     pub model: Option<PathBuf>,
@@ -26,8 +28,6 @@ pub struct SpeechSettings {
     pub decoding_threads: usize,
     /// The longest audio of a job.
     pub longest_audio: Duration,
-    /// How long finished jobs are kept.
-    pub job_retention: Duration,
 }
 
 impl Default for SpeechSettings {
@@ -36,7 +36,6 @@ impl Default for SpeechSettings {
             model: None,
             decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
             longest_audio: Duration::from_secs(24 * 3600),
-            job_retention: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -73,12 +72,7 @@ impl Speech {
         let slots = Slots::new(settings.decoding_threads);
         let jobs = if jobs {
             let store = Arc::new(SqliteStore::open(&data_dir.join("jobs"))?);
-            let settings = JobsSettings {
-                width: settings.decoding_threads,
-                longest_audio: settings.longest_audio,
-                retention: settings.job_retention,
-            };
-            Some(Jobs::start(store, settings))
+            Some(Jobs::start(store, &settings))
         } else {
             None
         };
@@ -86,7 +80,7 @@ impl Speech {
         let speech = Arc::new(Self { recogniser, slots, jobs });
         let loading = speech.clone();
         let thread = std::thread::Builder::new().name("speech-model".into());
-        if let Err(err) = thread.spawn(move || loading.load(settings.model)) {
+        if let Err(err) = thread.spawn(move || loading.load(&settings)) {
             let reason = format!("the thread that reads the model cannot start: {err}");
             speech.set(RecogniserState::Unavailable(reason));
         }
@@ -133,8 +127,8 @@ impl Speech {
         *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    fn load(&self, configured: Option<PathBuf>) {
-        let state = match load_recogniser(configured, &self.slots) {
+    fn load(&self, settings: &SpeechSettings) {
+        let state = match load_recogniser(settings, &self.slots) {
             Ok(recogniser) => {
                 let info = recogniser.info();
                 log::info!("recogniser {} with the model {}", info.engine, info.model);
@@ -150,11 +144,11 @@ impl Speech {
 }
 
 #[cfg(feature = "whisper")]
-fn load_recogniser(
-    configured: Option<PathBuf>,
+pub(crate) fn load_recogniser(
+    settings: &SpeechSettings,
     slots: &Slots,
 ) -> Result<Arc<dyn Recogniser>, String> {
-    let path = configured.or_else(default_model).ok_or(
+    let path = settings.model.clone().or_else(default_model).ok_or(
         "there is no speech model; get the default one with `make model`, or name a ggml model of Whisper as `model` below [speech] in the configuration, and start the appliance again",
     )?;
     let loaded = crate::whisper::Whisper::load(&path, slots.clone());
@@ -165,7 +159,10 @@ fn load_recogniser(
 }
 
 #[cfg(not(feature = "whisper"))]
-fn load_recogniser(_: Option<PathBuf>, _: &Slots) -> Result<Arc<dyn Recogniser>, String> {
+pub(crate) fn load_recogniser(
+    _: &SpeechSettings,
+    _: &Slots,
+) -> Result<Arc<dyn Recogniser>, String> {
     let _ = default_model;
     Err("this appliance was built without a recogniser; build it with the feature `whisper`".into())
 }

@@ -5,6 +5,7 @@
 //! writes a finished job in one of its forms.
 
 pub mod config;
+mod apart;
 mod files;
 mod process;
 pub mod render;
@@ -13,13 +14,14 @@ mod sqlite;
 mod store;
 
 pub use self::{
+    apart::{APART_COMMAND, transcribe_apart},
     config::{ConfigError, JobConfig},
     files::IncomingFile,
     render::{Format, transcript},
-    runner::{JobEvent, Jobs, JobsSettings},
+    runner::{JobEvent, Jobs, WorkDone},
     sqlite::SqliteStore,
     store::{
-        Finished, Job, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError,
+        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError,
         UsageRow,
     },
 };
