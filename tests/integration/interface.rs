@@ -105,8 +105,14 @@ async fn plain_http_password_token_and_reset_are_changed_from_the_page() {
     play(&service(), "access", json!({})).await;
 }
 
+/// Case M01.
 #[tokio::test]
-async fn a_replacement_can_be_watched_with_its_websocket_crossing_it() {
+async fn a_page_of_another_site_changes_nothing_with_the_remembered_password() {
+    play(&service(), "foreign", json!({})).await;
+}
+
+#[tokio::test]
+async fn a_replacement_can_be_watched_with_an_upload_and_a_websocket_crossing_it() {
     play(&service(), "listeners", json!({})).await;
 }
 

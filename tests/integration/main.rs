@@ -10,6 +10,7 @@ mod api_document;
 mod audit_record;
 mod authentication;
 mod batch;
+mod carried;
 mod certificates;
 mod command_line;
 mod console;

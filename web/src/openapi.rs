@@ -133,6 +133,7 @@ mod tests {
             data_dir: data_dir.to_owned(),
             configuration: String::new(),
             prometheus: None,
+            realtime: Default::default(),
             openapi: Value::Null,
         });
         Context { owners: owners.unwrap(), appliance, speech: Speech::off() }

@@ -3,18 +3,26 @@
 mod decoder;
 mod resampler;
 mod source;
+mod streamed;
 
 use std::{
     fs::File,
+    io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
-use self::decoder::Decoder;
+pub(crate) use self::resampler::Resampler;
+use self::{decoder::Decoder, source::Source, streamed::Streamed};
 use crate::recogniser::{Cancel, SAMPLE_RATE};
 
 /// The forms that are understood, for messages.
 pub const FORMS: &str = "wav, mp3, aac, m4a/mp4, flac, ogg (vorbis, opus), webm, aiff, caf";
+
+/// Samples that are gathered before they are handed on: packets may hold a few milliseconds.
+const GATHER: usize = 16_000;
+/// The same where somebody waits.
+const GATHER_LIVE: usize = 1_600;
 
 /// Why a file gives no (more) samples.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +62,23 @@ impl AudioReader {
     /// # Errors
     /// It is no audio, or damaged from the start.
     pub fn open(file: File, limit: Duration, cancel: &Cancel) -> Result<Self, AudioError> {
-        let decoder = guarded(|| Decoder::open(file, cancel))?;
+        let source = Source::file(file, cancel).map_err(|err| AudioError::Io(err.to_string()))?;
+        let decoder = guarded(|| Decoder::open(source, GATHER, cancel))?;
+        Ok(Self { decoder, limit, samples: 0 })
+    }
+
+    /// The same for a file that is still coming. Blocks until its header is there. What wants
+    /// other parts of the file before this one, as an MP4 with its index at the end, is refused.
+    ///
+    /// # Errors
+    /// See [`AudioReader::open`].
+    pub fn stream(
+        stream: impl Read + Send + Sync + 'static,
+        limit: Duration,
+        cancel: &Cancel,
+    ) -> Result<Self, AudioError> {
+        let source = Source::stream(Box::new(Streamed::new(stream)), cancel);
+        let decoder = guarded(|| Decoder::open(source, GATHER_LIVE, cancel))?;
         Ok(Self { decoder, limit, samples: 0 })
     }
 
