@@ -11,10 +11,12 @@
 //! | [`jobs`] | job configuration, the job store, the threads that work on jobs |
 //! | [`speech`] | all of it put together, for the services |
 
+mod agreement;
 pub mod audio;
 mod cutter;
 pub mod jobs;
 pub mod measures;
+mod pace;
 pub mod recogniser;
 pub mod slots;
 pub mod speech;
