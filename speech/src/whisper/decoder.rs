@@ -85,27 +85,45 @@ impl Decoder {
         let asked = Instant::now();
         let _slot = self.slots.acquire(self.urgency, &self.cancel)?;
         let begun = Instant::now();
-        let mut parameters = self.parameters.clone();
-        let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
-        parameters.set_audio_ctx(context.clamp(LEAST_CONTEXT, WHOLE_CONTEXT) as i32);
-        if purpose == Purpose::Look {
-            parameters.set_single_segment(true);
-            parameters.set_temperature_inc(0.0);
-            let tokens = samples.len() * TOKENS_PER_SECOND / SAMPLE_RATE as usize + TOKENS;
-            parameters.set_max_tokens(tokens as i32);
-        }
         let mut padded = samples.to_vec();
         padded.resize(padded.len().max(LEAST_SAMPLES), 0.0);
-        let done = self.state.full(parameters, &padded);
-        self.cancel.check()?;
-        done.map_err(|err| engine(&err))?;
+        let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
+        let context = context.clamp(LEAST_CONTEXT, WHOLE_CONTEXT);
+        let mut tokens = self.run(&padded, context, purpose)?;
+        let mut astray = loops(&tokens).is_some();
+        if astray && purpose == Purpose::Whole {
+            // As long a silence behind it as the model was trained with mostly helps.
+            tokens = self.run(&padded, WHOLE_CONTEXT, purpose)?;
+            if let Some(once) = loops(&tokens) {
+                tokens.truncate(once);
+            }
+            astray = false;
+        }
         let seconds = |count: usize| count as f64 / f64::from(SAMPLE_RATE);
         let offset = start as f64 / f64::from(SAMPLE_RATE);
-        let tokens = self.tokens();
-        let astray = purpose == Purpose::Look && loops(&tokens);
         let length = seconds((spoken + FADING).min(samples.len()));
         let words = (!astray).then(|| words(&tokens, offset, length));
         Ok(Decoded { words, took: begun.elapsed(), waited: begun.duration_since(asked) })
+    }
+
+    fn run(
+        &mut self,
+        samples: &[f32],
+        context: usize,
+        purpose: Purpose,
+    ) -> Result<Vec<Token>, RecogniserError> {
+        let mut parameters = self.parameters.clone();
+        parameters.set_audio_ctx(context as i32);
+        let tokens = samples.len() * TOKENS_PER_SECOND / SAMPLE_RATE as usize + TOKENS;
+        parameters.set_max_tokens(tokens as i32);
+        if purpose == Purpose::Look {
+            parameters.set_single_segment(true);
+            parameters.set_temperature_inc(0.0);
+        }
+        let done = self.state.full(parameters, samples);
+        self.cancel.check()?;
+        done.map_err(|err| engine(&err))?;
+        Ok(self.tokens())
     }
 
     /// The tokens of the last decode, without those of segments that were invented.
@@ -137,12 +155,13 @@ impl Decoder {
     }
 }
 
-fn loops(tokens: &[Token]) -> bool {
-    (1..=LONGEST_LOOP).any(|period| {
+/// Where the model began to say the same again and again: the tokens up to there and the loop once.
+fn loops(tokens: &[Token]) -> Option<usize> {
+    (1..=LONGEST_LOOP).find_map(|period| {
         let mut same = 0;
-        (period..tokens.len()).any(|index| {
+        (period..tokens.len()).find_map(|index| {
             same = if tokens[index].bytes == tokens[index - period].bytes { same + 1 } else { 0 };
-            same >= period * (LOOPS - 1)
+            (same >= period * (LOOPS - 1)).then(|| index + 1 - same)
         })
     })
 }
@@ -202,13 +221,15 @@ mod tests {
                 end: 0.0,
                 probability: 1.0,
             };
-            loops(&text.split_whitespace().map(token).collect::<Vec<_>>())
+            let tokens: Vec<Token> = text.split_whitespace().map(token).collect();
+            loops(&tokens)
         };
-        assert!(!looping(""));
-        assert!(!looping("no no no no"));
-        assert!(looping("old s y y y y y"));
-        assert!(looping("a b c a b c a b c a b c a b c d"));
-        assert!(!looping("she sells sea shells by the sea shore she sells sea shells"));
+        assert_eq!(looping(""), None);
+        assert_eq!(looping("no no no no"), None);
+        assert_eq!(looping("old s y y y y y"), Some(3));
+        assert_eq!(looping("5 , 5 . 5 . 5 . 5 . 5 . 5"), Some(4));
+        assert_eq!(looping("a b c a b c a b c a b c a b c d"), Some(3));
+        assert_eq!(looping("she sells sea shells by the sea shore she sells sea shells"), None);
     }
 
     #[test]

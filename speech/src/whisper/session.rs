@@ -17,7 +17,7 @@ use crate::{
 
 /// A word on which two decodes agree still waits for this part of the delay that it may have: the
 /// model knows a word better with what follows it.
-const PATIENCE: f64 = 0.5;
+const PATIENCE: f64 = 0.75;
 
 /// A word that ends this many seconds before the end of the audio may not be over.
 const EDGE: f64 = 0.2;
