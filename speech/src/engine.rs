@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
+    SpeechSettings,
     recogniser::Recogniser,
     slots::Slots,
     upstream::{Upstream, UpstreamSettings},
@@ -14,7 +17,7 @@ const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
 const PACKAGED_MODELS: &str = "/usr/share/portcullis/models";
 
 /// The recognisers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Engine {
     /// whisper.cpp with a ggml model.
     Whisper,
@@ -39,11 +42,10 @@ impl FromStr for Engine {
 
 /// Makes the recogniser ready. Errors are texts for people that say what to do. Blocks.
 pub(crate) fn load(
-    engine: Option<Engine>,
-    model: Option<PathBuf>,
-    upstream: Option<UpstreamSettings>,
+    settings: &SpeechSettings,
     slots: &Slots,
 ) -> Result<Arc<dyn Recogniser>, String> {
+    let SpeechSettings { engine, model, upstream, .. } = settings.clone();
     let engine = engine.unwrap_or(match (&upstream, &model) {
         (Some(_), _) => Engine::Upstream,
         (None, Some(_)) => Engine::Whisper,

@@ -6,16 +6,18 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     engine::{self, Engine},
-    jobs::{Jobs, JobsSettings, SqliteStore, StoreError},
+    jobs::{Jobs, SqliteStore, StoreError},
     recogniser::Recogniser,
     slots::Slots,
     upstream::UpstreamSettings,
 };
 
 /// How the speech side is set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeechSettings {
     /// Which recogniser; `None`: the upstream if there is one, else Whisper if there is a model,
     /// else PocketSphinx if it is built in and its model is there.
@@ -28,8 +30,6 @@ pub struct SpeechSettings {
     pub decoding_threads: usize,
     /// The longest audio of a job.
     pub longest_audio: Duration,
-    /// How long finished jobs are kept.
-    pub job_retention: Duration,
 }
 
 impl Default for SpeechSettings {
@@ -40,7 +40,6 @@ impl Default for SpeechSettings {
             upstream: None,
             decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
             longest_audio: Duration::from_secs(24 * 3600),
-            job_retention: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -77,12 +76,7 @@ impl Speech {
         let slots = Slots::new(settings.decoding_threads);
         let jobs = if jobs {
             let store = Arc::new(SqliteStore::open(&data_dir.join("jobs"))?);
-            let settings = JobsSettings {
-                width: settings.decoding_threads,
-                longest_audio: settings.longest_audio,
-                retention: settings.job_retention,
-            };
-            Some(Jobs::start(store, settings))
+            Some(Jobs::start(store, &settings))
         } else {
             None
         };
@@ -90,9 +84,7 @@ impl Speech {
         let speech = Arc::new(Self { recogniser, slots, jobs });
         let loading = speech.clone();
         let thread = std::thread::Builder::new().name("speech-model".into());
-        if let Err(err) =
-            thread.spawn(move || loading.load(settings.engine, settings.model, settings.upstream))
-        {
+        if let Err(err) = thread.spawn(move || loading.load(&settings)) {
             let reason = format!("the thread that reads the model cannot start: {err}");
             speech.set(RecogniserState::Unavailable(reason));
         }
@@ -139,13 +131,8 @@ impl Speech {
         *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    fn load(
-        &self,
-        engine: Option<Engine>,
-        model: Option<PathBuf>,
-        upstream: Option<UpstreamSettings>,
-    ) {
-        let state = match engine::load(engine, model, upstream, &self.slots) {
+    fn load(&self, settings: &SpeechSettings) {
+        let state = match engine::load(settings, &self.slots) {
             Ok(recogniser) => {
                 let info = recogniser.info();
                 log::info!("recogniser {} with the model {}", info.engine, info.model);

@@ -27,7 +27,6 @@ pub(super) fn read(table: Option<Table<'_, '_, '_>>) -> Result<SpeechSettings, C
             .integer("decoding_threads", 1..=MAX_THREADS)?
             .unwrap_or(defaults.decoding_threads),
         longest_audio: table.duration("longest_audio")?.unwrap_or(defaults.longest_audio),
-        job_retention: table.duration("job_retention")?.unwrap_or(defaults.job_retention),
     };
     table.finish()?;
     Ok(settings)

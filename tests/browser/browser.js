@@ -28,7 +28,7 @@ class Watch {
       if (message.type() !== 'error' && !/Content Security Policy/.test(message.text())) return;
       this.complaints.push({ text: message.text(), url: message.location().url });
     });
-    page.on('pageerror', (error) => this.complaints.push({ text: String(error.stack ?? error), url: '' }));
+    page.on('pageerror', (error) => this.complaints.push({ text: String(error.stack || error), url: '' }));
     page.on('request', (request) => this.requests.push(request.url()));
   }
 

@@ -52,7 +52,7 @@ fn browser_folder() -> PathBuf {
 }
 
 /// Plays a scenario of `tests/browser/scenarios/` in front of the service.
-async fn play(service: &Service, scenario: &str, more: Value) {
+pub(crate) async fn play(service: &Service, scenario: &str, more: Value) {
     let authority = CertificateAuthority::new();
     let (first, second) = (authority.pair_a(), authority.issue("pair-c", KeyKind::Rsa));
     let mut given = json!({

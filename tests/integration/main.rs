@@ -32,6 +32,7 @@ mod manual;
 mod monitoring;
 mod password_flood;
 mod ports;
+mod prometheus;
 mod redirect;
 mod redirect_drain;
 mod resumption;

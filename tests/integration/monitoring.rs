@@ -1,17 +1,16 @@
-//! Metrics, and the real Prometheus that reads them and is reached through the appliance.
+//! Metrics, and what comes along to watch them with.
 
 use std::path::Path;
 
 use crate::support::certificates::CertificateAuthority;
-use crate::support::curl::{Reply, curl, curl_as};
-use crate::support::prometheus::{Prometheus, free_port, promtool, said};
+use crate::support::curl::{curl, curl_as};
+use crate::support::prometheus::{promtool, said};
 use crate::support::service::{Service, Setup};
 use crate::support::websocket::Socket;
-use crate::support::{millis, pace};
 use crate::support::{seconds, wait_until};
 
 /// The listeners of the manual, on free ports.
-fn documented(setup: Setup) -> Setup {
+pub(crate) fn documented(setup: Setup) -> Setup {
     let listener = |name: &str, extra: &str, services: &str| {
         format!(
             "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [{services}]\n\n"
@@ -59,6 +58,36 @@ fn metrics_are_for_the_administrator_in_either_format_on_both_ports() {
     // One port, both ways: the plain one obeys the switch.
     let plain = format!("http://127.0.0.1:{}/metrics", service.port("monitoring"));
     curl_as("admin", &[&plain]).expect(200);
+}
+
+#[test]
+fn token_of_a_scraper_opens_the_metrics_and_nothing_that_changes_anything() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "# one a line\nclarinet-0123456789\nbassoon-0123456789\n")
+        .expect("write");
+    let settings = format!("[security]\nmonitoring_token_file = \"{}\"\n", tokens.display());
+    let service = documented(Service::portcullis().settings(&settings)).start();
+    let ask = |token: &str, more: &[&str], listener: &str, path: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        let url = service.url(listener, path);
+        curl(&[&["-H", header.as_str()], more, &[url.as_str()]].concat())
+    };
+    for token in ["clarinet-0123456789", "bassoon-0123456789"] {
+        for listener in ["monitoring", "https"] {
+            let scraped = ask(token, &[], listener, "/metrics").expect(200);
+            assert!(scraped.body.contains("appliance_build_info"), "{}", scraped.body);
+        }
+    }
+    let good = "clarinet-0123456789";
+    ask("oboe-0123456789", &[], "monitoring", "/metrics").expect(401);
+    ask("", &[], "monitoring", "/metrics").expect(401);
+    ask(good, &["-X", "POST"], "monitoring", "/-/reload").expect(401);
+    for path in ["/v2/management/health", "/v2/security/insecureports", "/docs/openapi.json"] {
+        ask(good, &[], "https", path).expect(401);
+    }
+    // The administrator scrapes as well.
+    curl_as("admin", &[&service.url("monitoring", "/metrics")]).expect(200);
 }
 
 #[test]
@@ -159,75 +188,21 @@ async fn changes_generations_handshakes_and_websockets_are_counted() {
 #[test]
 fn graph_and_queries_without_a_prometheus_name_the_key_to_set() {
     let service = documented(Service::portcullis()).start();
-    for path in ["/graph", "/api/v1/query?query=up", "/-/ready"] {
+    for path in [
+        "/graph",
+        "/api/v1/query?query=up",
+        "/-/ready",
+        // What the pages of several versions are and load.
+        "/classic/graph",
+        "/targets",
+        "/query",
+        "/static/js/main.js",
+        "/assets/index.js",
+        "/favicon.ico",
+    ] {
         curl(&[&service.url("monitoring", path)]).expect(401);
         let refused = curl_as("admin", &[&service.url("monitoring", path)]).expect(501);
         assert!(refused.body.contains("[monitoring]"), "{}", refused.body);
         assert!(refused.body.contains("prometheus = "), "{}", refused.body);
     }
-}
-
-/// The packaged configuration, with the ports of this test and the password for the token.
-fn scrape_config(port: u16) -> String {
-    let packaged = include_str!("../../packaging/prometheus.yml");
-    let (before, rest) = packaged.split_once("    authorization:").expect("the token");
-    let (_, after) = rest.split_once("    tls_config:").expect("TLS");
-    let login = "    basic_auth: { username: admin, password: admin }\n    tls_config:";
-    format!("{before}{login}{after}")
-        .replace("127.0.0.1:9001", &format!("127.0.0.1:{port}"))
-        .replace("scrape_interval: 15s", "scrape_interval: 1s")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn real_prometheus_scrapes_and_answers_the_documented_queries_through_the_appliance() {
-    let port = free_port();
-    let setup = Service::portcullis()
-        .settings(&format!("[monitoring]\nprometheus = \"http://127.0.0.1:{port}\"\n"));
-    let service = documented(setup).start();
-    let health = service.url("https", "/v2/management/health");
-    let unhealthy = curl_as("admin", &[&health]).expect(200).json();
-    assert_eq!(unhealthy["monitoring"]["status"], "unhealthy", "{unhealthy}");
-
-    let alerts = include_str!("../../packaging/alerts.yml");
-    std::fs::write(service.path().join("alerts.yml"), alerts).expect("write the rules");
-    let config = scrape_config(service.port("monitoring"));
-    let _prometheus = Prometheus::start(service.path(), &config, port);
-    assert_eq!(curl_as("admin", &[&health]).expect(200).json()["status"], "healthy");
-
-    let base = service.url("monitoring", "");
-    let query = |expression: &str| -> Reply {
-        let data = format!("query={expression}");
-        let url = format!("{base}/api/v1/query");
-        curl_as("admin", &["-G", "--data-urlencode", &data, &url]).expect(200)
-    };
-    wait_until("the appliance is scraped", seconds(20), async || {
-        pace(millis(200)).await;
-        query("up{job=\"portcullis\"}").json()["data"]["result"][0]["value"][1] == "1"
-    })
-    .await;
-    curl(&[&format!("{base}/api/v1/query?query=up")]).expect(401);
-    // As a form in the body, which is how a Grafana data source asks.
-    let posted = curl_as("admin", &["-d", "query=up", &format!("{base}/api/v1/query")]).expect(200);
-    assert_eq!(posted.json()["status"], "success", "{}", posted.body);
-    curl_as("admin", &["-L", &format!("{base}/graph")]).expect(200);
-    let refused = curl_as("admin", &[&format!("{base}/api/v1/query?query=(")]).expect(400);
-    assert_eq!(refused.json()["errorType"], "bad_data", "{}", refused.body);
-
-    let trusted = service.data_dir().join("default-certificate").join("tls.crt");
-    let server = base.replace("https://", "https://admin:admin@");
-    for expression in [
-        "node_filesystem_free_bytes{mountpoint=\"/\"}",
-        "node_memory_MemFree_bytes",
-        "container_memory_rss{image=~\".*portcullis.*\"}",
-        "container_cpu_usage_seconds_total{container=\"portcullis\"}",
-        "traefik_entrypoint_requests_bytes_total{entrypoint=\"websecure\"}",
-        "sum by (code) (appliance_http_requests_total)",
-        "(appliance_tls_certificate_not_after_seconds - time()) / 86400 > 30",
-    ] {
-        let asked = promtool(&["query", "instant", &server, expression], "", Some(&trusted));
-        let told = said(&asked);
-        assert!(asked.status.success() && told.contains("=>"), "{expression}: {told}");
-    }
-    let wrong = base.replace("https://", "https://admin:wrong@");
-    assert!(!promtool(&["query", "instant", &wrong, "up"], "", Some(&trusted)).status.success());
 }

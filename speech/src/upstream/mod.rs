@@ -14,13 +14,14 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_platform_verifier::BuilderVerifierExt;
+use serde::{Deserialize, Serialize};
 use tungstenite::http::{HeaderValue, Uri};
 
 use self::session::UpstreamSession;
 use crate::recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions};
 
 /// Where the other server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpstreamSettings {
     /// `ws://host[:port][/path]` or `wss://…`; without a path `/v2` is meant.
     pub url: String,

@@ -20,7 +20,7 @@ async function violationsOn(page) {
 /** Bytes of everything that was fetched for the pages, as they came over the wire. */
 async function weigh(page) {
   const sizes = await page.evaluate(() => performance.getEntriesByType('resource')
-    .filter(({ name }) => name.includes('/assets/')).map(({ name, encodedBodySize }) => [name, encodedBodySize]));
+    .filter(({ name }) => name.includes('/interface/')).map(({ name, encodedBodySize }) => [name, encodedBodySize]));
   return [...new Map(sizes).values()].reduce((sum, size) => sum + size, 0);
 }
 

@@ -8,9 +8,14 @@ use actix_web::{
 };
 use futures::{StreamExt, TryStreamExt};
 use portcullis_speech::jobs::{IncomingFile, JobConfig, NewJob};
-use serde_json::json;
 
-use super::{Desk, error::BatchError, upload::AudioUpload};
+use super::{
+    Desk,
+    document::{JobErrorBody, JobForm, JobRefusals},
+    error::BatchError,
+    upload::AudioUpload,
+    view::JobMade,
+};
 
 /// The largest `config` part: vocabularies may be long.
 const MAX_CONFIG: usize = 4 << 20;
@@ -18,6 +23,7 @@ const MAX_CONFIG: usize = 4 << 20;
 const MAX_NAME: usize = 255;
 
 /// `POST /v2/jobs`: 201 once the audio and the job are on the disk.
+#[utoipa::path(post, path = "/v2/jobs", tag = "Jobs", operation_id = "PostJob", security((), ("jobToken" = [])), request_body(content = JobForm, content_type = "multipart/form-data"), responses((status = 201, body = JobMade), JobRefusals, (status = 507, description = "The disk is full; nothing was kept", body = JobErrorBody)))]
 pub(super) async fn submit(
     desk: Data<Desk>,
     request: HttpRequest,
@@ -48,7 +54,7 @@ pub(super) async fn submit(
     };
     let id = desk.store(move |store| store.create(job)).await?;
     desk.jobs()?.announce(id);
-    Ok(HttpResponse::Created().json(json!({ "id": id.to_string() })))
+    Ok(HttpResponse::Created().json(JobMade { id: id.to_string() }))
 }
 
 fn check_media_type(request: &HttpRequest) -> Result<(), BatchError> {

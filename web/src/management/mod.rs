@@ -45,8 +45,11 @@ impl Service for Management {
         vec![
             Mount::new("/v2/management", Authentication::Admin, move |config| routes(api, config)),
             Mount::new("/docs", Authentication::Admin, {
-                let context = context.clone();
-                move |config| docs::routes(context, config)
+                let facts = context.appliance.clone();
+                move |config| {
+                    let document = move || HttpResponse::Ok().json(&facts.openapi);
+                    docs::routes("/docs", document, config);
+                }
             }),
             Mount::new("/healthz", Authentication::Open, |config| {
                 Endpoint::new("").get(healthz).register(config);
