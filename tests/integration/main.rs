@@ -33,6 +33,7 @@ mod manual;
 mod monitoring;
 mod password_flood;
 mod ports;
+mod realtime;
 mod prometheus;
 mod redirect;
 mod redirect_drain;

@@ -9,6 +9,7 @@ use std::{
     fs::File,
     io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -31,6 +32,10 @@ pub enum AudioError {
     Empty,
     #[error("the file is no audio in a form that is understood; these are {FORMS}")]
     Unrecognised,
+    #[error(
+        "the file is an MP4 with its index at the end, which cannot be read while it comes; write it with the index first (ffmpeg: -movflags +faststart)"
+    )]
+    IndexAtEnd,
     #[error("the file holds no audio track")]
     NoTrack,
     #[error("the codec of the audio is not supported: {0}")]
@@ -77,8 +82,13 @@ impl AudioReader {
         limit: Duration,
         cancel: &Cancel,
     ) -> Result<Self, AudioError> {
-        let source = Source::stream(Box::new(Streamed::new(stream)), cancel);
-        let decoder = guarded(|| Decoder::open(source, GATHER_LIVE, cancel))?;
+        let (streamed, is_mp4) = Streamed::new(stream);
+        let source = Source::stream(Box::new(streamed), cancel);
+        let opened = guarded(|| Decoder::open(source, GATHER_LIVE, cancel));
+        let decoder = opened.map_err(|err| match err {
+            AudioError::Unrecognised if is_mp4.load(Relaxed) => AudioError::IndexAtEnd,
+            err => err,
+        })?;
         Ok(Self { decoder, limit, samples: 0 })
     }
 

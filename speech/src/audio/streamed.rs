@@ -1,7 +1,13 @@
 //! A file that is still coming. Who writes a WAV file into a pipe does not know its length and puts
 //! 0 or the largest number into the header; readers would take that for the length.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 /// The header is looked at this far.
 const LONGEST_HEADER: usize = 64 << 10;
@@ -13,11 +19,14 @@ pub(super) struct Streamed<R> {
     /// Read and not handed on.
     held: Vec<u8>,
     header: bool,
+    is_mp4: Arc<AtomicBool>,
 }
 
 impl<R: Read> Streamed<R> {
-    pub(super) fn new(inner: R) -> Self {
-        Self { inner, held: Vec::new(), header: true }
+    /// With it comes whether the file turned out to be an MP4.
+    pub(super) fn new(inner: R) -> (Self, Arc<AtomicBool>) {
+        let is_mp4 = Arc::new(AtomicBool::new(false));
+        (Self { inner, held: Vec::new(), header: true, is_mp4: is_mp4.clone() }, is_mp4)
     }
 
     /// Reads on until the header is whole or it is none.
@@ -31,6 +40,7 @@ impl<R: Read> Streamed<R> {
             self.held.extend_from_slice(&piece[..count]);
         }
         self.header = false;
+        self.is_mp4.store(self.held.get(4..8) == Some(b"ftyp"), Relaxed);
         Ok(())
     }
 }
@@ -58,7 +68,7 @@ enum Header {
 /// Gives a WAV header whose `data` says nothing of use the longest length there is.
 fn open_ended(bytes: &mut [u8]) -> Header {
     let riff = b"RIFF".iter().zip(bytes.iter()).all(|(a, b)| a == b);
-    if !riff || bytes.len() > LONGEST_HEADER {
+    if bytes.len() >= 8 && !riff || bytes.len() > LONGEST_HEADER {
         return Header::Done;
     }
     let Some(form) = bytes.get(8..12) else { return Header::Unfinished };
@@ -69,8 +79,11 @@ fn open_ended(bytes: &mut [u8]) -> Header {
     while let Some(chunk) = bytes.get(at..at + 8) {
         let length = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]);
         if &chunk[..4] == b"data" {
-            if length == 0 || length > UNKNOWN {
-                bytes[at + 4..at + 8].copy_from_slice(&(UNKNOWN - 1024 - at as u32).to_le_bytes());
+            let whole = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+            if length == 0 || length > UNKNOWN - 4096 {
+                bytes[at + 4..at + 8].copy_from_slice(&(UNKNOWN - 4096).to_le_bytes());
+                bytes[4..8].copy_from_slice(&UNKNOWN.to_le_bytes());
+            } else if (whole as usize) < at {
                 bytes[4..8].copy_from_slice(&UNKNOWN.to_le_bytes());
             }
             return Header::Done;
@@ -112,7 +125,9 @@ mod tests {
 
     #[test]
     fn a_wav_file_without_its_length_is_read_to_its_end() {
-        for (riff, data) in [(0, 0), (u32::MAX, u32::MAX), (64_048, 64_000), (0, u32::MAX - 36)] {
+        for (riff, data) in
+            [(0, 0), (u32::MAX, u32::MAX), (64_048, 64_000), (0, 64_000), (0, u32::MAX - 36)]
+        {
             let trickle = Trickle(wav(riff, data).into());
             let mut reader =
                 AudioReader::stream(trickle, Duration::from_secs(60), &Cancel::default()).unwrap();

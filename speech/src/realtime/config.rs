@@ -179,7 +179,12 @@ impl SessionPlan {
     /// # Errors
     /// `invalid_config` or `invalid_audio_type`, with what is wrong and what would be right.
     pub fn new(start: StartRecognition) -> Result<Self, Refusal> {
-        let audio = start.audio_format.unwrap_or_default();
+        let bad_audio = |reason| Refusal::new(ErrorType::InvalidAudioType, reason);
+        let audio: AudioFormat = match start.audio_format {
+            None | Some(Value::Null) => AudioFormat::default(),
+            Some(value) => serde_json::from_value(value)
+                .map_err(|err| bad_audio(format!("audio_format: {err}")))?,
+        };
         if let AudioFormat::Raw { sample_rate, .. } = audio
             && !RATES.contains(&sample_rate)
         {
@@ -188,7 +193,7 @@ impl SessionPlan {
                 RATES.start(),
                 RATES.end()
             );
-            return Err(Refusal::new(ErrorType::InvalidAudioType, reason));
+            return Err(bad_audio(reason));
         }
         let raw: RawTranscription = serde_json::from_value(start.transcription_config)
             .or_else(|err| refuse(format!("transcription_config: {err}")))?;

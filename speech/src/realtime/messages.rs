@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::config::{AudioFormat, RawTranscription};
+use super::config::RawTranscription;
 
 /// What a client says in a text message.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub enum ClientMessage {
 
 #[derive(Debug, Deserialize)]
 pub struct StartRecognition {
-    pub audio_format: Option<AudioFormat>,
+    pub audio_format: Option<Value>,
     pub transcription_config: Value,
     pub translation_config: Option<Value>,
 }
@@ -61,12 +61,7 @@ impl ClientMessage {
         })?;
         Ok(match name.as_str() {
             "StartRecognition" => Self::StartRecognition(read(value, |err| {
-                let kind = if err.contains("audio_format") || err.contains("encoding") {
-                    ErrorType::InvalidAudioType
-                } else {
-                    ErrorType::InvalidConfig
-                };
-                Refusal::new(kind, format!("StartRecognition: {err}"))
+                Refusal::new(ErrorType::InvalidConfig, format!("StartRecognition: {err}"))
             })?),
             "SetRecognitionConfig" => {
                 let message: SetRecognitionConfig = read(value, |err| {

@@ -8,9 +8,11 @@
 //! | `channel` | counts and transcripts of one stream of audio |
 //! | `spool` | audio that waits: memory, then disk |
 //! | `worker` | the thread between spool and recogniser |
+//! | `core` | the recogniser of a channel, fed with bytes |
 
 mod channel;
 pub mod config;
+mod core;
 pub mod messages;
 pub mod protocol;
 mod spool;

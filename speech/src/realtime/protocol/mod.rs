@@ -8,10 +8,16 @@
 //!    any --Error, restart, limits--> Closed <--------- grace --------- Done <+
 //! ```
 
+mod exchange;
+mod limits;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
+pub use self::exchange::{Action, ChannelEvent, Input, Limits, Opened};
 use super::{
     channel::{Channel, transcript, utterance_end},
     config::SessionPlan,
@@ -20,10 +26,7 @@ use super::{
         StartRecognition, Warning,
     },
 };
-use crate::{
-    recogniser::{Heard, LiveOptions},
-    transcript::language_pack_info,
-};
+use crate::{recogniser::Heard, transcript::language_pack_info};
 
 /// How long a client may keep the socket after `EndOfTranscript`.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -31,118 +34,6 @@ const FAREWELL: Duration = Duration::from_secs(10);
 const ACKNOWLEDGE_AT_LEAST: Duration = Duration::from_secs(60);
 /// Messages that may wait for their acknowledgement.
 const MOST_WAITING: usize = 100_000;
-/// What is left of the idle limit when warnings come: 15, 10 and 5 minutes of an hour.
-const IDLE_WARNINGS: [u32; 3] = [4, 6, 12];
-/// The same of the session limit: 45, 30 and 15 minutes of 48 hours.
-const SESSION_WARNINGS: [u32; 3] = [64, 96, 192];
-
-/// The limits of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Time without audio that ends a session.
-    pub idle: Duration,
-    /// The longest session.
-    pub session: Duration,
-    /// Bytes of audio that may wait for the recogniser, of all channels together.
-    pub waiting: u64,
-}
-
-impl Default for Limits {
-    /// An hour, 48 hours, 200 MiB.
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(3600),
-            session: Duration::from_secs(48 * 3600),
-            waiting: 200 << 20,
-        }
-    }
-}
-
-/// What happens to a session.
-#[derive(Debug)]
-pub enum Input<'a> {
-    Text(&'a str),
-    Binary(Vec<u8>),
-    /// A message is above the limit of the socket.
-    TooLarge,
-    /// There is room and a recogniser: the answer to [`Action::Open`].
-    Opened(Opened),
-    /// The other answer.
-    Refused(Refusal),
-    /// The recogniser of a channel tells something.
-    Channel(usize, ChannelEvent),
-    /// The session has to end, with all that was heard told within this time.
-    Restart(Duration),
-    /// Time has passed.
-    Tick,
-}
-
-/// What an opened session is told about itself.
-#[derive(Debug, Clone)]
-pub struct Opened {
-    /// Its id.
-    pub id: String,
-    /// Name and version of the appliance.
-    pub version: String,
-    /// Sessions that are open, this one included.
-    pub usage: usize,
-    pub quota: usize,
-    /// Now, RFC 3339.
-    pub at: String,
-}
-
-/// What the recogniser of a channel tells.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ChannelEvent {
-    /// `forced`: because of `ForceEndOfUtterance`.
-    Heard {
-        heard: Heard,
-        forced: bool,
-    },
-    /// So many bytes have been recognised, from the start on.
-    Consumed(u64),
-    /// All has been recognised.
-    Ended,
-    Failed(Refusal),
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub enum Action {
-    Send(ServerMessage),
-    /// Look for room and for a recogniser of this session, and answer with [`Input::Opened`] or
-    /// [`Input::Refused`].
-    Open(Box<SessionPlan>),
-    Audio {
-        channel: usize,
-        bytes: Vec<u8>,
-    },
-    /// Finalise what has come so far.
-    Force {
-        channel: usize,
-    },
-    Configure {
-        channel: usize,
-        live: LiveOptions,
-    },
-    /// No more audio comes.
-    End {
-        channel: usize,
-    },
-    /// The last action of all.
-    Close {
-        code: u16,
-        reason: &'static str,
-    },
-}
-
-impl PartialEq for SessionPlan {
-    fn eq(&self, other: &Self) -> bool {
-        (self.audio, &self.language, &self.channels)
-            == (other.audio, &other.language, &other.channels)
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fresh,
@@ -546,53 +437,4 @@ impl Protocol {
         self.check_session_limit(now)?;
         if self.phase == Phase::Ending { Ok(()) } else { self.check_idle_limit(now) }
     }
-
-    fn check_idle_limit(&mut self, now: Duration) -> Result<(), Refusal> {
-        let limit = self.limits.idle;
-        let left = limit.saturating_sub(now.saturating_sub(self.last_audio));
-        let reason = format!(
-            "Session will timeout in {} due to inactivity, no audio sent within the last {}",
-            minutes(left),
-            minutes(limit - left)
-        );
-        if left.is_zero() {
-            let reason = format!("no audio was sent within the last {}", minutes(limit));
-            return Err(Refusal::new(ErrorType::IdleTimeout, reason));
-        }
-        if due(left, limit, &IDLE_WARNINGS, &mut self.idle_warnings) {
-            self.send(ServerMessage::Warning { warning: Warning::IdleTimeout, reason });
-        }
-        Ok(())
-    }
-
-    fn check_session_limit(&mut self, now: Duration) -> Result<(), Refusal> {
-        let limit = self.limits.session;
-        let left = limit.saturating_sub(now.saturating_sub(self.began));
-        if left.is_zero() {
-            let reason = format!("the session has lasted {}, the longest here", minutes(limit));
-            return Err(Refusal::new(ErrorType::SessionTimeout, reason));
-        }
-        if due(left, limit, &SESSION_WARNINGS, &mut self.session_warnings) {
-            let reason = format!(
-                "Session will timeout in {}: it has reached the longest time a session may last",
-                minutes(left)
-            );
-            self.send(ServerMessage::Warning { warning: Warning::SessionTimeout, reason });
-        }
-        Ok(())
-    }
-}
-
-/// Whether the next warning is due; several that were missed count as one.
-fn due(left: Duration, limit: Duration, marks: &[u32], given: &mut usize) -> bool {
-    let passed = marks.iter().filter(|share| left <= limit / **share).count();
-    let due = passed > *given;
-    *given = (*given).max(passed);
-    due
-}
-
-/// `15m`, or `3s` where minutes say too little.
-fn minutes(time: Duration) -> String {
-    let seconds = time.as_secs_f64().round() as u64;
-    if seconds >= 60 { format!("{}m", (seconds + 30) / 60) } else { format!("{seconds}s") }
 }
