@@ -46,7 +46,7 @@ class Watch {
       const { pathname } = new URL(response.url());
       const caching = response.headers()['cache-control'] ?? '';
       const own = /^https?:/.test(response.url()) && response.status() !== 307;
-      if (own && !pathname.startsWith('/assets/') && !/no-store/.test(caching)) this.kept.push(`${response.status()} ${response.url()} ${caching}`);
+      if (own && !pathname.startsWith('/interface/') && !/no-store/.test(caching)) this.kept.push(`${response.status()} ${response.url()} ${caching}`);
     });
   }
 
