@@ -6,7 +6,7 @@
     python3 benches/bench.py --only latency,flood
 
 Ends with 1 if something was wrong (a stale certificate, a failed connection, a cut WebSocket, a
-wrong digest), never because something was slow. Takes about three minutes.
+wrong digest), never because something was slow. Takes about six minutes.
 """
 
 import argparse
@@ -28,6 +28,7 @@ MEASURES = {
     "failures": replacement.failures,
     "handshakes": throughput.new_handshakes,
     "requests": throughput.keep_alive,
+    "instruments": throughput.instruments,
     "uploads": throughput.uploads,
     "flood": neighbours.flood,
     "idle": neighbours.idle,

@@ -55,7 +55,9 @@ ADMIN = {"Authorization": basic("admin")}
 class Server:
     """One running appliance; use it as a context manager."""
 
-    def __init__(self):
+    def __init__(self, counting=True):
+        """`counting=False` leaves requests and connections uncounted."""
+        self.environment = {} if counting else {"ECHO_UNCOUNTED": "1"}
         self.folder = Path(tempfile.mkdtemp(prefix="portcullis-bench-"))
         self.process = None
         (self.folder / "portcullis.toml").write_text(
@@ -81,7 +83,8 @@ class Server:
         command = [BINARY, "run", "--config", self.folder / "portcullis.toml"]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--ready-file", ready], stdout=log, stderr=log
+                [*command, "--ready-file", ready], stdout=log, stderr=log,
+                env={**os.environ, **self.environment},
             )
         until(lambda: ready.exists() or self.process.poll() is not None, 20)
         if not ready.exists():

@@ -4,7 +4,10 @@
 //! path, an address or anything else that a client chose. Figures that are only worth looking at
 //! when somebody asks are made by collectors of the monitoring service at each scrape.
 
-use std::sync::{Arc, LazyLock, RwLock, atomic::AtomicU64};
+use std::sync::{
+    Arc, LazyLock, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -18,6 +21,11 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 /// Seconds: a change writes to the disk and starts listeners.
 const CHANGE_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Seconds of work for each second of audio.
+const FACTOR_BUCKETS: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0];
+/// Seconds from the end of a word to its final.
+const DELAY_BUCKETS: [f64; 11] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0];
 
 type MakeHistogram = fn() -> Histogram;
 
@@ -40,6 +48,9 @@ pub struct Metrics {
     pub changes: Family<ChangeLabels, Counter>,
     pub change_duration: Family<ChangeLabels, Histogram, MakeHistogram>,
     pub auth_failures: Family<ReasonLabels, Counter>,
+    pub realtime_errors: Family<ErrorLabels, Counter>,
+    pub realtime_factor: Histogram,
+    pub realtime_final_delay: Histogram,
     registry: RwLock<Registry>,
 }
 
@@ -105,6 +116,27 @@ pub struct ReasonLabels {
     pub reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    /// The close reason of the session, such as `quota_exceeded`.
+    pub error: &'static str,
+}
+
+/// Whether requests and connections are counted.
+static COUNTING: AtomicBool = AtomicBool::new(true);
+
+/// Leaves requests and connections uncounted from now on: only to measure what counting costs.
+/// To be called before listeners start.
+pub fn stop_counting() {
+    COUNTING.store(false, Relaxed);
+}
+
+/// Whether requests and connections are counted.
+#[must_use]
+pub fn is_counting() -> bool {
+    COUNTING.load(Relaxed)
+}
+
 /// The metrics of this process.
 pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
@@ -130,6 +162,9 @@ impl Metrics {
             changes: Family::default(),
             change_duration: Family::new_with_constructor(changes),
             auth_failures: Family::default(),
+            realtime_errors: Family::default(),
+            realtime_factor: Histogram::new(FACTOR_BUCKETS),
+            realtime_final_delay: Histogram::new(DELAY_BUCKETS),
             registry: RwLock::new(Registry::default()),
         };
         metrics.register();
@@ -223,6 +258,22 @@ impl Metrics {
             "Requests that no password let in; requests without one left out",
             self.auth_failures.clone(),
         );
+        r.register(
+            "appliance_realtime_errors",
+            "Realtime sessions that ended with an error, those refused included",
+            self.realtime_errors.clone(),
+        );
+        r.register(
+            "appliance_realtime_factor",
+            "Seconds of recognition for each second of audio, by session that has ended",
+            self.realtime_factor.clone(),
+        );
+        r.register_with_unit(
+            "appliance_realtime_final_delay",
+            "Time from the end of a word to its final, of sessions that have ended",
+            seconds(),
+            self.realtime_final_delay.clone(),
+        );
     }
 
     /// Adds figures that are made at each scrape.
@@ -248,27 +299,82 @@ impl Metrics {
     }
 }
 
-/// The instruments of one listener, taken out of their families once.
-#[derive(Debug, Clone)]
-pub(crate) struct ListenerInstruments {
-    pub(crate) in_progress: Gauge,
-    pub(crate) websockets: Gauge,
-    pub(crate) connections_open: Gauge,
-    pub(crate) connections: Counter,
-    pub(crate) received: Counter,
-    pub(crate) sent: Counter,
+/// The instruments of one listener, taken out of their families once; none where nothing is
+/// counted.
+#[derive(Debug)]
+pub(crate) struct ListenerInstruments(Option<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    in_progress: Gauge,
+    websockets: Gauge,
+    connections_open: Gauge,
+    connections: Counter,
+    received: Counter,
+    sent: Counter,
 }
 
 impl ListenerInstruments {
     pub(crate) fn of(listener: &str) -> Self {
         let labels = ListenerLabels { listener: listener.into() };
-        Self {
+        Self(is_counting().then(|| Instruments {
             in_progress: METRICS.http_requests_in_progress.get_or_create_owned(&labels),
             websockets: METRICS.websockets_open.get_or_create_owned(&labels),
             connections_open: METRICS.connections_open.get_or_create_owned(&labels),
             connections: METRICS.connections.get_or_create_owned(&labels),
             received: METRICS.network_received.get_or_create_owned(&labels),
             sent: METRICS.network_sent.get_or_create_owned(&labels),
+        }))
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        if let Some(counted) = &self.0 {
+            counted.connections.inc();
+            counted.connections_open.inc();
+        }
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        if let Some(counted) = &self.0 {
+            counted.connections_open.dec();
+        }
+    }
+
+    pub(crate) fn request_begun(&self) {
+        if let Some(counted) = &self.0 {
+            counted.in_progress.inc();
+        }
+    }
+
+    pub(crate) fn request_ended(&self) {
+        if let Some(counted) = &self.0 {
+            counted.in_progress.dec();
+        }
+    }
+
+    /// The request in progress is a WebSocket from here on.
+    pub(crate) fn websocket_opened(&self) {
+        if let Some(counted) = &self.0 {
+            counted.in_progress.dec();
+            counted.websockets.inc();
+        }
+    }
+
+    pub(crate) fn websocket_closed(&self) {
+        if let Some(counted) = &self.0 {
+            counted.websockets.dec();
+        }
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        if let Some(counted) = &self.0 {
+            counted.received.inc_by(bytes as u64);
+        }
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        if let Some(counted) = &self.0 {
+            counted.sent.inc_by(bytes as u64);
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::{
     logging,
     power::{PowerActor, PowerCommands},
     sessions::SessionBoard,
-    settings::{LiveSettings, Settings, SettingsChange, SettingsError, StoredSettings},
+    settings::{
+        LiveSettings, Settings, SettingsChange, SettingsChanged, SettingsError, StoredSettings,
+    },
     store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
     supervisor::{
         Application, BoundListener, Generations, Handover, HandoverError, InsecurePorts,
@@ -204,7 +206,7 @@ impl Owners {
             authenticator: Authenticator::new(auth_shared.clone(), auth.clone()),
             auth,
             supervisor,
-            power: PowerActor::new(configured.power, events.clone()).start(),
+            power: PowerActor::new(configured.power, events.clone(), audit.clone()).start(),
             certificates,
             insecure_ports,
             ledger,
@@ -230,17 +232,20 @@ impl Owners {
         &self,
         change: &SettingsChange,
         by: &Requester,
-    ) -> Result<Arc<Settings>, ChangeError> {
+    ) -> Result<SettingsChanged, ChangeError> {
         let mut transaction = self.ledger.begin().await;
+        let before = self.settings.current();
         let state = transaction.state().clone();
         let settings = state.settings.with(change, &self.configured)?;
         if settings != state.settings {
             let next = State { settings: settings.clone(), ..state };
             transaction.commit(next, "settings changed", by).await?;
             self.apply_settings(&settings);
-            log::info!("settings changed by {by}");
+            let differences = before.differences(&self.settings.current());
+            log::info!("settings changed by {by}: {differences}");
+            return Ok(SettingsChanged { settings: self.settings.current(), differences });
         }
-        Ok(self.settings.current())
+        Ok(SettingsChanged { settings: before, differences: String::new() })
     }
 
     fn apply_settings(&self, stored: &StoredSettings) {

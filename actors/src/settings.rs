@@ -187,7 +187,30 @@ fn drain_seconds(text: &str) -> Result<u64, SettingsError> {
     Ok(seconds)
 }
 
+/// What a change has led to.
+#[derive(Debug, Clone)]
+pub struct SettingsChanged {
+    pub settings: Arc<Settings>,
+    /// What is not as before, as `max_draining: 32 -> 4`; one after another.
+    pub differences: String,
+}
+
 impl Settings {
+    /// What `next` has that these do not have, as `max_draining: 32 -> 4`.
+    pub(crate) fn differences(&self, next: &Self) -> String {
+        let object = |settings: &Self| match serde_json::to_value(settings) {
+            Ok(serde_json::Value::Object(object)) => object,
+            _ => serde_json::Map::new(),
+        };
+        let (before, after) = (object(self), object(next));
+        let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+        let changed = changed.map(|(key, value)| {
+            let before = before.get(key).unwrap_or(&serde_json::Value::Null);
+            format!("{key}: {before} -> {value}")
+        });
+        changed.collect::<Vec<_>>().join(", ")
+    }
+
     /// These, which the configuration says, with an administrator's choices.
     pub(crate) fn with(&self, stored: &StoredSettings) -> Self {
         Self {
@@ -277,6 +300,16 @@ mod tests {
         let set = change(&told);
         let stored = StoredSettings::default().with(&set, &Settings::default()).unwrap();
         assert_eq!(Settings::default().with(&stored), Settings::default());
+    }
+
+    #[test]
+    fn differences_name_old_and_new_values_and_nothing_else() {
+        let before = Settings::default();
+        let after =
+            Settings { max_draining: 4, log_level: Some(LogLevel::Debug), ..before.clone() };
+        let told = before.differences(&after);
+        assert_eq!(told, "log_level: null -> \"debug\", max_draining: 32 -> 4");
+        assert_eq!(before.differences(&before), "");
     }
 
     #[test]

@@ -9,21 +9,23 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    engine::{self, Engine},
     jobs::{Jobs, SqliteStore, StoreError},
     recogniser::Recogniser,
     slots::Slots,
+    upstream::UpstreamSettings,
 };
-
-/// The model that `make model` makes.
-const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
-/// Where a package puts it.
-const PACKAGED_MODELS: &str = "/usr/share/portcullis/models";
 
 /// How the speech side is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeechSettings {
+    /// Which recogniser; `None`: the upstream if there is one, else Whisper if there is a model,
+    /// else PocketSphinx if it is built in and its model is there.
+    pub engine: Option<Engine>,
     /// A ggml model of Whisper; without one the default model is looked for.
     pub model: Option<PathBuf>,
+    /// Another server that recognises.
+    pub upstream: Option<UpstreamSettings>,
     /// Decodes that compute at once, and jobs that are worked on at once.
     pub decoding_threads: usize,
     /// The longest audio of a job.
@@ -33,7 +35,9 @@ pub struct SpeechSettings {
 impl Default for SpeechSettings {
     fn default() -> Self {
         Self {
+            engine: None,
             model: None,
+            upstream: None,
             decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
             longest_audio: Duration::from_secs(24 * 3600),
         }
@@ -128,7 +132,7 @@ impl Speech {
     }
 
     fn load(&self, settings: &SpeechSettings) {
-        let state = match load_recogniser(settings, &self.slots) {
+        let state = match engine::load(settings, &self.slots) {
             Ok(recogniser) => {
                 let info = recogniser.info();
                 log::info!("recogniser {} with the model {}", info.engine, info.model);
@@ -141,41 +145,4 @@ impl Speech {
         };
         self.set(state);
     }
-}
-
-#[cfg(feature = "whisper")]
-pub(crate) fn load_recogniser(
-    settings: &SpeechSettings,
-    slots: &Slots,
-) -> Result<Arc<dyn Recogniser>, String> {
-    let path = settings.model.clone().or_else(default_model).ok_or(
-        "there is no speech model; get the default one with `make model`, or name a ggml model of Whisper as `model` below [speech] in the configuration, and start the appliance again",
-    )?;
-    let loaded = crate::whisper::Whisper::load(&path, slots.clone());
-    let whisper = loaded.map_err(|err| {
-        format!("{err}; name a ggml model of Whisper as `model` below [speech] in the configuration and start the appliance again")
-    })?;
-    Ok(Arc::new(whisper))
-}
-
-#[cfg(not(feature = "whisper"))]
-pub(crate) fn load_recogniser(
-    _: &SpeechSettings,
-    _: &Slots,
-) -> Result<Arc<dyn Recogniser>, String> {
-    let _ = default_model;
-    Err("this appliance was built without a recogniser; build it with the feature `whisper`".into())
-}
-
-/// `PORTCULLIS_MODEL`, the packaged model, or the one in the user's cache.
-fn default_model() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("PORTCULLIS_MODEL") {
-        return (!path.is_empty()).then(|| path.into());
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let folders =
-        [Some(PathBuf::from(PACKAGED_MODELS)), cache.map(|cache| cache.join("portcullis"))];
-    let paths = folders.into_iter().flatten().map(|folder| folder.join(DEFAULT_MODEL));
-    paths.into_iter().find(|path| path.is_file())
 }

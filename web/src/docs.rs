@@ -37,17 +37,9 @@ const ASSETS: [Asset; 3] = [
     ),
 ];
 
-/// The routes below `prefix`; `document` answers with the OpenAPI document that is shown.
-pub(crate) fn routes(
-    prefix: &str,
-    document: impl Fn() -> HttpResponse + Clone + 'static,
-    config: &mut ServiceConfig,
-) {
-    let answer = move || {
-        let document = document.clone();
-        async move { document() }
-    };
-    Endpoint::new("/openapi.json").get(answer).register(config);
+/// The page below `prefix`; it shows the OpenAPI document that the service serves as
+/// `openapi.json` there.
+pub(crate) fn routes(prefix: &str, config: &mut ServiceConfig) {
     let here = |text: &str| Bytes::from(text.replace(WRITTEN_FOR, &format!("{prefix}/")));
     let page = here(PAGE);
     file("", "text/html; charset=utf-8", page.clone(), config);

@@ -25,6 +25,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
+    carried::CarriedRequests,
     connection::{Connection, HEAD_TIMEOUT, Registered, Tracked},
     http2,
     messages::{GenerationState, GenerationStatus},
@@ -120,6 +121,8 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
+    pub(super) requests_total: AtomicU64,
+    pub(super) carried: CarriedRequests,
     pub(super) instruments: ListenerInstruments,
     /// A newer generation serves: answers ask clients to come back on another connection.
     retired: AtomicBool,
@@ -141,6 +144,8 @@ impl GenerationContext {
             number,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            requests_total: AtomicU64::new(0),
+            carried: CarriedRequests::default(),
             retired: AtomicBool::new(false),
             drain: CancellationToken::new(),
             websockets_end: CancellationToken::new(),
@@ -172,6 +177,12 @@ impl GenerationContext {
         self.websockets_end.cancelled().await;
     }
 
+    /// The time until what is left is cut; `None` where that is not settled.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.cut_at.get().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
     fn connections<T>(&self, work: impl FnOnce(&mut HashMap<u64, Arc<Connection>>) -> T) -> T {
         work(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -180,14 +191,13 @@ impl GenerationContext {
         let id = self.next_id.fetch_add(1, Relaxed);
         let connection = Arc::new(Connection::new(id, peer, self.clone()));
         self.connections(|all| all.insert(id, connection.clone()));
-        self.instruments.connections.inc();
-        self.instruments.connections_open.inc();
+        self.instruments.connection_opened();
         Registered::new(connection)
     }
 
     pub(super) fn forget(&self, id: u64) {
         if self.connections(|all| all.remove(&id)).is_some() {
-            self.instruments.connections_open.dec();
+            self.instruments.connection_closed();
         }
     }
 
@@ -306,6 +316,7 @@ impl Generation {
     }
 
     pub(super) fn status(&self) -> GenerationStatus {
+        let (carried, carried_left_out) = self.context.carried.list();
         GenerationStatus {
             number: self.context.number,
             state: if self.is_draining() {
@@ -318,6 +329,9 @@ impl Generation {
             connections: self.context.carried(),
             requests_in_progress: self.context.requests.load(Relaxed),
             websockets: self.context.websockets.load(Relaxed),
+            requests_total: self.context.requests_total.load(Relaxed),
+            carried,
+            carried_left_out,
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::GenerationNumber;
+use super::{CarriedRequest, GenerationNumber};
 use crate::{ledger::Requester, owners::ChangeError};
 
 /// The new generation of each listener that was handed over, by the listener's name.
@@ -94,6 +94,12 @@ pub struct GenerationStatus {
     /// Requests being answered, WebSockets not counted.
     pub requests_in_progress: usize,
     pub websockets: usize,
+    /// Requests begun since the start of this generation, WebSockets included.
+    pub requests_total: u64,
+    /// The oldest 50 uploads, then the oldest 50 WebSockets.
+    pub carried: Vec<CarriedRequest>,
+    /// How many more uploads and WebSockets there are.
+    pub carried_left_out: usize,
 }
 
 /// A new generation could not start; the old ones go on serving.

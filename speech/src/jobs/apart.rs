@@ -23,11 +23,7 @@ use super::{
     process::{Failure, JobLog, Work},
     store::{Finished, Job},
 };
-use crate::{
-    recogniser::Cancel,
-    slots::Slots,
-    speech::{SpeechSettings, load_recogniser},
-};
+use crate::{engine, recogniser::Cancel, slots::Slots, speech::SpeechSettings};
 
 /// The word on the command line that makes a process call [`transcribe_apart`].
 pub const APART_COMMAND: &str = "transcribe-apart";
@@ -182,7 +178,7 @@ fn tell(mut stream: &UnixStream, answer: &Answer) {
 }
 
 fn transcribe(request: &Request, audio: File, progress: impl FnMut(f64)) -> Answer {
-    let recogniser = match load_recogniser(&request.settings, &Slots::new(1)) {
+    let recogniser = match engine::load(&request.settings, &Slots::new(1)) {
         Ok(recogniser) => recogniser,
         Err(reason) => return Answer::Failed(reason),
     };

@@ -4,8 +4,8 @@
 //! is the built-in one), [`Jobs`] is the store with the threads that work on it, and [`render`]
 //! writes a finished job in one of its forms.
 
-pub mod config;
 mod apart;
+pub mod config;
 mod files;
 mod process;
 pub mod render;
@@ -21,7 +21,7 @@ pub use self::{
     runner::{JobEvent, Jobs, WorkDone},
     sqlite::SqliteStore,
     store::{
-        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError,
-        UsageRow,
+        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob,
+        StoreError, UsageRow,
     },
 };

@@ -1,12 +1,14 @@
 //! The official clients, unchanged. `scripts/tools.sh` installs them below `target/clients`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use crate::support::certificates::CertificateAuthority;
 use crate::support::curl::curl_as;
 use crate::support::service::Service;
-use crate::support::speech::{batch_setup, run, sentence, words};
+use crate::support::speech::{
+    batch_setup, client_command, client_trusting, clients, said, sentence, words,
+};
 
 const ASYNC_AND_SYNC: &str = r#"
 import asyncio, sys
@@ -35,41 +37,6 @@ const [key, url, audio] = process.argv.slice(1);
 })().catch((error) => { console.error(error); process.exit(1); });
 "#;
 
-fn clients() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
-    assert!(folder.join("venv").exists(), "the clients are missing; scripts/tools.sh test");
-    folder
-}
-
-/// The certificate that the service presents, as a file.
-fn certificate(service: &Service) -> PathBuf {
-    let path = service.path().join("served.pem");
-    let script = format!(
-        "openssl s_client -connect 127.0.0.1:{} </dev/null 2>/dev/null | openssl x509 >{}",
-        service.port("https"),
-        path.display()
-    );
-    run("sh", &["-c", &script]);
-    path
-}
-
-/// A client that trusts this certificate, or what the machine trusts.
-fn trusting(program: &Path, service: &Service, trusted: Option<&Path>) -> Command {
-    let mut command = Command::new(program);
-    command.env("HOME", service.path()).env("NODE_PATH", clients().join("node_modules"));
-    for variable in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
-        match trusted {
-            Some(path) => command.env(variable, path),
-            None => command.env_remove(variable),
-        };
-    }
-    command
-}
-
-fn command(program: &Path, service: &Service) -> Command {
-    trusting(program, service, Some(&certificate(service)))
-}
-
 fn set_job_token(service: &Service, token: &str) {
     let body = format!("{{\"user_token\": \"{token}\"}}");
     curl_as("admin", &["-d", &body, &service.url("https", "/v2/security/jobtoken")]).expect(200);
@@ -80,19 +47,11 @@ fn cli(service: &Service, listener: &str, arguments: &[&str]) -> Output {
     let mode = if listener == "https" { "insecure" } else { "none" };
     let (group, rest) = arguments.split_first().expect("a subcommand");
     let url = service.url(listener, "/v2");
-    command(&clients().join("venv/bin/speechmatics"), service)
+    client_command(&clients().join("venv/bin/speechmatics"), service)
         .args(["batch", group, "--url", &url, "--ssl-mode", mode])
         .args(rest)
         .output()
         .expect("the speechmatics command")
-}
-
-#[track_caller]
-fn said(output: Output) -> String {
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{out}\n{err}");
-    out.into_owned()
 }
 
 #[test]
@@ -143,7 +102,7 @@ fn every_client_trusts_the_authority_behind_an_uploaded_certificate() {
     curl_as("admin", &["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url]).expect(200);
     let (secure, audio) = (service.url("https", "/v2"), sentence());
     let run = |client: &str, trusted: Option<&Path>| {
-        let start = |program: &Path| trusting(program, &service, trusted);
+        let start = |program: &Path| client_trusting(program, &service, trusted);
         let mut command = match client {
             "speechmatics" => {
                 let mut command = start(&clients().join("venv/bin/speechmatics"));
@@ -176,7 +135,7 @@ fn every_client_trusts_the_authority_behind_an_uploaded_certificate() {
 fn the_python_library_transcribes_async_and_sync() {
     let service = batch_setup().start();
     let script = |key: &str| {
-        command(&clients().join("venv/bin/python"), &service)
+        client_command(&clients().join("venv/bin/python"), &service)
             .args(["-W", "ignore", "-c", ASYNC_AND_SYNC, key])
             .args([service.url("https", "/v2"), service.url("http", "/v2")])
             .arg(sentence())
@@ -197,7 +156,7 @@ fn the_python_library_transcribes_async_and_sync() {
 fn the_javascript_client_transcribes() {
     let service = batch_setup().start();
     let run = |listener: &str, key: &str| {
-        command(Path::new("node"), &service)
+        client_command(Path::new("node"), &service)
             .args(["-e", NODE, key, &service.url(listener, "")])
             .arg(sentence())
             .output()

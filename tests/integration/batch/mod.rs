@@ -4,5 +4,5 @@ mod api;
 mod clients;
 mod forms;
 mod load;
-mod uploads;
 mod upkeep;
+mod uploads;

@@ -68,7 +68,10 @@ fn health_tells_what_to_do_where_there_is_no_recogniser() {
     let told = health(&service);
     let error = told["batch"]["errors"][0].as_str().expect("an error");
     assert!(error.contains("/nowhere/model.bin") && error.contains("[speech]"), "{error}");
-    assert_eq!((&told["status"], &told["realtime"]["status"]), (&"unhealthy".into(), &"disabled".into()));
+    assert_eq!(
+        (&told["status"], &told["realtime"]["status"]),
+        (&"unhealthy".into(), &"disabled".into())
+    );
 
     let service = batch_setup().start();
     wait_until_blocking("the model is read", seconds(30), || {

@@ -21,8 +21,12 @@ const BOUNDARY: &str = "----portcullis-job";
 
 /// The form up to the first byte of the audio, and what follows the last one.
 fn form() -> (String, String) {
-    let part = |head: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n");
-    let before = part("name=\"config\"") + CONFIG + "\r\n" + &part("name=\"data_file\"; filename=\"big.wav\"");
+    let part =
+        |head: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n");
+    let before = part("name=\"config\"")
+        + CONFIG
+        + "\r\n"
+        + &part("name=\"data_file\"; filename=\"big.wav\"");
     (before, format!("\r\n--{BOUNDARY}--\r\n"))
 }
 
@@ -167,7 +171,10 @@ fn uploads_whose_clients_vanish_leave_nothing_behind_also_across_a_restart() {
     let mut client = endless(&service, &big);
     wait_until_blocking("the upload has begun", seconds(20), || incoming(&service) == 1);
     let installation = service.kill();
-    assert_eq!(std::fs::read_dir(installation.data_dir().join("jobs/incoming")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(installation.data_dir().join("jobs/incoming")).unwrap().count(),
+        1
+    );
     let service = installation.start();
     client.kill().and_then(|()| client.wait().map(drop)).expect("kill curl");
     assert_eq!(incoming(&service), 0);
@@ -180,9 +187,8 @@ fn uploads_whose_clients_vanish_leave_nothing_behind_also_across_a_restart() {
 async fn a_chunked_upload_arrives_whole_and_a_cut_one_never_counts() {
     let service = batch_setup().quiet().start();
     let (before, after) = form();
-    let chunk = |bytes: &[u8]| {
-        [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
-    };
+    let chunk =
+        |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
     let mut cut = begin(&service, None).await;
     // The form is complete, the body is not: its last chunk never comes.
     for piece in [before.as_bytes(), b"some audio", after.as_bytes()] {
@@ -213,7 +219,8 @@ fn a_large_job_is_not_kept_in_memory() {
     for extra in [&["--http1.1"][..], &["--http2"], &["-H", "Transfer-Encoding: chunked"]] {
         let (file, config) = (format!("data_file=@{}", big.display()), format!("config={CONFIG}"));
         let url = service.url("https", "/v2/jobs/");
-        let id = id_of(&curl(&[&["-F", &file, "-F", &config, &url][..], extra].concat()).expect(201));
+        let id =
+            id_of(&curl(&[&["-F", &file, "-F", &config, &url][..], extra].concat()).expect(201));
         let length = std::fs::metadata(kept(&service, &id)).expect("the stored audio").len();
         assert_eq!(length, 320 * MIB as u64, "{extra:?}");
         curl(&["-X", "DELETE", &service.url("https", &format!("/v2/jobs/{id}?force=true"))])
@@ -274,7 +281,8 @@ fn a_full_disk_is_told_with_what_to_do_and_leaves_nothing_behind() {
     let statuses: Vec<u64> = replies.iter().map(|reply| reply.status).collect();
     assert!(statuses.iter().all(|status| [201, 507].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&507), "{statuses:?}: the disk did not fill up");
-    let taken: Vec<String> = replies.iter().filter(|reply| reply.status == 201).map(id_of).collect();
+    let taken: Vec<String> =
+        replies.iter().filter(|reply| reply.status == 201).map(id_of).collect();
     assert_eq!(listed(&service), taken.len());
     if !taken.is_empty() {
         let health = curl_as("admin", &[&service.url("https", "/v2/management/health")]);

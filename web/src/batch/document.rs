@@ -82,9 +82,7 @@ pub(super) enum NoSuchJob {
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobForm {
     /// The job's configuration: JSON.
-    #[schema(
-        example = r#"{"type": "transcription", "transcription_config": {"language": "en"}}"#
-    )]
+    #[schema(example = r#"{"type": "transcription", "transcription_config": {"language": "en"}}"#)]
     config: String,
     /// The audio; left out where `config` has `fetch_data`.
     #[schema(format = Binary)]

@@ -68,7 +68,12 @@ impl Service for Batch {
                     let document =
                         openapi::document(&facts.name, facts.version, services.into_iter());
                     let document = Arc::new(document);
-                    docs::routes("/v2/ui", move || HttpResponse::Ok().json(&*document), config);
+                    let answer = move || {
+                        let document = document.clone();
+                        async move { HttpResponse::Ok().json(&*document) }
+                    };
+                    Endpoint::new("/openapi.json").get(answer).register(config);
+                    docs::routes("/v2/ui", config);
                 }
             }),
         ]

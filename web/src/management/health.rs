@@ -69,7 +69,7 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Heal
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
         ("storage", storage(&context).await?),
         ("batch", speech(&context, serves("batch"))),
-        ("realtime", speech(&context, serves("realtime"))),
+        ("realtime", realtime(&context, serves("realtime"))),
         ("monitoring", monitoring(&context, serves("monitoring")).await),
         // Nothing here has a database or a graphics processor; the names are documented.
         ("database", Component::disabled()),
@@ -115,6 +115,16 @@ fn speech(context: &Context, served: bool) -> Component {
         }
         RecogniserState::Unavailable(reason) => Component::judged(vec![reason], Vec::new()),
     }
+}
+
+/// The same, with a warning while no further session is taken.
+fn realtime(context: &Context, served: bool) -> Component {
+    let mut component = speech(context, served);
+    let sessions = &context.owners.sessions;
+    if served && component.errors.is_empty() && !sessions.is_ready() {
+        component.warnings.push(format!("all {} sessions are taken", sessions.count()));
+    }
+    component
 }
 
 async fn storage(context: &Context) -> Result<Component, ApiError> {

@@ -167,7 +167,7 @@ impl Figures {
             encoder,
             "appliance_auth_throttled_addresses",
             "Addresses that are refused now for wrong passwords",
-            self.authenticator.throttled_addresses() as f64,
+            self.authenticator.refused_addresses() as f64,
         )?;
         gauge(
             encoder,

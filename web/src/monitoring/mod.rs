@@ -80,7 +80,7 @@ impl Service for Monitoring {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(metrics))]
+#[openapi(paths(metrics, prometheus::graph, prometheus::ask, prometheus::ask_by_form))]
 struct Document;
 
 fn hand_on(context: Context, config: &mut ServiceConfig) {

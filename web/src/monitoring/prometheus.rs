@@ -13,7 +13,11 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::{error::ApiError, service::Context};
+use crate::{
+    error::{ApiError, ErrorBody},
+    openapi::Refusals,
+    service::Context,
+};
 
 /// The largest query; PromQL is short.
 const MAX_QUERY: usize = 1 << 20;
@@ -136,6 +140,22 @@ pub(super) async fn forward(
     })?;
     Ok(answered(answer))
 }
+
+/// Prometheus' own page. What it loads, and its other pages, are handed on as well.
+#[utoipa::path(get, path = "/graph", tag = "Monitoring", operation_id = "Graph", responses((status = 200, content_type = "text/html", body = String), Refusals, (status = 501, body = ErrorBody), (status = 502, body = ErrorBody)))]
+#[allow(dead_code)] // For the document: `forward` answers.
+pub(super) fn graph() {}
+
+/// Prometheus' HTTP API, as it is: `query`, `query_range`, `series`, `labels`, `label/…/values`,
+/// `metadata`, `targets`, `rules`, `status/buildinfo` and the rest.
+#[utoipa::path(get, path = "/api/v1/{path}", tag = "Monitoring", operation_id = "AskPrometheus", params(("path" = String, Path, description = "such as query, with its query string")), responses((status = 200, body = Object, content_type = "application/json"), Refusals, (status = 501, body = ErrorBody), (status = 502, body = ErrorBody)))]
+#[allow(dead_code)]
+pub(super) fn ask() {}
+
+/// The same with the query as a form in the body, which is how Grafana asks.
+#[utoipa::path(post, path = "/api/v1/{path}", tag = "Monitoring", operation_id = "AskPrometheusByForm", params(("path" = String, Path, description = "such as query")), request_body(content = Object, content_type = "application/x-www-form-urlencoded"), responses((status = 200, body = Object, content_type = "application/json"), Refusals, (status = 501, body = ErrorBody), (status = 502, body = ErrorBody)))]
+#[allow(dead_code)]
+pub(super) fn ask_by_form() {}
 
 async fn read(mut payload: web::Payload) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();

@@ -60,8 +60,7 @@ const SCHEMA: &str = "
     );
 ";
 
-const COLUMNS: &str =
-    "id, created_at, finished_at, status, data_name, config, duration_ms, attempts, crashes, errors";
+const COLUMNS: &str = "id, created_at, finished_at, status, data_name, config, duration_ms, attempts, crashes, errors";
 
 /// One connection, one writer; calls are short.
 pub struct SqliteStore {
@@ -106,7 +105,8 @@ impl SqliteStore {
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        let sql = "UPDATE jobs SET status = 'queued', crashes = crashes + 1 WHERE status = 'running'";
+        let sql =
+            "UPDATE jobs SET status = 'queued', crashes = crashes + 1 WHERE status = 'running'";
         self.connection().execute(sql, [])?;
         // Audio whose job was not made, or is gone, because of a crash in between.
         for id in self.folder.kept()? {
@@ -206,9 +206,10 @@ impl JobStore for SqliteStore {
 
     fn counts(&self) -> Result<JobCounts, StoreError> {
         let connection = self.connection();
-        let mut statement = connection.prepare("SELECT status, count(*) FROM jobs GROUP BY status")?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let mut statement =
+            connection.prepare("SELECT status, count(*) FROM jobs GROUP BY status")?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
         let mut counts = JobCounts::default();
         for row in rows {
             let (status, count) = row?;
