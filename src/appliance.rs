@@ -23,6 +23,7 @@ use portcullis_web::{
     interface::Interface,
     management::Management,
     monitoring::{self, Monitoring},
+    realtime::Realtime,
     security::Security,
     service::ApplianceFacts,
 };
@@ -50,6 +51,7 @@ impl Appliance {
             Arc::new(Management),
             Arc::new(Monitoring),
             Arc::new(Batch),
+            Arc::new(Realtime::default()),
         ];
         Self { name, version, services }
     }
@@ -144,6 +146,7 @@ impl Appliance {
             data_dir: config.data_dir.clone(),
             configuration: config.text.clone(),
             prometheus: config.prometheus.clone(),
+            realtime: config.realtime.clone(),
             openapi: self.openapi(&config),
         });
         let figures = facts.clone();

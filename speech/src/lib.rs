@@ -11,6 +11,7 @@
 //! | [`audio`] | any audio file as a stream of samples |
 //! | [`transcript`] | words as results; json-v2, txt, srt |
 //! | [`jobs`] | job configuration, the job store, the threads that work on jobs |
+//! | [`realtime`] | the realtime protocol, and the way of its audio to the recogniser |
 //! | [`speech`] | all of it put together, for the services |
 
 mod agreement;
@@ -22,6 +23,7 @@ pub mod measures;
 mod pace;
 #[cfg(feature = "pocketsphinx")]
 pub mod pocketsphinx;
+pub mod realtime;
 pub mod recogniser;
 pub mod slots;
 pub mod speech;

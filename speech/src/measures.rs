@@ -57,6 +57,12 @@ impl Measures {
         Some(STEP * (class as u32 + 1))
     }
 
+    /// The final words by their delay: the longest delay of a class, and how many words were in it.
+    pub fn delays(&self) -> impl Iterator<Item = (Duration, u32)> {
+        let classes = self.delays.iter().enumerate().filter(|(_, count)| **count > 0);
+        classes.map(|(class, count)| (STEP * (class as u32 + 1), *count))
+    }
+
     /// Takes the measures of another session in.
     pub fn add(&mut self, other: &Self) {
         self.audio += other.audio;

@@ -33,6 +33,7 @@ mod monitoring;
 mod password_flood;
 mod ports;
 mod prometheus;
+mod realtime;
 mod redirect;
 mod redirect_drain;
 mod resumption;

@@ -44,6 +44,8 @@ struct Front {
     /// The port of the TLS listener that plain requests are sent to while plain ports are off.
     redirect_port: u16,
     insecure_ports: InsecurePorts,
+    /// Origins whose pages may open WebSockets.
+    allowed_origins: Arc<[String]>,
 }
 
 impl Front {
@@ -54,6 +56,7 @@ impl Front {
             listener: plan.name.as_str().into(),
             redirect_port: target.map_or(443, SocketAddr::port),
             insecure_ports: context.owners.insecure_ports.clone(),
+            allowed_origins: context.appliance.realtime.allowed_origins.as_slice().into(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Front {
             Err(crate::host::HostError::Missing) if head.version < Version::HTTP_11 => None,
             Err(err) => return Some(ApiError::BadRequest(err.to_string()).error_response()),
         };
-        if let Some(why) = origin::foreign(head, host.as_ref()) {
+        if let Some(why) = origin::foreign(head, host.as_ref(), &self.allowed_origins) {
             let text = format!("the request was refused because {why}");
             return Some(ApiError::Forbidden(text).error_response());
         }

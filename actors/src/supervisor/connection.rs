@@ -195,7 +195,7 @@ impl Connection {
     }
 
     /// Ends the connection whatever it carries.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.cut.store(true, Release);
         self.close();
         self.writer.wake();

@@ -172,6 +172,12 @@ impl GenerationContext {
         self.websockets_end.cancelled().await;
     }
 
+    /// The time until what is left is cut; `None` where that is not settled.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.cut_at.get().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
     fn connections<T>(&self, work: impl FnOnce(&mut HashMap<u64, Arc<Connection>>) -> T) -> T {
         work(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -34,6 +34,7 @@ impl From<AudioError> for Failure {
             AudioError::Io(reason) => Self::Failed(reason),
             AudioError::Empty
             | AudioError::Unrecognised
+            | AudioError::IndexAtEnd
             | AudioError::NoTrack
             | AudioError::Codec(_)
             | AudioError::Damaged(_)

@@ -69,7 +69,7 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Heal
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
         ("storage", storage(&context).await?),
         ("batch", speech(&context, serves("batch"))),
-        ("realtime", speech(&context, serves("realtime"))),
+        ("realtime", realtime(&context, serves("realtime"))),
         ("monitoring", monitoring(&context, serves("monitoring")).await),
         // Nothing here has a database or a graphics processor; the names are documented.
         ("database", Component::disabled()),
@@ -155,6 +155,19 @@ fn room_for_jobs(folder: &Path) -> Option<String> {
             batch::RESERVE
         )
     })
+}
+
+fn realtime(context: &Context, served: bool) -> Component {
+    if !served {
+        return Component::disabled();
+    }
+    let errors = match context.speech.recogniser() {
+        RecogniserState::Unavailable(reason) => vec![reason],
+        RecogniserState::Ready(_) | RecogniserState::Loading => Vec::new(),
+    };
+    let sessions = &context.owners.sessions;
+    let full = format!("all {} sessions are taken", sessions.count());
+    Component::judged(errors, (!sessions.is_ready()).then_some(full).into_iter().collect())
 }
 
 async fn monitoring(context: &Context, served: bool) -> Component {
