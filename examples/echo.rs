@@ -66,6 +66,8 @@ async fn open_websocket(request: HttpRequest, body: Payload) -> Result<HttpRespo
 struct EchoSession;
 
 impl Session for EchoSession {
+    type Event = ();
+
     fn text(&mut self, text: &str, socket: &mut Socket<'_>) {
         socket.text(text);
     }

@@ -23,6 +23,7 @@ use portcullis_web::{
     interface::Interface,
     management::Management,
     monitoring::{self, Monitoring},
+    realtime::Realtime,
     security::Security,
     service::ApplianceFacts,
 };
@@ -50,6 +51,7 @@ impl Appliance {
             Arc::new(Management),
             Arc::new(Monitoring),
             Arc::new(Batch),
+            Arc::new(Realtime::default()),
         ];
         Self { name, version, services }
     }
@@ -144,12 +146,12 @@ impl Appliance {
             data_dir: config.data_dir.clone(),
             configuration: config.text.clone(),
             prometheus: config.prometheus.clone(),
+            realtime: config.realtime.clone(),
             openapi: self.openapi(&config),
         });
         let figures = facts.clone();
         let services = self.services;
         let speech = start_speech(&config, &facts.services).await?;
-        batch::callbacks::start(&speech);
         let owners = Owners::start(prepared, bound, configured, |owners| {
             Arc::new(Routes { services, facts: facts.clone(), speech: speech.clone(), owners })
         })
@@ -164,6 +166,7 @@ impl Appliance {
         let context =
             Context { owners: owners.clone(), appliance: figures, speech: speech.clone() };
         monitoring::register_figures(&context);
+        batch::start(&context);
         ready.announce(ready_file)?;
         let first = loop {
             match signals.next().await {

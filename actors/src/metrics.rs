@@ -22,6 +22,11 @@ const DURATION_BUCKETS: [f64; 14] =
 /// Seconds: a change writes to the disk and starts listeners.
 const CHANGE_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+/// Seconds of work for each second of audio.
+const FACTOR_BUCKETS: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0];
+/// Seconds from the end of a word to its final.
+const DELAY_BUCKETS: [f64; 11] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0];
+
 type MakeHistogram = fn() -> Histogram;
 
 /// The instruments; see the fields' `register` lines for names and help.
@@ -43,6 +48,9 @@ pub struct Metrics {
     pub changes: Family<ChangeLabels, Counter>,
     pub change_duration: Family<ChangeLabels, Histogram, MakeHistogram>,
     pub auth_failures: Family<ReasonLabels, Counter>,
+    pub realtime_errors: Family<ErrorLabels, Counter>,
+    pub realtime_factor: Histogram,
+    pub realtime_final_delay: Histogram,
     registry: RwLock<Registry>,
 }
 
@@ -108,6 +116,12 @@ pub struct ReasonLabels {
     pub reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    /// The close reason of the session, such as `quota_exceeded`.
+    pub error: &'static str,
+}
+
 /// Whether requests and connections are counted.
 static COUNTING: AtomicBool = AtomicBool::new(true);
 
@@ -148,6 +162,9 @@ impl Metrics {
             changes: Family::default(),
             change_duration: Family::new_with_constructor(changes),
             auth_failures: Family::default(),
+            realtime_errors: Family::default(),
+            realtime_factor: Histogram::new(FACTOR_BUCKETS),
+            realtime_final_delay: Histogram::new(DELAY_BUCKETS),
             registry: RwLock::new(Registry::default()),
         };
         metrics.register();
@@ -240,6 +257,22 @@ impl Metrics {
             "appliance_auth_failures",
             "Requests that no password let in; requests without one left out",
             self.auth_failures.clone(),
+        );
+        r.register(
+            "appliance_realtime_errors",
+            "Realtime sessions that ended with an error, those refused included",
+            self.realtime_errors.clone(),
+        );
+        r.register(
+            "appliance_realtime_factor",
+            "Seconds of recognition for each second of audio, by session that has ended",
+            self.realtime_factor.clone(),
+        );
+        r.register_with_unit(
+            "appliance_realtime_final_delay",
+            "Time from the end of a word to its final, of sessions that have ended",
+            seconds(),
+            self.realtime_final_delay.clone(),
         );
     }
 

@@ -34,17 +34,21 @@ impl SessionBoard {
         self.board(|board| board.capacity = capacity);
     }
 
-    /// Registers a session until the guard is dropped.
+    /// Registers a session until the guard is dropped, and tells how many are open then; `None`
+    /// while there is no room for one more.
     #[must_use]
-    pub fn open(&self, request_id: String) -> OpenSession {
+    pub fn try_open(&self, request_id: String) -> Option<(OpenSession, usize)> {
         let (number, open) = self.board(|board| {
+            if board.capacity.is_some_and(|capacity| board.open.len() >= capacity) {
+                return None;
+            }
             let number = board.next;
             board.next += 1;
             board.open.insert(number, request_id);
-            (number, board.open.len())
-        });
+            Some((number, board.open.len()))
+        })?;
         self.0.events.publish(EventKind::SessionCount { open });
-        OpenSession { board: self.clone(), number }
+        Some((OpenSession { board: self.clone(), number }, open))
     }
 
     /// The request ids of the open sessions, oldest first.
@@ -95,10 +99,11 @@ mod tests {
     fn a_session_is_listed_until_it_is_dropped() {
         let board = SessionBoard::new(EventLog::default());
         board.set_capacity(Some(2));
-        let first = board.open("first".into());
-        let _second = board.open("second".into());
-        assert_eq!(board.request_ids(), ["first", "second"]);
+        let (first, _) = board.try_open("first".into()).unwrap();
+        let (_second, open) = board.try_open("second".into()).unwrap();
+        assert_eq!((board.request_ids(), open), (vec!["first".into(), "second".into()], 2));
         assert!(!board.is_ready());
+        assert!(board.try_open("third".into()).is_none());
         drop(first);
         assert_eq!(board.request_ids(), ["second"]);
         assert!(board.is_ready());

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+pub use crate::measures::Measures;
+
 /// Samples per second of all audio that sessions take; it is mono.
 pub const SAMPLE_RATE: u32 = 16_000;
 
@@ -38,9 +40,11 @@ pub struct Stretch {
 pub enum Heard {
     /// Words that will not change any more. Finals follow each other in time.
     Final(Stretch),
-    /// All words since the last final as they look now; the next partial replaces them.
+    /// All words since the last final as they look now, maybe none; the next partial replaces them.
+    /// Each final is followed by one, where partials are wanted.
     Partial(Stretch),
-    /// The speaker has paused. Comes after the final of the utterance; seconds since the start.
+    /// The speaker has paused. Comes after the final of an utterance with words in it, once for
+    /// each silence; seconds since the start.
     EndOfUtterance { at: f64 },
 }
 
@@ -51,30 +55,59 @@ pub struct SessionOptions {
     pub language: String,
     /// Words that are likely to come up and hard to guess: names, terms.
     pub vocabulary: Vec<String>,
-    /// Whether the words of an unfinished utterance are wanted as well. Without them (batch) the
-    /// session cuts the audio into long windows, which is cheaper and more exact.
-    pub partials: bool,
-    /// The longest that a spoken word may wait for its final, where partials are wanted.
-    pub max_delay: Duration,
-    /// The silence that ends an utterance, where partials are wanted.
-    pub end_of_utterance: Duration,
+    /// How soon words are wanted. `None` is batch: the session cuts the audio into long windows,
+    /// which is cheaper and more exact, and tells finals alone.
+    pub live: Option<LiveOptions>,
     /// Ends the session early: what runs returns [`RecogniserError::Cancelled`].
     pub cancel: Cancel,
 }
 
 impl SessionOptions {
-    /// A batch session: long windows, no partials.
+    /// A batch session: long windows, finals alone.
     #[must_use]
     pub fn batch(language: &str, cancel: Cancel) -> Self {
+        Self { language: language.to_owned(), vocabulary: Vec::new(), live: None, cancel }
+    }
+
+    /// A session for somebody who listens live.
+    #[must_use]
+    pub fn live(language: &str, live: LiveOptions, cancel: Cancel) -> Self {
+        Self { live: Some(live), ..Self::batch(language, cancel) }
+    }
+}
+
+/// How soon a live session tells what it hears; may change while it runs ([`Session::configure`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveOptions {
+    /// Whether the words of an unfinished utterance are wanted as well ([`Heard::Partial`]).
+    pub partials: bool,
+    /// The longest that a spoken word may wait for its final; from 0.7 s to 20 s makes sense.
+    pub max_delay: Duration,
+    pub max_delay_mode: MaxDelayMode,
+    /// The silence after which [`Heard::EndOfUtterance`] is told; `None`: it is not told.
+    pub end_of_utterance: Option<Duration>,
+}
+
+impl Default for LiveOptions {
+    /// What the realtime protocol says where the client says nothing.
+    fn default() -> Self {
         Self {
-            language: language.to_owned(),
-            vocabulary: Vec::new(),
             partials: false,
             max_delay: Duration::from_secs(4),
-            end_of_utterance: Duration::from_millis(500),
-            cancel,
+            max_delay_mode: MaxDelayMode::Flexible,
+            end_of_utterance: None,
         }
     }
+}
+
+/// Whether `max_delay` may be passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MaxDelayMode {
+    /// By up to two seconds, so that a number of several words stays in one final.
+    #[default]
+    Flexible,
+    /// Never.
+    Fixed,
 }
 
 /// A flag that ends work on other threads. Clones share it.
@@ -129,11 +162,22 @@ pub trait Session: Send {
     /// The engine failed or the session was cancelled; the session is of no more use then.
     fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError>;
 
-    /// Finalises all that was heard. The session may be fed again; times go on.
+    /// Finalises all that was heard. The session may be fed again; times go on. No
+    /// [`Heard::EndOfUtterance`] comes of it, nor of the silence that follows.
     ///
     /// # Errors
     /// See [`Session::feed`].
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError>;
+
+    /// Changes what is told and when, from the next call of [`Session::feed`] on. Without effect
+    /// on a batch session.
+    ///
+    /// # Errors
+    /// See [`Session::feed`].
+    fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError>;
+
+    /// What the session has cost so far and how late its finals were.
+    fn measures(&self) -> Measures;
 }
 
 /// Signed 16-bit samples as [`Session::feed`] takes them.

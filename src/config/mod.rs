@@ -1,6 +1,7 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
 mod reader;
+mod realtime;
 mod sections;
 mod speech;
 
@@ -13,7 +14,7 @@ use std::{
 
 use portcullis_actors::{power::PowerCommands, supervisor::Tls};
 use portcullis_speech::SpeechSettings;
-use portcullis_web::monitoring::Prometheus;
+use portcullis_web::{monitoring::Prometheus, realtime::RealtimeSettings};
 use toml::de::DeTable;
 
 use self::reader::{Found, Source, Table, nearest};
@@ -42,6 +43,8 @@ pub struct Config {
     pub prometheus: Option<Prometheus>,
     /// `[speech]`
     pub speech: SpeechSettings,
+    /// `[realtime]`
+    pub realtime: RealtimeSettings,
     /// The text that was read, secrets masked; empty where there was none.
     pub text: String,
 }
@@ -130,6 +133,7 @@ impl Config {
             prometheus: None,
             text: String::new(),
             speech: SpeechSettings::default(),
+            realtime: RealtimeSettings::default(),
         }
     }
 
@@ -181,7 +185,9 @@ impl Config {
             prometheus: sections::read_monitoring(table.table("monitoring")?)?,
             text: sections::mask(text),
             speech: speech::read(table.table("speech")?)?,
+            realtime: defaults.realtime,
         };
+        config.realtime = realtime::read(table.table("realtime")?, config.shutdown_timeout)?;
         let listeners = table.tables("listener")?;
         table.finish()?;
         if listeners.is_empty() {

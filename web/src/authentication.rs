@@ -43,8 +43,11 @@ pub(crate) async fn check(
             admitted.map_err(|refusal| refused(&refusal))
         }
         Authentication::JobToken => {
-            let token = header.and_then(bearer_token);
-            if authenticator.job_token_admits(token) {
+            // Browsers cannot send the header with a WebSocket handshake.
+            let query = head.uri.query().filter(|_| head.upgrade()).and_then(query_token);
+            if authenticator.job_token_admits(header.and_then(bearer_token))
+                || query.is_some_and(|token| authenticator.job_token_admits(Some(&token)))
+            {
                 Ok(anybody())
             } else {
                 Err(HttpResponse::Unauthorized()
@@ -58,6 +61,13 @@ pub(crate) async fn check(
 fn bearer_token(header: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = header.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// The token in `?jwt=`.
+fn query_token(query: &str) -> Option<Vec<u8>> {
+    let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query).ok()?;
+    let token = pairs.into_inner().into_iter().find(|(name, _)| name == "jwt")?.1;
+    Some(token.into_bytes())
 }
 
 fn refused(refusal: &Refusal) -> HttpResponse {

@@ -43,6 +43,8 @@ struct Front {
     /// The port of the TLS listener that plain requests are sent to while plain ports are off.
     redirect_port: u16,
     insecure_ports: InsecurePorts,
+    /// Origins whose pages may open WebSockets.
+    allowed_origins: Arc<[String]>,
 }
 
 impl Front {
@@ -53,6 +55,7 @@ impl Front {
             listener: plan.name.as_str().into(),
             redirect_port: target.map_or(443, SocketAddr::port),
             insecure_ports: context.owners.insecure_ports.clone(),
+            allowed_origins: context.appliance.realtime.allowed_origins.as_slice().into(),
         }
     }
 
@@ -71,7 +74,7 @@ impl Front {
             Err(crate::host::HostError::Missing) if head.version < Version::HTTP_11 => None,
             Err(err) => return Some(ApiError::BadRequest(err.to_string()).error_response()),
         };
-        if let Some(why) = origin::foreign(head, host.as_ref()) {
+        if let Some(why) = origin::foreign(head, host.as_ref(), &self.allowed_origins) {
             let text = format!("the request was refused because {why}");
             return Some(ApiError::Forbidden(text).error_response());
         }
@@ -182,6 +185,11 @@ fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
     connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
 }
 
+/// The length of the body, if the client has told it.
+fn announced_length(head: &RequestHead) -> Option<u64> {
+    head.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The name of the header that tells the number of a request.
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-id");
 
@@ -210,7 +218,7 @@ async fn pass_numbered(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
-    let in_progress = connection.as_ref().map(Connection::begin_request);
+    let mut in_progress = connection.as_ref().map(Connection::begin_request);
     let Watch { front, auditor, instruments } = &*watch;
     let attempt = auditor.begin(&request);
     let started = std::time::Instant::now();
@@ -220,6 +228,9 @@ async fn pass_numbered(
         let (payload, counted) = body::with_idle_timeout(request.take_payload());
         request.set_payload(payload);
         received = counted;
+    }
+    if let (Some(received), Some(in_progress)) = (&received, &mut in_progress) {
+        in_progress.is_upload(request.path(), announced_length(request.head()), received.clone());
     }
     let mut measured = instruments.as_ref().map(|instruments| instruments.begin(started, received));
     let mut response = match front.judge(request.head(), secure) {
@@ -254,7 +265,7 @@ async fn pass_numbered(
         return Ok(response);
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        in_progress.became_websocket();
+        in_progress.became_websocket(response.request().path());
         if let Some(measured) = &mut measured {
             measured.became_websocket();
         }

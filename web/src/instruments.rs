@@ -1,10 +1,13 @@
 //! What is counted of each request.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -53,7 +56,7 @@ impl RequestInstruments {
     pub(crate) fn begin(
         self: &Rc<Self>,
         begun: Instant,
-        received: Option<Rc<Cell<u64>>>,
+        received: Option<Arc<AtomicU64>>,
     ) -> Measured {
         if received.is_some() {
             self.uploads.inc();
@@ -129,7 +132,7 @@ fn method_label(method: &Method) -> &'static str {
 pub(crate) struct Measured {
     instruments: Rc<RequestInstruments>,
     begun: Instant,
-    received: Option<Rc<Cell<u64>>>,
+    received: Option<Arc<AtomicU64>>,
     sent: u64,
     handles: Option<Rc<Handles>>,
     websocket: bool,
@@ -174,7 +177,7 @@ impl Drop for Measured {
             handles.duration.observe(self.begun.elapsed().as_secs_f64());
         }
         if let Some(received) = &self.received {
-            handles.received.inc_by(received.get());
+            handles.received.inc_by(received.load(Relaxed));
         }
         handles.sent.inc_by(self.sent);
     }

@@ -20,6 +20,7 @@ pub mod monitoring;
 pub mod openapi;
 mod origin;
 mod query;
+pub mod realtime;
 mod redirect;
 pub mod routes;
 pub mod security;

@@ -8,7 +8,12 @@ use actix_http::{Method, RequestHead, header};
 use crate::host::Host;
 
 /// Why a request is taken for one of a foreign page.
-pub(crate) fn foreign(head: &RequestHead, host: Option<&Host>) -> Option<String> {
+/// `allowed` are the origins whose pages may open WebSockets, in lower case.
+pub(crate) fn foreign(
+    head: &RequestHead,
+    host: Option<&Host>,
+    allowed: &[String],
+) -> Option<String> {
     let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     if safe && !head.upgrade() {
         return None;
@@ -16,10 +21,16 @@ pub(crate) fn foreign(head: &RequestHead, host: Option<&Host>) -> Option<String>
     let text = |name: header::HeaderName| {
         head.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned())
     };
+    let origin = text(header::ORIGIN);
+    // Of what is safe only WebSockets are left here.
+    if safe && origin.as_ref().is_some_and(|origin| allowed.contains(&origin.to_ascii_lowercase()))
+    {
+        return None;
+    }
     if text(header::HeaderName::from_static("sec-fetch-site")).as_deref() == Some("cross-site") {
         return Some("a browser says that a page of another site sent it (Sec-Fetch-Site)".into());
     }
-    let (name, value) = match (text(header::ORIGIN), text(header::REFERER)) {
+    let (name, value) = match (origin, text(header::REFERER)) {
         (Some(origin), _) => ("Origin", origin),
         (None, Some(referer)) => ("Referer", referer),
         (None, None) => return None,
@@ -45,7 +56,7 @@ mod tests {
 
     fn judge(request: TestRequest) -> bool {
         let request = request.insert_header(("host", "box.test:8443")).to_http_request();
-        foreign(request.head(), Host::of(request.head()).ok().as_ref()).is_some()
+        foreign(request.head(), Host::of(request.head()).ok().as_ref(), &[]).is_some()
     }
 
     #[test]
@@ -81,6 +92,12 @@ mod tests {
         let mut request =
             upgrade.insert_header(("origin", "https://evil.example")).to_srv_request();
         request.head_mut().set_connection_type(actix_http::ConnectionType::Upgrade);
-        assert!(foreign(request.head(), Host::parse("box.test").as_ref()).is_some());
+        let host = Host::parse("box.test");
+        assert!(foreign(request.head(), host.as_ref(), &[]).is_some());
+        let allowed = ["https://evil.example".to_owned()];
+        assert!(foreign(request.head(), host.as_ref(), &allowed).is_none());
+        request.head_mut().set_connection_type(actix_http::ConnectionType::KeepAlive);
+        request.head_mut().method = Method::POST;
+        assert!(foreign(request.head(), host.as_ref(), &allowed).is_some());
     }
 }

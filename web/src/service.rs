@@ -6,7 +6,7 @@ use actix_web::web::ServiceConfig;
 use portcullis_actors::{Owners, watch::WatchedCertificate};
 use portcullis_speech::Speech;
 
-use crate::monitoring::Prometheus;
+use crate::{monitoring::Prometheus, realtime::RealtimeSettings};
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -95,6 +95,8 @@ pub struct ApplianceFacts {
     pub configuration: String,
     /// The Prometheus that graphs and queries are handed to.
     pub prometheus: Option<Prometheus>,
+    /// How realtime sessions are served.
+    pub realtime: RealtimeSettings,
     /// The OpenAPI document of the services that are served.
     pub openapi: serde_json::Value,
 }

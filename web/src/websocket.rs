@@ -3,6 +3,8 @@
 #![allow(deprecated)]
 
 use std::{
+    cell::Cell,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,25 +16,62 @@ use actix_web::{
     web::{Bytes, BytesMut, Payload},
 };
 use actix_web_actors::ws;
+use futures::{Stream, stream};
 use portcullis_actors::supervisor::Connection;
 
 /// The largest message, in one frame or in fragments.
 pub const MAX_MESSAGE: usize = 4 << 20;
+/// The close code for messages above [`MAX_MESSAGE`] (RFC 6455, section 7.4.1).
+pub const TOO_LARGE: u16 = 1009;
+/// The close code of a server that restarts.
+pub const SERVICE_RESTART: u16 = 1012;
 
-/// How often an idle peer is pinged.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// A peer that is not heard of for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(90);
 /// How long a peer may take to answer a close frame.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a service does with the messages of one WebSocket.
+/// When a peer counts as gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// How often the peer is pinged.
+    pub interval: Duration,
+    /// A peer of whom nothing at all was heard for so long is cut off.
+    pub patience: Duration,
+}
+
+impl Default for Heartbeat {
+    /// A ping every 20 s; gone after 90 s of silence.
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(20), patience: Duration::from_secs(90) }
+    }
+}
+
+/// What a service does with one WebSocket. Dropped when the connection is gone, however it went.
 pub trait Session: Unpin + 'static {
+    /// What comes from elsewhere, see [`start_with_events`].
+    type Event: 'static;
+
     /// A text message arrived, whole.
     fn text(&mut self, text: &str, socket: &mut Socket<'_>);
 
     /// A binary message arrived, whole.
     fn binary(&mut self, bytes: Bytes, socket: &mut Socket<'_>);
+
+    /// Something happened elsewhere.
+    fn event(&mut self, _event: Self::Event, _socket: &mut Socket<'_>) {}
+
+    /// Called every second.
+    fn tick(&mut self, _socket: &mut Socket<'_>) {}
+
+    /// A message is larger than [`MAX_MESSAGE`]; nothing more can be read.
+    fn too_large(&mut self, socket: &mut Socket<'_>) {
+        socket.close(TOO_LARGE, "message too large");
+    }
+
+    /// The connection must end: the appliance stops, or its generation is too old. `left` is the
+    /// time until it is cut, where that is known.
+    fn restart(&mut self, _left: Option<Duration>, socket: &mut Socket<'_>) {
+        socket.close(SERVICE_RESTART, "service restart");
+    }
 }
 
 /// The way back to the peer.
@@ -48,20 +87,41 @@ impl Socket<'_> {
     pub fn binary(&mut self, bytes: Bytes) {
         self.send.binary(bytes);
     }
+
+    /// Begins the closing handshake; what was sent before arrives before. Nothing is delivered to
+    /// the session any more.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        self.send.close(code, reason);
+    }
 }
 
 trait Sink {
     fn text(&mut self, text: &str);
     fn binary(&mut self, bytes: Bytes);
+    fn close(&mut self, code: u16, reason: &str);
 }
 
-impl<S: Session> Sink for ws::WebsocketContext<Actors<S>> {
+/// The context, and what was asked of the actor while it was lent to its session.
+struct Lent<'a, S: Session> {
+    context: &'a mut ws::WebsocketContext<Actors<S>>,
+    close: Option<(u16, String)>,
+}
+
+impl<S: Session> Sink for Lent<'_, S> {
     fn text(&mut self, text: &str) {
-        ws::WebsocketContext::text(self, text);
+        if self.close.is_none() {
+            self.context.text(text);
+        }
     }
 
     fn binary(&mut self, bytes: Bytes) {
-        ws::WebsocketContext::binary(self, bytes);
+        if self.close.is_none() {
+            self.context.binary(bytes);
+        }
+    }
+
+    fn close(&mut self, code: u16, reason: &str) {
+        self.close.get_or_insert_with(|| (code, reason.to_owned()));
     }
 }
 
@@ -75,16 +135,40 @@ pub fn start<S: Session>(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
+    start_with_events(session, stream::pending(), Heartbeat::default(), request, payload)
+}
+
+/// The same for a session that is told of `events` as well.
+///
+/// # Errors
+/// See [`start`].
+pub fn start_with_events<S: Session>(
+    session: S,
+    events: impl Stream<Item = S::Event> + 'static,
+    heartbeat: Heartbeat,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, actix_web::Error> {
     let connection = request.conn_data::<Arc<Connection>>().cloned();
-    let actor =
-        Actors { session, connection, heard: Instant::now(), fragments: None, closing: false };
+    let actor = Actors {
+        session,
+        events: Some(Box::pin(events)),
+        connection,
+        heartbeat,
+        heard: Rc::new(Cell::new(Instant::now())),
+        fragments: None,
+        closing: false,
+    };
     ws::WsResponseBuilder::new(actor, request, payload).frame_size(MAX_MESSAGE).start()
 }
 
-struct Actors<S> {
+struct Actors<S: Session> {
     session: S,
+    /// Until the actor has started.
+    events: Option<std::pin::Pin<Box<dyn Stream<Item = S::Event>>>>,
     connection: Option<Arc<Connection>>,
-    heard: Instant,
+    heartbeat: Heartbeat,
+    heard: Rc<Cell<Instant>>,
     fragments: Option<Fragments>,
     closing: bool,
 }
@@ -94,8 +178,22 @@ struct Fragments {
     bytes: BytesMut,
 }
 
+type Ctx<S> = ws::WebsocketContext<Actors<S>>;
+
 impl<S: Session> Actors<S> {
-    fn close(&mut self, code: ws::CloseCode, why: &str, ctx: &mut ws::WebsocketContext<Self>) {
+    /// Lends the socket to the session.
+    fn lend(&mut self, ctx: &mut Ctx<S>, work: impl FnOnce(&mut S, &mut Socket<'_>)) {
+        if self.closing {
+            return;
+        }
+        let mut lent = Lent { context: ctx, close: None };
+        work(&mut self.session, &mut Socket { send: &mut lent });
+        if let Some((code, reason)) = lent.close {
+            self.close(code.into(), &reason, ctx);
+        }
+    }
+
+    fn close(&mut self, code: ws::CloseCode, why: &str, ctx: &mut Ctx<S>) {
         if !self.closing {
             self.closing = true;
             ctx.close(Some(ws::CloseReason { code, description: Some(why.to_owned()) }));
@@ -103,18 +201,25 @@ impl<S: Session> Actors<S> {
         }
     }
 
-    fn deliver(&mut self, text: bool, bytes: Bytes, ctx: &mut ws::WebsocketContext<Self>) {
+    /// A message that may not come while another is unfinished.
+    fn whole(&mut self, ctx: &mut Ctx<S>, work: impl FnOnce(&mut S, &mut Socket<'_>)) {
+        if self.fragments.is_some() {
+            return self.close(ws::CloseCode::Protocol, "a message inside another", ctx);
+        }
+        self.lend(ctx, work);
+    }
+
+    fn deliver(&mut self, text: bool, bytes: Bytes, ctx: &mut Ctx<S>) {
         if !text {
-            self.session.binary(bytes, &mut Socket { send: ctx });
-            return;
+            return self.lend(ctx, |session, socket| session.binary(bytes, socket));
         }
         match std::str::from_utf8(&bytes) {
-            Ok(text) => self.session.text(text, &mut Socket { send: ctx }),
+            Ok(text) => self.lend(ctx, |session, socket| session.text(text, socket)),
             Err(_) => self.close(ws::CloseCode::Invalid, "text is not UTF-8", ctx),
         }
     }
 
-    fn continued(&mut self, item: Item, ctx: &mut ws::WebsocketContext<Self>) {
+    fn continued(&mut self, item: Item, ctx: &mut Ctx<S>) {
         let (begins, bytes, last) = match item {
             Item::FirstText(bytes) => (Some(true), bytes, false),
             Item::FirstBinary(bytes) => (Some(false), bytes, false),
@@ -128,7 +233,7 @@ impl<S: Session> Actors<S> {
             return self.close(ws::CloseCode::Protocol, "nothing to continue", ctx);
         };
         if fragments.bytes.len() + bytes.len() > MAX_MESSAGE {
-            return self.close(ws::CloseCode::Size, "message too large", ctx);
+            return self.too_large(ctx);
         }
         fragments.bytes.extend_from_slice(&bytes);
         if last {
@@ -137,38 +242,74 @@ impl<S: Session> Actors<S> {
             self.fragments = Some(fragments);
         }
     }
+
+    fn too_large(&mut self, ctx: &mut Ctx<S>) {
+        self.lend(ctx, |session, socket| {
+            session.too_large(socket);
+            socket.close(TOO_LARGE, "message too large");
+        });
+    }
+}
+
+/// Cuts the connection of a peer that is gone. Stands outside of the actor, which is not run any
+/// more while a peer takes nothing of what it is sent.
+async fn watch(heard: Weak<Cell<Instant>>, patience: Duration, connection: Arc<Connection>) {
+    loop {
+        let Some(silent) = heard.upgrade().map(|heard| heard.get().elapsed()) else { return };
+        let Some(left) = patience.checked_sub(silent) else {
+            log::debug!("a WebSocket peer is not heard of any more");
+            return connection.cut();
+        };
+        tokio::time::sleep(left + Duration::from_millis(10)).await;
+    }
 }
 
 impl<S: Session> Actor for Actors<S> {
-    type Context = ws::WebsocketContext<Self>;
+    type Context = Ctx<S>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(PING_INTERVAL, |act, ctx| {
-            if act.heard.elapsed() > PATIENCE {
-                log::debug!("a WebSocket peer is not heard of any more");
-                ctx.stop();
-            } else {
-                ctx.ping(b"");
-            }
+        ctx.run_interval(self.heartbeat.interval, |_, ctx| ctx.ping(b""));
+        ctx.run_interval(Duration::from_secs(1), |act, ctx| {
+            act.lend(ctx, |session, socket| session.tick(socket));
         });
+        if let Some(events) = self.events.take() {
+            ctx.add_stream(stream::StreamExt::map(events, Pushed));
+        }
         if let Some(connection) = self.connection.clone() {
-            let ended = async move { connection.generation().ended().await };
-            ctx.spawn(ended.into_actor(self).map(|(), act, ctx| {
-                act.close(ws::CloseCode::Restart, "service restart", ctx);
+            let heard = Rc::downgrade(&self.heard);
+            actix::spawn(watch(heard, self.heartbeat.patience, connection.clone()));
+            let ended = async move {
+                let generation = connection.generation();
+                generation.ended().await;
+                generation.time_left()
+            };
+            ctx.spawn(ended.into_actor(self).map(|left, act, ctx| {
+                act.lend(ctx, |session, socket| session.restart(left, socket));
             }));
         }
     }
 }
 
+struct Pushed<E>(E);
+
+impl<S: Session> StreamHandler<Pushed<S::Event>> for Actors<S> {
+    fn handle(&mut self, Pushed(event): Pushed<S::Event>, ctx: &mut Self::Context) {
+        self.lend(ctx, |session, socket| session.event(event, socket));
+    }
+
+    /// The end of the events is not the end of the socket.
+    fn finished(&mut self, _ctx: &mut Self::Context) {}
+}
+
 impl<S: Session> StreamHandler<Result<ws::Message, ws::ProtocolError>> for Actors<S> {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
-        self.heard = Instant::now();
+        self.heard.set(Instant::now());
         match message {
             Ok(ws::Message::Text(text)) => {
-                self.session.text(&text, &mut Socket { send: ctx });
+                self.whole(ctx, |session, socket| session.text(&text, socket));
             }
             Ok(ws::Message::Binary(bytes)) => {
-                self.session.binary(bytes, &mut Socket { send: ctx });
+                self.whole(ctx, |session, socket| session.binary(bytes, socket));
             }
             Ok(ws::Message::Continuation(item)) => self.continued(item, ctx),
             Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
@@ -179,9 +320,7 @@ impl<S: Session> StreamHandler<Result<ws::Message, ws::ProtocolError>> for Actor
                 }
                 ctx.stop();
             }
-            Err(ws::ProtocolError::Overflow) => {
-                self.close(ws::CloseCode::Size, "message too large", ctx);
-            }
+            Err(ws::ProtocolError::Overflow) => self.too_large(ctx),
             Err(err) => self.close(ws::CloseCode::Protocol, &err.to_string(), ctx),
         }
     }

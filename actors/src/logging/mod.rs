@@ -28,7 +28,7 @@ pub use self::{files::Rotation, line::Format, window::copy_window};
 use crate::settings::LogLevel;
 
 /// What is logged where neither `RUST_LOG` nor an administrator says otherwise.
-const DEFAULT_FILTER: &str = "info,actix_server=warn,symphonia=error";
+const DEFAULT_FILTER: &str = "info,actix_server=warn,symphonia=off";
 /// Lines that wait for the disk; more are counted and left out of the files.
 const WAITING: usize = 16_384;
 /// Lines that a follower may be behind before it misses some.

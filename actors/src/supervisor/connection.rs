@@ -23,7 +23,7 @@ use std::{
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::generation::GenerationContext;
+use super::{carried::EntryId, generation::GenerationContext};
 
 /// How long a client may take to send one request head, or to begin its first one while its
 /// generation drains.
@@ -107,8 +107,9 @@ impl Connection {
         // The request came in while the connection was being closed: it is served after all.
         self.closing.store(false, Release);
         self.generation.requests.fetch_add(1, Relaxed);
+        self.generation.requests_total.fetch_add(1, Relaxed);
         self.generation.instruments.request_begun();
-        RequestInProgress { connection: self.clone(), websocket: false }
+        RequestInProgress { connection: self.clone(), websocket: false, entry: None }
     }
 
     /// Whether the client speaks TLS.
@@ -195,7 +196,7 @@ impl Connection {
     }
 
     /// Ends the connection whatever it carries.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.cut.store(true, Release);
         self.close();
         self.writer.wake();
@@ -207,14 +208,28 @@ impl Connection {
 pub struct RequestInProgress {
     connection: Arc<Connection>,
     websocket: bool,
+    /// How its generation lists it, if it does.
+    entry: Option<EntryId>,
 }
 
 impl RequestInProgress {
-    /// From here on the request counts as a WebSocket.
-    pub fn became_websocket(&mut self) {
+    /// Lists the request as an upload. `received` is what the caller counts the bytes of its body
+    /// in, `total` their number if the client announced it.
+    pub fn is_upload(&mut self, path: &str, total: Option<u64>, received: Arc<AtomicU64>) {
+        if self.entry.is_none() {
+            let carried = &self.connection.generation.carried;
+            self.entry = Some(carried.add_upload(path, total, received));
+        }
+    }
+
+    /// From here on the request counts as a WebSocket, and is listed as one.
+    pub fn became_websocket(&mut self, path: &str) {
         if !self.websocket {
             self.websocket = true;
             let generation = &self.connection.generation;
+            if let Some(entry) = self.entry.replace(generation.carried.add_websocket(path)) {
+                generation.carried.remove(entry);
+            }
             generation.requests.fetch_sub(1, Relaxed);
             generation.websockets.fetch_add(1, Relaxed);
             generation.instruments.websocket_opened();
@@ -231,6 +246,9 @@ impl Drop for RequestInProgress {
         } else {
             generation.requests.fetch_sub(1, Relaxed);
             generation.instruments.request_ended();
+        }
+        if let Some(entry) = self.entry {
+            generation.carried.remove(entry);
         }
         self.connection.served.store(true, Release);
         self.connection.bytes_moved();

@@ -25,6 +25,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
+    carried::CarriedRequests,
     connection::{Connection, HEAD_TIMEOUT, Registered, Tracked},
     http2,
     messages::{GenerationState, GenerationStatus},
@@ -118,6 +119,8 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
+    pub(super) requests_total: AtomicU64,
+    pub(super) carried: CarriedRequests,
     pub(super) instruments: ListenerInstruments,
     /// A newer generation serves: answers ask clients to come back on another connection.
     retired: AtomicBool,
@@ -139,6 +142,8 @@ impl GenerationContext {
             number,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            requests_total: AtomicU64::new(0),
+            carried: CarriedRequests::default(),
             retired: AtomicBool::new(false),
             drain: CancellationToken::new(),
             websockets_end: CancellationToken::new(),
@@ -168,6 +173,12 @@ impl GenerationContext {
     /// Resolves when a WebSocket on this generation must close with 1012, service restart.
     pub async fn ended(&self) {
         self.websockets_end.cancelled().await;
+    }
+
+    /// The time until what is left is cut; `None` where that is not settled.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.cut_at.get().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     fn connections<T>(&self, work: impl FnOnce(&mut HashMap<u64, Arc<Connection>>) -> T) -> T {
@@ -309,6 +320,7 @@ impl Generation {
     }
 
     pub(super) fn status(&self) -> GenerationStatus {
+        let (carried, carried_left_out) = self.context.carried.list();
         GenerationStatus {
             number: self.context.number,
             state: if self.is_draining() {
@@ -321,6 +333,9 @@ impl Generation {
             connections: self.context.carried(),
             requests_in_progress: self.context.requests.load(Relaxed),
             websockets: self.context.websockets.load(Relaxed),
+            requests_total: self.context.requests_total.load(Relaxed),
+            carried,
+            carried_left_out,
         }
     }
 }

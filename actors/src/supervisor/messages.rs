@@ -7,6 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
+use super::CarriedRequest;
 use crate::{
     change::ChangeError,
     handover::{GenerationNumber, Generations},
@@ -77,6 +78,12 @@ pub struct GenerationStatus {
     /// Requests being answered, WebSockets not counted.
     pub requests_in_progress: usize,
     pub websockets: usize,
+    /// Requests begun since the start of this generation, WebSockets included.
+    pub requests_total: u64,
+    /// The oldest 50 uploads, then the oldest 50 WebSockets.
+    pub carried: Vec<CarriedRequest>,
+    /// How many more uploads and WebSockets there are.
+    pub carried_left_out: usize,
 }
 
 impl ListenerStatus {

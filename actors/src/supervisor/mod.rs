@@ -1,5 +1,6 @@
 //! The listeners: their sockets, their exposure and every generation that serves on them.
 
+mod carried;
 mod connection;
 mod generation;
 mod http2;
@@ -28,6 +29,7 @@ use actix::{
 
 use self::generation::Generation;
 pub use self::{
+    carried::CarriedRequest,
     connection::{Connection, HEAD_TIMEOUT, RequestInProgress, Tracked},
     generation::{Application, ContinueGate, GenerationContext, HttpApp, ListenerPlan, Tls},
     messages::{

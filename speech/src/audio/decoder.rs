@@ -1,6 +1,6 @@
 //! Symphonia and what it takes to read what anybody may have sent.
 
-use std::{fs::File, sync::LazyLock};
+use std::sync::LazyLock;
 
 use symphonia::core::{
     audio::{AudioBufferRef, SampleBuffer, SignalSpec},
@@ -24,8 +24,8 @@ const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 const MOST_CHANNELS: usize = 64;
 /// Damaged packets in a row that end the file; a skip in the middle is lived with.
 const MOST_DAMAGED: u32 = 200;
-/// Samples that are gathered before they are handed on: packets may hold a few milliseconds.
-const GATHER: usize = 16_000;
+/// Frames that are resampled at once, about.
+const CHUNK: usize = 4096;
 
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
@@ -46,12 +46,16 @@ pub(super) struct Decoder {
     damaged_in_a_row: u32,
     last_damage: String,
     ended: bool,
+    gather: usize,
 }
 
 impl Decoder {
-    pub(super) fn open(file: File, cancel: &Cancel) -> Result<Self, AudioError> {
-        let (source, meter) =
-            Source::new(file, cancel).map_err(|err| AudioError::Io(err.to_string()))?;
+    /// `gather`: samples that are given at once, at least.
+    pub(super) fn open(
+        (source, meter): (Source, Meter),
+        gather: usize,
+        cancel: &Cancel,
+    ) -> Result<Self, AudioError> {
         if symphonia::core::io::MediaSource::byte_len(&source) == Some(0) {
             return Err(AudioError::Empty);
         }
@@ -76,6 +80,7 @@ impl Decoder {
             damaged_in_a_row: 0,
             last_damage: String::new(),
             ended: false,
+            gather,
         })
     }
 
@@ -86,7 +91,7 @@ impl Decoder {
     /// The next second or so; `None` at the end.
     pub(super) fn next_samples(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
         let mut out = Vec::new();
-        while !self.ended && out.len() < GATHER {
+        while !self.ended && out.len() < self.gather {
             match self.next_packet()? {
                 Some(packet) => out.extend(self.decode(&packet)?),
                 None => {
@@ -172,7 +177,7 @@ impl Decoder {
         }
         let (_, resampler) = match &mut self.resampler {
             Some(resampler) => resampler,
-            none => none.insert((rate, Resampler::new(rate)?)),
+            none => none.insert((rate, Resampler::new(rate, CHUNK.min(self.gather))?)),
         };
         out.extend(resampler.feed(mono)?);
         Ok(out)

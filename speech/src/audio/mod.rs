@@ -3,18 +3,27 @@
 mod decoder;
 mod resampler;
 mod source;
+mod streamed;
 
 use std::{
     fs::File,
+    io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
-use self::decoder::Decoder;
+pub(crate) use self::resampler::Resampler;
+use self::{decoder::Decoder, source::Source, streamed::Streamed};
 use crate::recogniser::{Cancel, SAMPLE_RATE};
 
 /// The forms that are understood, for messages.
 pub const FORMS: &str = "wav, mp3, aac, m4a/mp4, flac, ogg (vorbis, opus), webm, aiff, caf";
+
+/// Samples that are gathered before they are handed on: packets may hold a few milliseconds.
+const GATHER: usize = 16_000;
+/// The same where somebody waits.
+const GATHER_LIVE: usize = 1_600;
 
 /// Why a file gives no (more) samples.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +32,10 @@ pub enum AudioError {
     Empty,
     #[error("the file is no audio in a form that is understood; these are {FORMS}")]
     Unrecognised,
+    #[error(
+        "the file is an MP4 with its index at the end, which cannot be read while it comes; write it with the index first (ffmpeg: -movflags +faststart)"
+    )]
+    IndexAtEnd,
     #[error("the file holds no audio track")]
     NoTrack,
     #[error("the codec of the audio is not supported: {0}")]
@@ -54,7 +67,28 @@ impl AudioReader {
     /// # Errors
     /// It is no audio, or damaged from the start.
     pub fn open(file: File, limit: Duration, cancel: &Cancel) -> Result<Self, AudioError> {
-        let decoder = guarded(|| Decoder::open(file, cancel))?;
+        let source = Source::file(file, cancel).map_err(|err| AudioError::Io(err.to_string()))?;
+        let decoder = guarded(|| Decoder::open(source, GATHER, cancel))?;
+        Ok(Self { decoder, limit, samples: 0 })
+    }
+
+    /// The same for a file that is still coming. Blocks until its header is there. What wants
+    /// other parts of the file before this one, as an MP4 with its index at the end, is refused.
+    ///
+    /// # Errors
+    /// See [`AudioReader::open`].
+    pub fn stream(
+        stream: impl Read + Send + Sync + 'static,
+        limit: Duration,
+        cancel: &Cancel,
+    ) -> Result<Self, AudioError> {
+        let (streamed, is_mp4) = Streamed::new(stream);
+        let source = Source::stream(Box::new(streamed), cancel);
+        let opened = guarded(|| Decoder::open(source, GATHER_LIVE, cancel));
+        let decoder = opened.map_err(|err| match err {
+            AudioError::Unrecognised if is_mp4.load(Relaxed) => AudioError::IndexAtEnd,
+            err => err,
+        })?;
         Ok(Self { decoder, limit, samples: 0 })
     }
 

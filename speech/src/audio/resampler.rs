@@ -5,16 +5,13 @@ use rubato::{FftFixedIn, Resampler as _};
 use super::AudioError;
 use crate::recogniser::SAMPLE_RATE;
 
-/// Frames that are resampled at once, about.
-const CHUNK: usize = 4096;
-
-pub(super) enum Resampler {
+pub(crate) enum Resampler {
     /// The audio has the right rate already.
     Straight,
     Fft(Box<Fft>),
 }
 
-pub(super) struct Fft {
+pub(crate) struct Fft {
     inner: FftFixedIn<f32>,
     rate: u32,
     waiting: Vec<f32>,
@@ -25,18 +22,19 @@ pub(super) struct Fft {
 }
 
 impl Resampler {
-    pub(super) fn new(rate: u32) -> Result<Self, AudioError> {
+    /// `chunk`: frames that are resampled at once, about; what does not fill it waits.
+    pub(crate) fn new(rate: u32, chunk: usize) -> Result<Self, AudioError> {
         if rate == SAMPLE_RATE {
             return Ok(Self::Straight);
         }
-        let inner = FftFixedIn::new(rate as usize, SAMPLE_RATE as usize, CHUNK, 1, 1)
+        let inner = FftFixedIn::new(rate as usize, SAMPLE_RATE as usize, chunk, 1, 1)
             .map_err(|err| AudioError::Damaged(format!("a rate of {rate} Hz: {err}")))?;
         let delay = inner.output_delay();
         let (waiting, taken, given) = (Vec::new(), 0, 0);
         Ok(Self::Fft(Box::new(Fft { inner, rate, waiting, delay, taken, given })))
     }
 
-    pub(super) fn feed(&mut self, samples: Vec<f32>) -> Result<Vec<f32>, AudioError> {
+    pub(crate) fn feed(&mut self, samples: Vec<f32>) -> Result<Vec<f32>, AudioError> {
         match self {
             Self::Straight => Ok(samples),
             Self::Fft(fft) => fft.feed(&samples),
@@ -44,7 +42,7 @@ impl Resampler {
     }
 
     /// What is still inside, at the end.
-    pub(super) fn finish(&mut self) -> Result<Vec<f32>, AudioError> {
+    pub(crate) fn finish(&mut self) -> Result<Vec<f32>, AudioError> {
         match self {
             Self::Straight => Ok(Vec::new()),
             Self::Fft(fft) => fft.finish(),
@@ -93,7 +91,7 @@ mod tests {
     #[test]
     fn a_tone_keeps_its_length_and_its_pitch() {
         for rate in [8000, 11_025, 22_050, 44_100, 48_000, 96_000] {
-            let mut resampler = Resampler::new(rate).unwrap();
+            let mut resampler = Resampler::new(rate, 4096).unwrap();
             let tone = |index: u32| {
                 (f64::from(index) * 500.0 * std::f64::consts::TAU / f64::from(rate)).sin() as f32
             };

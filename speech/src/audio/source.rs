@@ -1,4 +1,4 @@
-//! The file as the decoders see it, with an eye on how much they read.
+//! The file or stream as the decoders see it, with an eye on how much they read.
 
 use std::{
     fs::File,
@@ -41,21 +41,35 @@ impl Meter {
     }
 }
 
+/// Where the bytes come from.
+enum Origin {
+    File(File),
+    Stream(Box<dyn Read + Send + Sync>),
+}
+
 pub(super) struct Source {
-    file: File,
+    origin: Origin,
     meter: Meter,
     cancel: Cancel,
 }
 
 impl Source {
-    pub(super) fn new(file: File, cancel: &Cancel) -> io::Result<(Self, Meter)> {
+    pub(super) fn file(file: File, cancel: &Cancel) -> io::Result<(Self, Meter)> {
         let length = file.metadata()?.len();
+        Ok(Self::new(Origin::File(file), length, cancel))
+    }
+
+    pub(super) fn stream(stream: Box<dyn Read + Send + Sync>, cancel: &Cancel) -> (Self, Meter) {
+        Self::new(Origin::Stream(stream), u64::MAX, cancel)
+    }
+
+    fn new(origin: Origin, length: u64, cancel: &Cancel) -> (Self, Meter) {
         let meter = Meter(Arc::new(Counters {
             length,
             position: AtomicU64::new(0),
             since_progress: AtomicU64::new(0),
         }));
-        Ok((Self { file, meter: meter.clone(), cancel: cancel.clone() }, meter))
+        (Self { origin, meter: meter.clone(), cancel: cancel.clone() }, meter)
     }
 }
 
@@ -64,7 +78,10 @@ impl Read for Source {
         if self.cancel.is_cancelled() {
             return Err(io::Error::other("cancelled"));
         }
-        let count = self.file.read(buffer)?;
+        let count = match &mut self.origin {
+            Origin::File(file) => file.read(buffer)?,
+            Origin::Stream(stream) => stream.read(buffer)?,
+        };
         let counters = &self.meter.0;
         counters.position.fetch_add(count as u64, Ordering::Relaxed);
         // A read of nothing counts too: a decoder may ask at the end of the file for ever.
@@ -78,7 +95,10 @@ impl Read for Source {
 
 impl Seek for Source {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = self.file.seek(to)?;
+        let position = match &mut self.origin {
+            Origin::File(file) => file.seek(to)?,
+            Origin::Stream(_) => return Err(io::ErrorKind::Unsupported.into()),
+        };
         self.meter.0.position.store(position, Ordering::Relaxed);
         Ok(position)
     }
@@ -86,10 +106,10 @@ impl Seek for Source {
 
 impl MediaSource for Source {
     fn is_seekable(&self) -> bool {
-        true
+        matches!(self.origin, Origin::File(_))
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.meter.0.length)
+        self.is_seekable().then_some(self.meter.0.length)
     }
 }

@@ -54,16 +54,25 @@ impl JsonDocument<'_> {
 /// The `results` array. Every alternative carries `"speaker": "UU"`: who spoke is not known.
 #[must_use]
 pub fn results(items: &[Item], language: &str) -> Vec<Value> {
-    items.iter().map(|item| result(item, language)).collect()
+    items.iter().map(|item| result(item, language, true)).collect()
 }
 
-fn result(item: &Item, language: &str) -> Value {
+/// The same for a live client, where alternatives carry a speaker only if that was asked for:
+/// otherwise the command line client prints a line about it before each final.
+#[must_use]
+pub fn live_results(items: &[Item], language: &str, speakers: bool) -> Vec<Value> {
+    items.iter().map(|item| result(item, language, speakers)).collect()
+}
+
+fn result(item: &Item, language: &str, speaker: bool) -> Value {
     let mut alternative = json!({
         "content": item.content,
         "confidence": f64::from((item.confidence * 100.0).round()) / 100.0,
         "language": language,
-        "speaker": "UU",
     });
+    if speaker {
+        alternative["speaker"] = json!("UU");
+    }
     if item.disfluency {
         alternative["tags"] = json!(["disfluency"]);
     }
@@ -80,7 +89,9 @@ fn result(item: &Item, language: &str) -> Value {
     result
 }
 
-fn language_pack_info(language: &str) -> Value {
+/// What clients are told about a language.
+#[must_use]
+pub fn language_pack_info(language: &str) -> Value {
     let direction = match language {
         "ar" | "he" | "fa" | "ur" | "yi" | "ps" | "sd" => "right-to-left",
         _ => "left-to-right",

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     filter::{Filter, Replacement, ReplacementError},
-    json::{FORMAT_VERSION, JsonDocument, results},
+    json::{FORMAT_VERSION, JsonDocument, language_pack_info, live_results, results},
     marks::{Marks, items},
     srt::{SrtLimits, srt},
-    text::text,
+    text::{live_text, text},
 };
 
 /// One result: a word or a mark.

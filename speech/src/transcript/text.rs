@@ -12,6 +12,17 @@ pub fn text(items: &[Item], language: &str) -> String {
     text
 }
 
+/// What a live client joins to what it has: a final ends with the delimiter, so that the next one
+/// can follow; a partial does not.
+#[must_use]
+pub fn live_text(items: &[Item], language: &str, is_final: bool) -> String {
+    let mut text = joined(items, language);
+    if is_final && !text.is_empty() {
+        text.push_str(word_delimiter(language));
+    }
+    text
+}
+
 /// The words with the delimiter of the language, marks attached.
 pub(super) fn joined(items: &[Item], language: &str) -> String {
     let mut text = String::new();

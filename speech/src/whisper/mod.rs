@@ -1,5 +1,6 @@
 //! Whisper by whisper.cpp: a ggml model, one copy of its weights for all sessions.
 
+mod decoder;
 mod session;
 mod words;
 
@@ -7,7 +8,7 @@ use std::{path::Path, sync::Arc};
 
 use whisper_rs::{WhisperContext, WhisperContextParameters};
 
-use self::session::WhisperSession;
+use self::{decoder::Decoder, session::WhisperSession};
 use crate::{
     recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
     slots::Slots,
@@ -82,7 +83,8 @@ impl Recogniser for Whisper {
                 known: self.info.languages.join(", "),
             })?;
         let state = self.context.create_state().map_err(|err| engine(&err))?;
-        Ok(Box::new(WhisperSession::new(state, language, &options, self.slots.clone())))
+        let decoder = Decoder::new(state, language, &options, self.slots.clone());
+        Ok(Box::new(WhisperSession::new(decoder, &options)))
     }
 }
 

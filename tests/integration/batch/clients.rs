@@ -1,11 +1,11 @@
 //! The official clients, unchanged. `scripts/tools.sh` installs them below `target/clients`.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use crate::support::curl::curl_as;
 use crate::support::service::Service;
-use crate::support::speech::{batch_setup, run, sentence, words};
+use crate::support::speech::{batch_setup, client_command, clients, said, sentence, words};
 
 const ASYNC_AND_SYNC: &str = r#"
 import asyncio, sys
@@ -34,52 +34,16 @@ const [key, url, audio] = process.argv.slice(1);
 })().catch((error) => { console.error(error); process.exit(1); });
 "#;
 
-fn clients() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
-    assert!(folder.join("venv").exists(), "the clients are missing; scripts/tools.sh test");
-    folder
-}
-
-/// The certificate that the service presents, as a file.
-fn certificate(service: &Service) -> PathBuf {
-    let path = service.path().join("served.pem");
-    let script = format!(
-        "openssl s_client -connect 127.0.0.1:{} </dev/null 2>/dev/null | openssl x509 >{}",
-        service.port("https"),
-        path.display()
-    );
-    run("sh", &["-c", &script]);
-    path
-}
-
-fn command(program: &Path, service: &Service) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env("HOME", service.path())
-        .env("SSL_CERT_FILE", certificate(service))
-        .env("NODE_EXTRA_CA_CERTS", service.path().join("served.pem"))
-        .env("NODE_PATH", clients().join("node_modules"));
-    command
-}
-
 /// The command line client against one listener.
 fn cli(service: &Service, listener: &str, arguments: &[&str]) -> Output {
     let mode = if listener == "https" { "insecure" } else { "none" };
     let (group, rest) = arguments.split_first().expect("a subcommand");
     let url = service.url(listener, "/v2");
-    command(&clients().join("venv/bin/speechmatics"), service)
+    client_command(&clients().join("venv/bin/speechmatics"), service)
         .args(["batch", group, "--url", &url, "--ssl-mode", mode])
         .args(rest)
         .output()
         .expect("the speechmatics command")
-}
-
-#[track_caller]
-fn said(output: Output) -> String {
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{out}\n{err}");
-    out.into_owned()
 }
 
 #[test]
@@ -112,7 +76,7 @@ fn the_command_line_client_does_all_it_can() {
 fn the_python_library_transcribes_async_and_sync() {
     let service = batch_setup().start();
     let script = |key: &str| {
-        command(&clients().join("venv/bin/python"), &service)
+        client_command(&clients().join("venv/bin/python"), &service)
             .args(["-W", "ignore", "-c", ASYNC_AND_SYNC, key])
             .args([service.url("https", "/v2"), service.url("http", "/v2")])
             .arg(sentence())
@@ -134,7 +98,7 @@ fn the_python_library_transcribes_async_and_sync() {
 fn the_javascript_client_transcribes() {
     let service = batch_setup().start();
     for listener in ["https", "http"] {
-        let output = command(Path::new("node"), &service)
+        let output = client_command(Path::new("node"), &service)
             .args(["-e", NODE, "any", &service.url(listener, "")])
             .arg(sentence())
             .output()

@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::support::curl::{curl, curl_as};
 use crate::support::service::Service;
-use crate::support::speech::{CONFIG, batch_setup, post, recording, sentence};
+use crate::support::speech::{
+    CONFIG, batch_setup, ended, job, long_recording, post, recording, sentence, submit, transcript,
+};
 use crate::support::{millis, seconds, wait_until_blocking};
 
 fn setting(name: &str, default: usize) -> usize {
@@ -96,7 +100,7 @@ fn jobs_survive_a_process_that_is_killed_again_and_again() {
         done.len()
     );
     for id in &rejected {
-        eprintln!("{}", crate::support::speech::job(&service, &id.to_string())["errors"]);
+        eprintln!("{}", job(&service, &id.to_string())["errors"]);
     }
     assert!(answered.is_subset(&done), "lost: {:?}", answered.difference(&done));
 }
@@ -106,4 +110,58 @@ fn try_post(url: &str, file: &Path) -> Option<u64> {
     let (file, config) = (format!("data_file=@{}", file.display()), format!("config={CONFIG}"));
     let reply = curl(&["-F", &file, "-F", &config, url]);
     (reply.status == 201).then(|| reply.json()["id"].as_str()?.parse().ok()).flatten()
+}
+
+/// The processes that this one has begun.
+fn children(service: &Service) -> Vec<Pid> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).expect("its threads");
+    let children = tasks.filter_map(Result::ok).map(|task| task.path().join("children"));
+    let text: String = children.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    text.split_whitespace().map(|digits| Pid::from_raw(digits.parse().expect("a pid"))).collect()
+}
+
+/// Waits until the job is in the middle of being worked on.
+fn until_begun(service: &Service, id: &str) {
+    wait_until_blocking("the job is being worked on", seconds(60), || {
+        let job = job(service, id);
+        assert_eq!(job["status"], "running", "it should take longer: {job}");
+        job["progress"].as_f64().is_some_and(|share| share > 0.0)
+    });
+}
+
+#[test]
+fn a_job_during_which_the_process_ends_is_tried_apart_and_only_its_own_fault_rejects_it() {
+    let service = batch_setup().quiet().start();
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let long = long_recording(scratch.path(), 20);
+    let jobs = [submit(&service, &long), submit(&service, &long)];
+    let mut service = service;
+    for _ in 0..2 {
+        for id in &jobs {
+            until_begun(&service, id);
+        }
+        service = service.kill().start();
+    }
+    // Now each has a process of its own. That they end with the appliance counts against nobody.
+    let both = |service: &Service| children(service).len() == 2;
+    wait_until_blocking("both are tried apart", seconds(60), || both(&service));
+    let orphans = children(&service);
+    service = service.kill().start();
+    let gone = |pid: &Pid| !Path::new(&format!("/proc/{pid}")).exists();
+    wait_until_blocking("none is left over", seconds(10), || orphans.iter().all(gone));
+
+    wait_until_blocking("both are tried apart again", seconds(60), || both(&service));
+    kill(children(&service)[0], Signal::SIGKILL).expect("kill the child");
+    let ends = jobs.map(|id| ended(&service, &id));
+    let (done, rejected): (Vec<_>, Vec<_>) = ends.iter().partition(|job| job["status"] == "done");
+    let ([done], [rejected]) = (&done[..], &rejected[..]) else {
+        panic!("one is to be done, one rejected: {ends:?}");
+    };
+    let reason = rejected["errors"][0]["message"].as_str().expect("a reason");
+    assert!(reason.contains("signal: 9") && reason.contains("ended 3 times"), "{reason}");
+    let innocent = done["id"].as_str().expect("an id");
+    assert!(transcript(&service, innocent, "txt").contains("respectable"));
+    let log = curl(&[&service.url("https", &format!("/v2/jobs/{innocent}/log"))]).expect(200);
+    assert!(log.body.contains("in a process of its own"), "{}", log.body);
+    assert!(children(&service).is_empty(), "a process is left over");
 }

@@ -11,6 +11,7 @@ pub(crate) mod needles;
 pub(crate) mod openssl;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod realtime;
 pub(crate) mod service;
 pub(crate) mod speech;
 pub(crate) mod stored;

@@ -1,7 +1,7 @@
 //! Spoken sentences in files, and an appliance that transcribes them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -24,11 +24,20 @@ pub(crate) fn sentence() -> PathBuf {
     recording("librivox/sense_and_sensibility_01_austen_64kb-0920.wav")
 }
 
+/// The sentence `times` over, 6.05 s each, as a flac file in `folder`.
+pub(crate) fn long_recording(folder: &Path, times: usize) -> PathBuf {
+    let (sentence, long) = (sentence(), folder.join("long.flac"));
+    let mut arguments = vec![sentence.to_str().expect("a plain path"); times];
+    arguments.push(long.to_str().expect("a plain path"));
+    run("sox", &arguments);
+    long
+}
+
 /// An appliance with the batch service on `http` and `https`.
 pub(crate) fn batch_setup() -> Setup {
     let listener = |name: &str, extra: &str| {
         format!(
-            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\", \"batch\"]\n\n"
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\", \"monitoring\", \"batch\"]\n\n"
         )
     };
     let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
@@ -86,4 +95,43 @@ pub(crate) fn transcript(service: &Service, id: &str, format: &str) -> String {
 pub(crate) fn words(text: &str) -> Vec<String> {
     let letters = text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
     letters.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Where `scripts/tools.sh test` has put the official clients.
+pub(crate) fn clients() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
+    assert!(folder.join("venv").exists(), "the clients are missing; scripts/tools.sh test");
+    folder
+}
+
+/// The certificate that the service presents, as a file.
+fn certificate(service: &Service) -> PathBuf {
+    let path = service.path().join("served.pem");
+    let script = format!(
+        "openssl s_client -connect 127.0.0.1:{} </dev/null 2>/dev/null | openssl x509 >{}",
+        service.port("https"),
+        path.display()
+    );
+    run("sh", &["-c", &script]);
+    path
+}
+
+/// A client that trusts the certificate of the service.
+pub(crate) fn client_command(program: &Path, service: &Service) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env("HOME", service.path())
+        .env("SSL_CERT_FILE", certificate(service))
+        .env("NODE_EXTRA_CA_CERTS", service.path().join("served.pem"))
+        .env("NODE_PATH", clients().join("node_modules"));
+    command
+}
+
+/// What a client printed that must have succeeded.
+#[track_caller]
+pub(crate) fn said(output: Output) -> String {
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    out.into_owned()
 }

@@ -46,7 +46,11 @@ impl Service for Management {
             Mount::new("/v2/management", Authentication::Admin, move |config| routes(api, config)),
             Mount::new("/docs", Authentication::Admin, {
                 let context = context.clone();
-                move |config| docs::routes(context, config)
+                move |config| {
+                    config.app_data(web::Data::new(context));
+                    Endpoint::new("/openapi.json").get(openapi).register(config);
+                    docs::routes("/docs", config);
+                }
             }),
             Mount::new("/healthz", Authentication::Open, |config| {
                 Endpoint::new("").get(healthz).register(config);
@@ -87,9 +91,15 @@ impl Service for Management {
     listeners,
     healthz,
     readyz,
-    docs::openapi,
+    openapi,
 ))]
 struct Document;
+
+/// `GET /docs/openapi.json`: the API of the services that some listener carries.
+#[utoipa::path(get, path = "/docs/openapi.json", tag = "Management", operation_id = "OpenApi", responses((status = 200, body = Object, content_type = "application/json"), Refusals))]
+async fn openapi(context: web::Data<Context>) -> HttpResponse {
+    HttpResponse::Ok().json(&context.appliance.openapi)
+}
 
 fn routes(context: Context, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(context));

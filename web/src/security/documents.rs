@@ -4,11 +4,21 @@ use std::collections::BTreeMap;
 
 use portcullis_actors::{
     audit::AuditEntry,
+    auth::ThrottledAddress,
     certificate::{CertificateFacts, CertificateRequest, Warning},
     store::Installed,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// Addresses whose next wrong password is not answered at once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ThrottledAddresses {
+    /// The worst first, at most 500.
+    pub(super) addresses: Vec<ThrottledAddress>,
+    /// How many there are in all.
+    pub(super) count: usize,
+}
 
 /// A certificate and how it came to serve; never its key.
 #[derive(Serialize, ToSchema)]

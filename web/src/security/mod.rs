@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 use self::{
     documents::{
         AuditRecord, CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState,
-        PemOrJson,
+        PemOrJson, ThrottledAddresses,
     },
     upload::{CertificateUpload, UploadOptions},
 };
@@ -78,6 +78,7 @@ impl Service for Security {
         disable_authentication,
         set_job_token,
         remove_job_token,
+        throttled,
         reset,
         audit,
         csr::create,
@@ -108,6 +109,7 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .delete(disable_authentication)
         .register(config);
     Endpoint::new("/jobtoken").post(set_job_token).delete(remove_job_token).register(config);
+    Endpoint::new("/throttled").get(throttled).register(config);
     Endpoint::new("/audit").get(audit).register(config);
     Endpoint::new("/reset").delete(reset).register(config);
 }
@@ -334,6 +336,13 @@ async fn remove_job_token(
     let remove = SetJobToken { token: None, by: requester(&request) };
     context.owners.auth.send(remove).await??;
     Ok(web::Json(json!({ "message": "Job token removed" })))
+}
+
+/// `GET /v2/security/throttled`: the addresses that are slowed or refused now.
+#[utoipa::path(get, path = "/v2/security/throttled", tag = "Security", operation_id = "GetThrottledAddresses", responses((status = 200, body = ThrottledAddresses), Refusals))]
+async fn throttled(context: web::Data<Context>) -> web::Json<ThrottledAddresses> {
+    let (addresses, count) = context.owners.authenticator.throttled_addresses();
+    web::Json(ThrottledAddresses { addresses, count })
 }
 
 /// `DELETE /v2/security/reset`: waiting keys go as well.

@@ -1,0 +1,388 @@
+//! Audio on its way to the recogniser: in memory first, then on disk. What comes is taken at once,
+//! so that the socket is always read; how much may wait is the protocol's business.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    time::{Duration, Instant},
+};
+
+use crate::recogniser::LiveOptions;
+
+/// What is kept in memory before the disk is used.
+const MEMORY: usize = 2 << 20;
+/// Small messages are put together up to this size …
+const CHUNK: usize = 32 << 10;
+/// … while they come within this time of each other.
+const TOGETHER: Duration = Duration::from_millis(50);
+/// What is read from the disk at once.
+const READ: usize = 256 << 10;
+
+/// What the recogniser is given, in the order of its arrival.
+#[derive(Debug, PartialEq)]
+pub(super) enum Item {
+    Audio(Vec<u8>),
+    Force,
+    Configure(LiveOptions),
+    End,
+}
+
+/// What a look into the spool finds.
+#[derive(Debug, PartialEq)]
+pub(super) enum Taken {
+    Item(Item),
+    /// Nothing came in time.
+    Nothing,
+    /// The session is over.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Queued {
+    item: Item,
+    at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Next to be taken.
+    front: VecDeque<Queued>,
+    /// After that: stretches of the file, and what is no audio.
+    disk: VecDeque<OnDisk>,
+    /// After that: came while the disk was in use.
+    back: VecDeque<Queued>,
+    memory: usize,
+    file: Option<Arc<File>>,
+    written: u64,
+    writing: bool,
+    reading: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum OnDisk {
+    Audio { from: u64, length: u64 },
+    Other(Item),
+}
+
+/// The queue of one channel.
+#[derive(Debug)]
+pub(super) struct Spool {
+    state: Mutex<State>,
+    changed: Condvar,
+    writer: Writer,
+}
+
+impl Spool {
+    pub(super) fn new(writer: Writer) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: Condvar::new(), writer })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes something in; never waits for the disk.
+    pub(super) fn push(self: &Arc<Self>, item: Item) {
+        let mut state = self.state();
+        if state.closed {
+            return;
+        }
+        if let Item::Audio(bytes) = &item {
+            state.memory += bytes.len();
+        }
+        let on_disk = !state.disk.is_empty() || state.writing || !state.back.is_empty();
+        let crowded = state.memory > MEMORY;
+        let queue = if on_disk || crowded { &mut state.back } else { &mut state.front };
+        append(queue, item);
+        let spill = crowded && !state.writing && !state.back.is_empty();
+        state.writing |= spill;
+        drop(state);
+        self.changed.notify_one();
+        if spill && !self.writer.ask(self.clone()) {
+            // Without a writer it stays in memory.
+            self.state().writing = false;
+        }
+    }
+
+    /// The next thing, waiting so long for it. Blocks, also for the disk.
+    pub(super) fn take(&self, patience: Duration) -> Taken {
+        let deadline = Instant::now() + patience;
+        let mut state = self.state();
+        loop {
+            if state.closed {
+                return Taken::Closed;
+            }
+            if let Some(Queued { item, .. }) = state.front.pop_front() {
+                if let Item::Audio(bytes) = &item {
+                    state.memory -= bytes.len();
+                }
+                return Taken::Item(item);
+            }
+            match state.disk.pop_front() {
+                Some(OnDisk::Other(item)) => return Taken::Item(item),
+                Some(OnDisk::Audio { from, length }) => return self.read(state, from, length),
+                None if !state.writing && !state.back.is_empty() => {
+                    state.front = std::mem::take(&mut state.back);
+                    continue;
+                }
+                None => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Taken::Nothing;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn read(&self, mut state: MutexGuard<'_, State>, from: u64, length: u64) -> Taken {
+        let now = length.min(READ as u64);
+        if now < length {
+            state.disk.push_front(OnDisk::Audio { from: from + now, length: length - now });
+        }
+        let file = state.file.clone();
+        state.reading = true;
+        drop(state);
+        let mut bytes = vec![0; now as usize];
+        let read = file.map_or_else(
+            || Err(gone()),
+            |file| {
+                file.read_exact_at(&mut bytes, from)?;
+                free(&file, from, now);
+                Ok(())
+            },
+        );
+        self.state().reading = false;
+        match read {
+            Ok(()) => Taken::Item(Item::Audio(bytes)),
+            Err(err) => {
+                log::error!("spooled audio cannot be read: {err}");
+                self.close();
+                Taken::Closed
+            }
+        }
+    }
+
+    /// Whether the next thing is there and is audio.
+    pub(super) fn has_audio(&self) -> bool {
+        let state = self.state();
+        let audio = |queued: &Queued| matches!(queued.item, Item::Audio(_));
+        match (state.front.front(), state.disk.front()) {
+            (Some(first), _) => audio(first),
+            (None, Some(first)) => matches!(first, OnDisk::Audio { .. }),
+            (None, None) => state.back.front().is_some_and(audio),
+        }
+    }
+
+    /// Ends it: what waits is dropped, and the reader is told.
+    pub(super) fn close(&self) {
+        let mut state = self.state();
+        let writing = state.writing;
+        *state = State { closed: true, writing, ..State::default() };
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Writes what waits in memory behind the disk's part to the disk.
+    fn spill(&self, folder: &Path) {
+        loop {
+            let (items, from, file) = {
+                let mut state = self.state();
+                // Once nothing is left on the disk the file begins anew.
+                if state.disk.is_empty() && !state.reading {
+                    state.written = 0;
+                }
+                (std::mem::take(&mut state.back), state.written, state.file.clone())
+            };
+            let written = write(folder, file, from, &items);
+            let mut state = self.state();
+            if state.closed {
+                return;
+            }
+            match written {
+                Ok((file, until)) => {
+                    let mut at = from;
+                    for Queued { item, .. } in items {
+                        if let Item::Audio(bytes) = item {
+                            let length = bytes.len() as u64;
+                            state.memory -= bytes.len();
+                            state.disk.push_back(OnDisk::Audio { from: at, length });
+                            at += length;
+                        } else {
+                            state.disk.push_back(OnDisk::Other(item));
+                        }
+                    }
+                    (state.file, state.written) = (Some(file), until);
+                }
+                Err(err) => {
+                    // It stays in memory; the protocol's limit holds there too.
+                    log::warn!("audio cannot be spooled below {}: {err}", folder.display());
+                    let newer = std::mem::replace(&mut state.back, items);
+                    state.back.extend(newer);
+                    state.writing = false;
+                    self.changed.notify_one();
+                    return;
+                }
+            }
+            self.changed.notify_one();
+            if state.memory <= MEMORY || state.back.is_empty() {
+                state.writing = false;
+                return;
+            }
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the file is gone")
+}
+
+/// Gives the room back, for a session that is behind for hours. Where the file system cannot, the
+/// file grows until it has been read to its end once.
+fn free(file: &File, from: u64, length: u64) {
+    use nix::fcntl::{FallocateFlags, fallocate};
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    if let (Ok(from), Ok(length)) = (from.try_into(), length.try_into()) {
+        let _ = fallocate(file, flags, from, length);
+    }
+}
+
+fn append(queue: &mut VecDeque<Queued>, item: Item) {
+    let now = Instant::now();
+    if let Item::Audio(bytes) = &item
+        && let Some(Queued { item: Item::Audio(last), at }) = queue.back_mut()
+        && last.len() + bytes.len() <= CHUNK
+        && now.duration_since(*at) < TOGETHER
+    {
+        last.extend_from_slice(bytes);
+        return;
+    }
+    queue.push_back(Queued { item, at: now });
+}
+
+/// Appends the audio to the file, which has no name any more once it is made.
+fn write(
+    folder: &Path,
+    file: Option<Arc<File>>,
+    from: u64,
+    items: &VecDeque<Queued>,
+) -> io::Result<(Arc<File>, u64)> {
+    let file = match file {
+        Some(file) => file,
+        None => Arc::new(nameless(folder)?),
+    };
+    let mut at = from;
+    for queued in items {
+        if let Item::Audio(bytes) = &queued.item {
+            file.write_all_at(bytes, at)?;
+            at += bytes.len() as u64;
+        }
+    }
+    Ok((file, at))
+}
+
+fn nameless(folder: &Path) -> io::Result<File> {
+    std::fs::create_dir_all(folder)?;
+    tempfile::tempfile_in(folder)
+}
+
+/// The thread that writes what spools cannot keep in memory; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Writer(mpsc::Sender<Arc<Spool>>);
+
+impl Writer {
+    /// Starts it; the audio lies below `folder`.
+    pub(super) fn start(folder: std::path::PathBuf) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel::<Arc<Spool>>();
+        std::thread::Builder::new().name("realtime-spool".into()).spawn(move || {
+            for spool in receiver {
+                spool.spill(&folder);
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// At most one request of each spool waits here.
+    fn ask(&self, spool: Arc<Spool>) -> bool {
+        self.0.send(spool).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn take(spool: &Spool) -> Item {
+        match spool.take(PATIENCE) {
+            Taken::Item(item) => item,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_comes_out_as_it_went_in_whatever_went_over_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(Writer::start(folder.path().join("spool")).unwrap());
+        let begin = Arc::new(std::sync::Barrier::new(2));
+        let reader = {
+            let (spool, begin) = (spool.clone(), begin.clone());
+            std::thread::spawn(move || {
+                begin.wait();
+                let (mut bytes, mut forces) = (Vec::new(), Vec::new());
+                loop {
+                    match take(&spool) {
+                        Item::Audio(audio) => bytes.extend(audio),
+                        Item::Force => {
+                            forces.push(bytes.len());
+                            // Falls behind, so that the disk is used again.
+                            std::thread::sleep(Duration::from_millis(20));
+                        }
+                        Item::Configure(_) => {}
+                        Item::End => return (bytes, forces),
+                    }
+                }
+            })
+        };
+        let (mut sent, mut marks) = (Vec::new(), Vec::new());
+        for index in 0..3000_u32 {
+            let piece: Vec<u8> = (0..4096).map(|byte| (byte * 7 + index) as u8).collect();
+            sent.extend_from_slice(&piece);
+            spool.push(Item::Audio(piece));
+            if index == 1500 {
+                while spool.state().file.is_none() {
+                    std::thread::yield_now();
+                }
+                begin.wait();
+            }
+            if index % 200 == 0 {
+                marks.push(sent.len());
+                spool.push(Item::Force);
+            }
+        }
+        spool.push(Item::End);
+        let (bytes, forces) = reader.join().unwrap();
+        assert!(bytes == sent, "{} bytes of {}", bytes.len(), sent.len());
+        assert_eq!(forces, marks);
+        assert_eq!(std::fs::read_dir(folder.path().join("spool")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn small_messages_do_not_cost_more_than_they_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(Writer::start(folder.path().to_owned()).unwrap());
+        for _ in 0..10_000 {
+            spool.push(Item::Audio(vec![1]));
+        }
+        assert!(spool.state().front.len() < 1000);
+        spool.close();
+        assert_eq!(spool.take(Duration::ZERO), Taken::Closed);
+    }
+}

@@ -1,0 +1,99 @@
+//! `[realtime]`: sessions of the realtime Speech API.
+
+use std::time::Duration;
+
+use portcullis_speech::realtime::protocol::Limits;
+use portcullis_web::realtime::RealtimeSettings;
+
+use super::reader::{ConfigError, Table};
+
+const MAX_SESSIONS: usize = 1_000_000;
+const MEBIBYTE: u64 = 1 << 20;
+
+/// Reads the table; absent keys keep their defaults. `shutdown_timeout` bounds how long sessions
+/// may go on telling what they heard.
+pub(super) fn read(
+    table: Option<Table<'_, '_, '_>>,
+    shutdown_timeout: Duration,
+) -> Result<RealtimeSettings, ConfigError> {
+    let flush = shutdown_timeout.mul_f64(0.8);
+    let defaults = RealtimeSettings { flush, ..RealtimeSettings::default() };
+    let Some(mut table) = table else { return Ok(defaults) };
+    let settings = RealtimeSettings {
+        max_sessions: table
+            .integer("max_sessions", 1..=MAX_SESSIONS)?
+            .unwrap_or(defaults.max_sessions),
+        limits: Limits {
+            idle: at_least_a_second(&mut table, "idle_timeout")?.unwrap_or(defaults.limits.idle),
+            session: at_least_a_second(&mut table, "session_timeout")?
+                .unwrap_or(defaults.limits.session),
+            waiting: table
+                .integer("spool_mebibytes", 1..=1 << 20)?
+                .map_or(defaults.limits.waiting, |count| count as u64 * MEBIBYTE),
+        },
+        peer_timeout: at_least_a_second(&mut table, "peer_timeout")?
+            .unwrap_or(defaults.peer_timeout),
+        flush,
+        allowed_origins: allowed_origins(&mut table)?,
+    };
+    table.finish()?;
+    Ok(settings)
+}
+
+fn at_least_a_second(
+    table: &mut Table<'_, '_, '_>,
+    key: &'static str,
+) -> Result<Option<Duration>, ConfigError> {
+    let found = table.duration(key)?;
+    if found.is_some_and(|time| time < Duration::from_secs(1)) {
+        return Err(table.error(format!("{key} must be at least \"1s\"")));
+    }
+    Ok(found)
+}
+
+/// Origins as browsers send them: scheme and host, a port where it is not the usual one.
+fn allowed_origins(table: &mut Table<'_, '_, '_>) -> Result<Vec<String>, ConfigError> {
+    let Some(found) = table.strings("allowed_origins")? else { return Ok(Vec::new()) };
+    for origin in &found.value {
+        let host = origin.value.split_once("://").map(|(_, host)| host);
+        if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '*', ' '])) {
+            let reason = format!(
+                "`{}` is not an origin such as \"https://app.example.com\"; there is no path in one",
+                origin.value
+            );
+            return Err(table.error_at("allowed_origins", origin.offset, reason));
+        }
+    }
+    Ok(found.value.into_iter().map(|origin| origin.value.to_ascii_lowercase()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_table_is_read() {
+        let text = "shutdown_timeout = \"10s\"\n[realtime]\nmax_sessions = 3\nidle_timeout = \"5m\"\nspool_mebibytes = 2\nallowed_origins = [\"https://App.example.com\"]";
+        let realtime = Config::parse("test.toml", text, &[]).unwrap().realtime;
+        assert_eq!((realtime.max_sessions, realtime.limits.waiting), (3, 2 << 20));
+        assert_eq!(realtime.limits.idle, Duration::from_secs(300));
+        assert_eq!(realtime.flush, Duration::from_secs(8));
+        assert_eq!(realtime.allowed_origins, ["https://app.example.com"]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("[realtime]\nmax_sesions = 3", "did you mean `max_sessions`?"),
+            ("[realtime]\nidle_timeout = \"0s\"", "idle_timeout must be at least \"1s\""),
+            (
+                "[realtime]\nallowed_origins = [\"https://a.example/b\"]",
+                "test.toml:2: realtime.allowed_origins: `https://a.example/b` is not an origin",
+            ),
+        ] {
+            let message = Config::parse("test.toml", text, &[]).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}
