@@ -168,19 +168,6 @@ fn room_for_jobs(folder: &Path) -> Option<String> {
     })
 }
 
-fn realtime(context: &Context, served: bool) -> Component {
-    if !served {
-        return Component::disabled();
-    }
-    let errors = match context.speech.recogniser() {
-        RecogniserState::Unavailable(reason) => vec![reason],
-        RecogniserState::Ready(_) | RecogniserState::Loading => Vec::new(),
-    };
-    let sessions = &context.owners.sessions;
-    let full = format!("all {} sessions are taken", sessions.count());
-    Component::judged(errors, (!sessions.is_ready()).then_some(full).into_iter().collect())
-}
-
 async fn monitoring(context: &Context, served: bool) -> Component {
     if !served {
         return Component::disabled();
