@@ -138,12 +138,18 @@ fn try_post(url: &str, file: &Path) -> Option<u64> {
     (reply.status == 201).then(|| reply.json()["id"].as_str()?.parse().ok()).flatten()
 }
 
-/// The processes that this one has begun.
+/// The processes in which a single attempt is made.
 fn children(service: &Service) -> Vec<Pid> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).expect("its threads");
     let children = tasks.filter_map(Result::ok).map(|task| task.path().join("children"));
     let text: String = children.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
-    text.split_whitespace().map(|digits| Pid::from_raw(digits.parse().expect("a pid"))).collect()
+    let pids = text.split_whitespace().map(|digits| digits.parse().expect("a pid"));
+    // Until it runs the program, a new process is still a copy of the appliance.
+    let runs = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.ends_with(b"transcribe-apart\0"))
+    };
+    pids.filter(runs).map(Pid::from_raw).collect()
 }
 
 /// Waits until the job is in the middle of being worked on.
