@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
@@ -32,37 +33,62 @@ fn listed(service: &Service, status: &str) -> BTreeSet<u64> {
     distinct
 }
 
+/// Clients that post at once.
+const POSTERS: usize = 4;
+
+/// How long the management API takes to begin its answers, in seconds, until `end` is set.
+fn answer_times(service: &Service, end: &AtomicBool) -> Vec<f64> {
+    let about = service.url("https", "/v2/management/host/about");
+    let mut times = Vec::new();
+    while !end.load(Ordering::SeqCst) {
+        let reply = curl_as("admin", &[&about]).expect(200);
+        times.push(reply.number("time_starttransfer") - reply.number("time_pretransfer"));
+    }
+    times
+}
+
 #[test]
 fn many_jobs_are_done_in_order_while_the_management_api_answers_at_once() {
     let count = setting("BATCH_JOBS", 30);
     let service = batch_setup().quiet().start();
     let audio = recording("librivox/sense_and_sensibility_01_austen_64kb-0890.wav");
-    let begun = Instant::now();
-    for _ in 0..count {
-        post(&service, &audio, CONFIG).expect(201);
-    }
-    let posted = begun.elapsed();
-    let about = service.url("https", "/v2/management/host/about");
-    let mut slowest: f64 = 0.0;
-    let mut done = BTreeSet::new();
     let width = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    wait_until_blocking("all jobs are done", seconds(30 + 4 * count as u64), || {
-        let reply = curl_as("admin", &[&about]).expect(200);
-        slowest =
-            slowest.max(reply.number("time_starttransfer") - reply.number("time_pretransfer"));
-        done = listed(&service, "done");
-        let highest = done.last().copied().unwrap_or(0);
-        assert!(highest <= done.len() as u64 + width, "out of order: {done:?}");
-        done.len() == count
+    let begun = Instant::now();
+    let done_all = AtomicBool::new(false);
+    let (posted, answered) = std::thread::scope(|scope| {
+        let posters: Vec<_> = (0..POSTERS)
+            .map(|number| {
+                let share = (number..count).step_by(POSTERS);
+                scope.spawn(|| share.for_each(|_| drop(post(&service, &audio, CONFIG).expect(201))))
+            })
+            .collect();
+        let watcher = scope.spawn(|| answer_times(&service, &done_all));
+        for poster in posters {
+            poster.join().expect("a poster");
+        }
+        let posted = begun.elapsed();
+        let mut done = BTreeSet::new();
+        wait_until_blocking("all jobs are done", seconds(30 + 4 * count as u64), || {
+            done = listed(&service, "done");
+            let highest = done.last().copied().unwrap_or(0);
+            assert!(highest <= done.len() as u64 + width, "out of order: {done:?}");
+            done.len() == count
+        });
+        done_all.store(true, Ordering::SeqCst);
+        (posted, watcher.join().expect("the watcher"))
     });
     let usage = service.usage();
+    let slowest = answered.iter().copied().fold(0.0, f64::max);
+    let slow = answered.iter().filter(|seconds| **seconds > 0.1).count();
     eprintln!(
-        "{count} jobs posted in {posted:.1?}, done in {:.1?}; management answered within {slowest:.3} s; peak memory {} MiB, {} threads",
+        "{count} jobs posted in {posted:.1?}, done in {:.1?}; management answered {} times, within {slowest:.3} s, {slow} times not within 0.1 s; peak memory {} MiB, {} threads",
         begun.elapsed(),
+        answered.len(),
         usage.peak_kib / 1024,
         usage.threads
     );
-    assert!(slowest < 0.5, "the management API took {slowest} s");
+    // On an idle machine a tenth of it is plenty.
+    assert!(slowest < 1.0, "the management API took {slowest} s");
     assert!(usage.peak_kib < 600 * 1024, "{usage:?}");
 }
 

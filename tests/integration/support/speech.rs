@@ -118,12 +118,23 @@ fn certificate(service: &Service) -> PathBuf {
 
 /// A client that trusts the certificate of the service.
 pub(crate) fn client_command(program: &Path, service: &Service) -> Command {
+    client_trusting(program, service, Some(&certificate(service)))
+}
+
+/// A client that trusts this certificate, or what the machine trusts.
+pub(crate) fn client_trusting(
+    program: &Path,
+    service: &Service,
+    trusted: Option<&Path>,
+) -> Command {
     let mut command = Command::new(program);
-    command
-        .env("HOME", service.path())
-        .env("SSL_CERT_FILE", certificate(service))
-        .env("NODE_EXTRA_CA_CERTS", service.path().join("served.pem"))
-        .env("NODE_PATH", clients().join("node_modules"));
+    command.env("HOME", service.path()).env("NODE_PATH", clients().join("node_modules"));
+    for variable in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+        match trusted {
+            Some(path) => command.env(variable, path),
+            None => command.env_remove(variable),
+        };
+    }
     command
 }
 
