@@ -4,12 +4,7 @@ use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    SpeechSettings,
-    recogniser::Recogniser,
-    slots::Slots,
-    upstream::Upstream,
-};
+use crate::{SpeechSettings, recogniser::Recogniser, slots::Slots, upstream::Upstream};
 
 /// The model that `make model` makes.
 const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
