@@ -14,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
-use crate::{request_id::RequestId, store::Revision, supervisor::GenerationNumber};
+use crate::{handover::GenerationNumber, request_id::RequestId, store::Revision};
 
 /// The number of an event; later events have larger ones, across restarts too.
 pub type EventId = u64;

@@ -9,8 +9,6 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::{auth::ThrottleLimits, supervisor::DrainLimits};
-
 /// What holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Settings {
@@ -43,6 +41,40 @@ impl Default for Settings {
             log_level: None,
             cleanup_interval_minutes: 24 * 60,
         }
+    }
+}
+
+/// How long and how many replaced generations may live.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainLimits {
+    /// After this time a draining generation is ended.
+    pub drain_timeout: Duration,
+    /// Generations of one listener that may drain at once while they carry connections; past it
+    /// the oldest is ended.
+    pub max_draining: usize,
+}
+
+/// How many wrong passwords of one address are borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThrottleLimits {
+    /// Failures that are answered at once.
+    pub(crate) free: u32,
+    /// Failures after which nothing is checked any more.
+    pub(crate) brim: u32,
+    /// Failures that leak out in a minute.
+    pub(crate) forgiven_per_minute: u32,
+}
+
+impl Default for ThrottleLimits {
+    fn default() -> Self {
+        Settings::default().throttle_limits()
+    }
+}
+
+impl ThrottleLimits {
+    /// Failures that leak out in a second.
+    pub(crate) fn leak(self) -> f64 {
+        f64::from(self.forgiven_per_minute) / 60.0
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     SpeechSettings,
     recogniser::Recogniser,
     slots::Slots,
-    upstream::{Upstream, UpstreamSettings},
+    upstream::Upstream,
 };
 
 /// The model that `make model` makes.

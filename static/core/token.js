@@ -8,11 +8,14 @@ let token = '';
 
 export const jobToken = () => token;
 
+/** The header that carries it. */
+export const bearer = () => (token ? { authorization: `Bearer ${token}` } : {});
+
 /**
- * The header that carries it. It is sent without a token as well: otherwise the browser would send
- * the admin password, and forget it when the speech services refuse it.
+ * How the speech services are asked: without the admin password, which the browser would forget
+ * when they refuse it.
  */
-export const bearer = () => ({ authorization: `Bearer ${token || 'none'}` });
+export const withToken = (more = {}) => ({ ...more, headers: bearer(), credentials: 'omit' });
 
 export function TokenField({ onChange = () => {} }) {
   const [text, setText] = useState(token);

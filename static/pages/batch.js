@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from '../core/view.js';
 import { get, remove, upload } from '../core/api.js';
 import { useLive } from '../core/live.js';
 import { bytes, dateTime, percent, span } from '../core/format.js';
-import { bearer, TokenField } from '../core/token.js';
+import { bearer, TokenField, withToken } from '../core/token.js';
 import { Badge, Bar, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
 import { Transcript } from './transcript.js';
 
@@ -22,7 +22,7 @@ const submitted = new Map();
 
 const pathOf = (id) => `${JOBS}/${encodeURIComponent(id)}`;
 
-function Submit({ onSubmitted, asksForToken, onToken }) {
+function Submit({ onSubmitted, asksForToken, refused, onToken }) {
   const [file, setFile] = useState(null);
   const [language, setLanguage] = useState('en');
   const [progress, setProgress] = useState(null);
@@ -55,7 +55,7 @@ function Submit({ onSubmitted, asksForToken, onToken }) {
         </${Field}>
         ${asksForToken && html`<${TokenField} onChange=${onToken} />`}
         ${progress !== null && html`<progress max="1" value=${progress} aria-label=${t.sending(progress)}></progress>`}
-        <div class="buttons"><${Button} type="submit" kind="primary" busy=${send.busy} disabled=${!file || !language}>
+        <div class="buttons"><${Button} type="submit" kind="primary" busy=${send.busy} disabled=${!file || !language || refused}>
           ${progress === null ? t.send : t.sending(progress)}</${Button}></div>
         <${Outcome} action=${send} />
       </form>
@@ -74,7 +74,7 @@ function Progress({ id, onEnded }) {
     const control = new AbortController();
     const ask = async () => {
       while (!control.signal.aborted) {
-        const { job } = await get(pathOf(id), { headers: bearer(), signal: control.signal });
+        const { job } = await get(pathOf(id), withToken({ signal: control.signal }));
         if (job.status !== 'running') return ended.current();
         setShare(job.progress ?? 0);
       }
@@ -89,7 +89,7 @@ function Progress({ id, onEnded }) {
 
 function Job({ job, open, followed, onOpen, onEnded, onRemoved }) {
   const drop = async () => {
-    await remove(`${pathOf(job.id)}?force=true`, { headers: bearer() });
+    await remove(`${pathOf(job.id)}?force=true`, withToken());
     submitted.delete(job.id);
     onRemoved(job.id);
   };
@@ -117,7 +117,7 @@ export default function Batch() {
   start.current = before;
   const jobs = useLoaded(async () => {
     const older = start.current ? `&created_before=${encodeURIComponent(start.current)}` : '';
-    return (await get(`${JOBS}?limit=${MOST}${older}`, { headers: bearer() })).jobs;
+    return (await get(`${JOBS}?limit=${MOST}${older}`, withToken())).jobs;
   });
   const [open, setOpen] = useState(null);
   const [removed, setRemoved] = useState(null);
@@ -140,7 +140,7 @@ export default function Batch() {
   return html`
     <div class="grid two">
       <${Submit} onSubmitted=${() => (before ? setBefore(null) : reload())} onToken=${reload}
-        asksForToken=${refused || tokenIsSet} />
+        refused=${refused} asksForToken=${refused || tokenIsSet} />
       ${open && html`<${Transcript} key=${open.id} job=${open} file=${submitted.get(open.id)} />`}
     </div>
     <${Card} title=${t.jobs} id="jobs" wide>

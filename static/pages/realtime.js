@@ -5,7 +5,7 @@ import { get } from '../core/api.js';
 import { serves, state, useLive } from '../core/live.js';
 import { bytes, span } from '../core/format.js';
 import { decode, microphone, Session, SPOKEN_RATE } from '../core/session.js';
-import { bearer, TokenField } from '../core/token.js';
+import { TokenField, withToken } from '../core/token.js';
 import { Badge, Button, Card, Facts, Field, Notice } from '../parts.js';
 
 const t = texts.speech;
@@ -44,7 +44,7 @@ async function open(source, file) {
  * asks for the same token.
  */
 async function checkToken() {
-  if (state.about?.authentication.job_token_set && serves('batch')) await get('/v2/jobs?limit=1', { headers: bearer() });
+  if (state.about?.authentication.job_token_set && serves('batch')) await get('/v2/jobs?limit=1', withToken());
 }
 
 function useSession() {

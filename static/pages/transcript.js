@@ -2,7 +2,7 @@
 import { texts } from '../texts.js';
 import { html, useEffect, useMemo, useRef, useState } from '../core/view.js';
 import { download, get, send } from '../core/api.js';
-import { bearer } from '../core/token.js';
+import { withToken } from '../core/token.js';
 import { Card, ErrorNotice, Loading, Notice, Outcome, useAction, useLoaded } from '../parts.js';
 
 const t = texts.speech;
@@ -32,7 +32,7 @@ function useAudio(path, file) {
     };
     if (file) take(file);
     else {
-      send('GET', `${path}/data`, { headers: bearer() }).then((answer) => answer.blob())
+      send('GET', `${path}/data`, withToken()).then((answer) => answer.blob())
         .then(take, () => current && setUrl(''));
     }
     return () => {
@@ -89,12 +89,12 @@ function Words({ words, heard, onChoose }) {
 
 export function Transcript({ job, file }) {
   const path = `/v2/jobs/${encodeURIComponent(job.id)}`;
-  const { value, error } = useLoaded(() => get(`${path}/transcript?format=json-v2`, { headers: bearer() }));
+  const { value, error } = useLoaded(() => get(`${path}/transcript?format=json-v2`, withToken()));
   const url = useAudio(path, file);
   const audio = useRef(null);
   const [heard, setHeard] = useState(-1);
   const place = useRef(null);
-  const save = useAction((name) => download(`${path}/transcript?format=${FORMATS[name]}`, `job-${job.id}.${name}`, { headers: bearer() }));
+  const save = useAction((name) => download(`${path}/transcript?format=${FORMATS[name]}`, `job-${job.id}.${name}`, withToken()));
   const words = useMemo(() => wordsOf(value?.results ?? []), [value]);
   useEffect(() => place.current.scrollIntoView({ block: 'nearest' }), []);
   const look = () => {

@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::certificates::CertificateAuthority;
 use crate::support::curl::{curl, curl_as};
+use crate::support::http::{Connection, basic};
+use crate::support::openssl::s_client;
 use crate::support::prometheus::{promtool, said};
 use crate::support::service::{Service, Setup};
 use crate::support::websocket::Socket;
@@ -118,7 +122,11 @@ fn rules_and_configuration_that_come_along_are_right() {
     let service = documented(Service::portcullis()).start();
     let settings = service.url("https", "/v2/management/settings");
     curl_as("admin", &["-X", "PUT", "-d", r#"{"max_draining": 4}"#, &settings]).expect(200);
+    curl_as("wrong", &[&settings]).expect(401);
     let metrics = metrics(&service);
+    for word in alerts_words() {
+        assert!(metrics.contains(&format!("# HELP {word} ")), "{word} of the alerts is no metric");
+    }
     let panels = dashboard["panels"].as_array().expect("panels");
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
     for target in targets {
@@ -131,6 +139,13 @@ fn rules_and_configuration_that_come_along_are_right() {
             assert!(metrics.contains(&described), "{name} of {query} is no metric");
         }
     }
+}
+
+/// The names of metrics in the rules that come along.
+fn alerts_words() -> impl Iterator<Item = &'static str> {
+    let words = include_str!("../../packaging/alerts.yml")
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("appliance_") || word.starts_with("node_"))
 }
 
 #[test]
@@ -183,6 +198,68 @@ async fn changes_generations_handshakes_and_websockets_are_counted() {
         .await;
     let ended = r#"appliance_generations_ended_total{listener="https"}"#;
     assert_eq!(value(&read(), ended), 1.0);
+}
+
+/// Versions, suites and outcomes of handshakes, seen by real clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_are_counted_by_version_suite_and_outcome() {
+    let service = documented(Service::portcullis()).start();
+    let port = service.port("https");
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let store = service.path().join("session");
+    let store = store.to_str().expect("a plain path");
+    let first = ["-tls1_2", "-ign_eof", "-sess_out", store];
+    assert!(s_client(port, &first, request).text.contains("New, TLS"));
+    let again = ["-tls1_2", "-ign_eof", "-sess_in", store];
+    assert!(s_client(port, &again, request).text.contains("Reused, TLS"));
+    curl(&["--tls-max", "1.3", &service.url("https", "/healthz")]).expect(200);
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connect");
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("no TLS");
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+
+    let metrics = metrics(&service);
+    for (version, suite, outcome) in [
+        ("1.2", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "full"),
+        ("1.2", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "resumed"),
+        ("1.3", "TLS_AES_128_GCM_SHA256", "full"),
+        ("none", "none", "failed"),
+    ] {
+        let series = format!(
+            "appliance_tls_handshakes_total{{listener=\"https\",version=\"{version}\",suite=\"{suite}\",outcome=\"{outcome}\"}}"
+        );
+        assert_eq!(value(&metrics, &series), 1.0, "{series}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_bytes_and_refused_addresses_are_counted() {
+    let service = documented(Service::portcullis()).start();
+    let before = metrics(&service);
+    let uploads = r#"appliance_uploads_open{listener="https"}"#;
+    assert_eq!(value(&before, uploads), 0.0);
+    let mut upload = Connection::tls(service.port("https")).await.expect("a connection");
+    let login = basic("admin", "admin");
+    let headers = [("authorization", login.as_str()), ("content-length", "1000")];
+    upload.send_head("POST", "/v2/security/jobtoken", &headers).await.expect("a head");
+    let one_open = async || value(&metrics(&service), uploads) == 1.0;
+    wait_until("the upload is counted", seconds(10), one_open).await;
+    upload.send(&[b' '; 1000]).await.expect("a body");
+    assert_eq!(upload.answer().await.expect("an answer").status, 400);
+
+    let refused =
+        async || curl_as("wrong", &[&service.url("https", "/v2/management/health")]).status == 429;
+    wait_until("the address is refused", seconds(30), refused).await;
+    // This address is refused, whatever it sends.
+    let elsewhere = ["--interface", "127.0.0.2", &service.url("monitoring", "/metrics")];
+    let after = curl_as("admin", &elsewhere).expect(200).body;
+    assert_eq!(value(&after, uploads), 0.0);
+    assert_eq!(value(&after, "appliance_auth_throttled_addresses"), 1.0);
+    assert!(value(&after, r#"appliance_auth_failures_total{reason="wrong"}"#) >= 20.0);
+    let of = |series: &str| value(&after, series) - value(&before, series);
+    assert!(of(r#"appliance_network_received_bytes_total{listener="https"}"#) > 1000.0);
+    assert!(of(r#"appliance_network_sent_bytes_total{listener="https"}"#) > 1000.0);
+    let bodies = r#"traefik_entrypoint_requests_bytes_total{code="400",method="POST",entrypoint="websecure"}"#;
+    assert_eq!(value(&after, bodies), 1000.0);
 }
 
 #[test]

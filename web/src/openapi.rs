@@ -99,6 +99,7 @@ mod tests {
         batch::Batch,
         management::Management,
         monitoring::Monitoring,
+        realtime::Realtime,
         routes,
         security::Security,
         service::{ApplianceFacts, Context},
@@ -148,6 +149,10 @@ mod tests {
             for (path, methods) in routes::tests::registered() {
                 // Both forms of a path are one operation, and HEAD is part of GET.
                 let path = format!("{}{path}", mount.prefix);
+                let path = match (path.find(':'), path.rfind('}')) {
+                    (Some(pattern), Some(end)) => format!("{}{}", &path[..pattern], &path[end..]),
+                    _ => path,
+                };
                 let path = path.trim_end_matches('/');
                 for method in methods.into_iter().filter(|method| method != Method::HEAD) {
                     found.insert(format!("{method} {path}").to_lowercase());
@@ -173,15 +178,20 @@ mod tests {
     async fn every_endpoint_is_in_the_document_and_every_documented_one_exists() {
         let folder = tempfile::tempdir().unwrap();
         let context = context(folder.path()).await;
-        let services: [&dyn Service; 4] = [&Security, &Management, &Monitoring, &Batch];
+        let services: [&dyn Service; 5] =
+            [&Security, &Management, &Monitoring, &Batch, &Realtime::default()];
         for service in services {
             let name = service.name();
             let (mut registered, mut documented) =
                 (registered(service, &context), documented(service));
-            // The page for people, old names of one path, and what Prometheus answers.
+            // The pages for people, old names of one path, and what Prometheus answers.
             registered.retain(|operation| {
+                let page =
+                    ["get /docs", "get /v2/ui"].iter().any(|page| operation.starts_with(page));
                 let old = ["/alignment", "/text"].iter().any(|name| operation.ends_with(name));
-                !old && !operation.starts_with("get /docs") || operation == "get /docs/openapi.json"
+                // Realtime without a language, which the document mentions beside the other.
+                let bare = operation == "get /v2";
+                !old && !page && !bare || operation == "get /docs/openapi.json"
             });
             documented.retain(|operation| {
                 !operation.contains(" /api/v1/") && !operation.ends_with(" /graph")

@@ -26,7 +26,7 @@ use futures::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-pub(crate) use self::throttle::{Throttle, ThrottleLimits};
+pub(crate) use self::throttle::Throttle;
 use self::{basic::BasicCredentials, messages::Authenticate};
 pub use self::{
     credential::{
@@ -41,6 +41,7 @@ use crate::{
     ledger::{Change, Ledger, Requester},
     metrics::{METRICS, ReasonLabels},
     request_id::RequestId,
+    settings::ThrottleLimits,
     store::{AdminAccess, State},
 };
 

@@ -13,6 +13,8 @@ use std::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::settings::ThrottleLimits;
+
 /// What each failure past the free ones adds to the time of its answer; 15 of them make 750 ms.
 const SLOWER: Duration = Duration::from_millis(50);
 /// The longest that a refusal is held back, however many failures are set to be allowed.
@@ -45,30 +47,6 @@ pub enum ThrottleState {
     Slowed,
     /// Nothing is checked, the answer is 429.
     Refused,
-}
-
-/// What an administrator may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ThrottleLimits {
-    /// Failures that are answered at once.
-    pub(crate) free: u32,
-    /// Failures after which nothing is checked any more.
-    pub(crate) brim: u32,
-    /// Failures that leak out in a minute.
-    pub(crate) forgiven_per_minute: u32,
-}
-
-impl Default for ThrottleLimits {
-    fn default() -> Self {
-        Self { free: 5, brim: 20, forgiven_per_minute: 30 }
-    }
-}
-
-impl ThrottleLimits {
-    /// Failures that leak out in a second.
-    fn leak(self) -> f64 {
-        f64::from(self.forgiven_per_minute) / 60.0
-    }
 }
 
 #[derive(Debug, Default)]

@@ -31,12 +31,10 @@ use super::{
     messages::{GenerationState, GenerationStatus},
 };
 use crate::{
-    certificate::TlsConfigs,
+    handover::GenerationNumber,
     metrics::{HandshakeLabels, ListenerInstruments, METRICS},
+    tls::TlsConfigs,
 };
-
-/// The number of a generation; each listener counts its own from 1.
-pub type GenerationNumber = u64;
 
 /// The content type that a TLS connection begins with (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -306,6 +304,12 @@ impl Generation {
         self.context.cut_at.get().is_some()
     }
 
+    /// Ends its server without draining, as a failure would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) -> impl Future<Output = ()> + use<> {
+        self.handle.stop(false)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining_since.is_some()
     }
@@ -457,10 +461,10 @@ fn count_handshake(
         _ => "none",
     };
     let suite = session.and_then(|session| session.negotiated_cipher_suite());
-    let suite = suite.map_or_else(
-        || "none".into(),
-        |suite| suite.suite().as_str().unwrap_or("other").to_owned(),
-    );
+    // rustls puts the version into the names of TLS 1.3; IANA does not.
+    let iana = |name: &str| name.replacen("TLS13_", "TLS_", 1);
+    let suite = suite
+        .map_or_else(|| "none".into(), |suite| iana(suite.suite().as_str().unwrap_or("other")));
     let labels = HandshakeLabels { listener: listener.into(), version, suite, outcome };
     METRICS.tls_handshakes.get_or_create(&labels).inc();
 }

@@ -150,7 +150,8 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
         }
         errors
     });
-    let errors = errors.await.map_err(|_| ApiError::Unavailable)?;
+    let mut errors = errors.await.map_err(|_| ApiError::Unavailable)?;
+    errors.extend(warnings(context, &["state-not-stored"]));
     Ok(Component::judged(errors, Vec::new()))
 }
 

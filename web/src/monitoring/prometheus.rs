@@ -1,6 +1,6 @@
 //! The real Prometheus behind this service: requests are handed to it without the password.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -21,6 +21,9 @@ use crate::{
 
 /// The largest query; PromQL is short.
 const MAX_QUERY: usize = 1 << 20;
+
+/// How long a connection may take to be made; how long an answer may take is Prometheus' matter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Headers of one connection (RFC 9110, section 7.6.1), and those that are for us alone.
 const NOT_HANDED_ON: [&str; 11] = [
@@ -79,7 +82,10 @@ impl Prometheus {
         request: http1_types::Request<Full<Bytes>>,
     ) -> Result<http1_types::Response<Incoming>, String> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.port)).await.map_err(|err| err.to_string())?;
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, self.port)))
+            .await
+            .map_err(|_| format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))?
+            .map_err(|err| err.to_string())?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|err| err.to_string())?;
         actix_web::rt::spawn(async move {

@@ -17,8 +17,9 @@ use portcullis_actors::{
         ActiveCertificate, CertificateFacts, InstallCertificate, Judgement,
         RestoreDefaultCertificate,
     },
+    handover::Generations,
     store::Installed,
-    supervisor::{Generations, SetInsecurePorts},
+    supervisor::SetInsecurePorts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -65,25 +66,28 @@ impl Service for Security {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(
-    get_certificate,
-    install_certificate,
-    restore_default_certificate,
-    get_insecure_ports,
-    set_insecure_ports,
-    get_admin_password,
-    set_admin_password,
-    disable_authentication,
-    set_job_token,
-    remove_job_token,
-    throttled,
-    reset,
-    audit,
-    csr::create,
-    csr::list,
-    csr::get,
-    csr::delete,
-))]
+#[openapi(
+    paths(
+        get_certificate,
+        install_certificate,
+        restore_default_certificate,
+        get_insecure_ports,
+        set_insecure_ports,
+        get_admin_password,
+        set_admin_password,
+        disable_authentication,
+        set_job_token,
+        remove_job_token,
+        throttled,
+        reset,
+        audit,
+        csr::create,
+        csr::list,
+        csr::get,
+        csr::delete,
+    ),
+    components(schemas(PemOrJson))
+)]
 struct Document;
 
 fn routes(context: Context, config: &mut ServiceConfig) {
