@@ -31,8 +31,6 @@ const LOOK: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// The progress of a job is told this often at most.
 const TELL: Duration = Duration::from_secs(1);
-/// How nice the workers are to other threads, 0 to 19.
-const NICE: i32 = 10;
 /// After the process has ended so often during a job, the next attempt is made apart.
 const MOST_CRASHES: u32 = 2;
 
@@ -214,10 +212,6 @@ impl Jobs {
     }
 
     fn work(&self) {
-        // Requests and live sessions come first where jobs keep every core busy.
-        if let Err(err) = rustix::process::setpriority_process(None, NICE) {
-            log::debug!("a worker keeps its priority: {err}");
-        }
         while !self.is_stopping() {
             let heard = *lock(&self.0.rung);
             let recogniser = lock(&self.0.recogniser).clone();
