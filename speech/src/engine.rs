@@ -103,7 +103,7 @@ fn pocketsphinx_is_there() -> bool {
 }
 
 /// `PORTCULLIS_MODEL`, the packaged model, or the one in the user's cache.
-fn default_model() -> Option<PathBuf> {
+pub(crate) fn default_model() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("PORTCULLIS_MODEL") {
         return (!path.is_empty()).then(|| path.into());
     }
