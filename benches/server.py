@@ -55,13 +55,14 @@ ADMIN = {"Authorization": basic("admin")}
 class Server:
     """One running appliance; use it as a context manager."""
 
-    def __init__(self, counting=True):
-        """`counting=False` leaves requests and connections uncounted."""
+    def __init__(self, more="", counting=True):
+        """`more` is added to the configuration; `counting=False` leaves requests and connections
+        uncounted."""
         self.environment = {} if counting else {"ECHO_UNCOUNTED": "1"}
         self.folder = Path(tempfile.mkdtemp(prefix="portcullis-bench-"))
         self.process = None
         (self.folder / "portcullis.toml").write_text(
-            CONFIGURATION.format(data=self.folder / "data")
+            CONFIGURATION.format(data=self.folder / "data") + more
         )
 
     def __enter__(self):
@@ -91,7 +92,7 @@ class Server:
             raise RuntimeError("the appliance did not start: " + self.log())
         listeners = json.loads(ready.read_text())["listeners"]
         ports = {each["name"]: int(each["address"].rsplit(":", 1)[1]) for each in listeners}
-        self.http, self.https = ports["http"], ports["https"]
+        self.ports, self.http, self.https = ports, ports["http"], ports["https"]
 
     def stop(self):
         """Ends the process that `start` started, and no other."""
