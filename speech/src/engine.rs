@@ -4,12 +4,7 @@ use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    SpeechSettings,
-    recogniser::Recogniser,
-    slots::Slots,
-    upstream::Upstream,
-};
+use crate::{SpeechSettings, recogniser::Recogniser, slots::Slots, upstream::Upstream};
 
 /// The model that `make model` makes.
 const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
@@ -108,7 +103,7 @@ fn pocketsphinx_is_there() -> bool {
 }
 
 /// `PORTCULLIS_MODEL`, the packaged model, or the one in the user's cache.
-fn default_model() -> Option<PathBuf> {
+pub(crate) fn default_model() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("PORTCULLIS_MODEL") {
         return (!path.is_empty()).then(|| path.into());
     }

@@ -110,6 +110,15 @@ impl Slots {
     }
 }
 
+#[cfg(test)]
+impl Slots {
+    /// Decodes of this kind that compute now.
+    pub(crate) fn running(&self, urgency: Urgency) -> usize {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.kind(urgency).running
+    }
+}
+
 /// The right to compute.
 #[derive(Debug)]
 pub struct Slot {

@@ -44,4 +44,5 @@ mod state;
 mod support;
 mod tls_policy;
 mod uploads;
+mod upstream;
 mod watched_files;

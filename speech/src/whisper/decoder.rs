@@ -6,6 +6,7 @@ use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
 
 use super::{
     engine,
+    states::States,
     words::{Token, words},
 };
 use crate::{
@@ -45,7 +46,7 @@ pub(super) enum Purpose {
 }
 
 pub(super) struct Decoder {
-    state: WhisperState,
+    states: States,
     parameters: FullParams<'static, 'static>,
     slots: Slots,
     urgency: Urgency,
@@ -63,20 +64,20 @@ pub(super) struct Decoded {
 
 impl Decoder {
     pub(super) fn new(
-        state: WhisperState,
+        states: States,
         language: &'static str,
         options: &SessionOptions,
         slots: Slots,
     ) -> Self {
         let urgency = if options.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
         let cancel = options.cancel.clone();
-        Self { state, parameters: parameters(language, options), slots, urgency, cancel }
+        Self { states, parameters: parameters(language, options), slots, urgency, cancel }
     }
 
     /// The words in `samples`, which begin at sample `start` of the stream and whose last speech
     /// ends at `spoken`. Blocks until there is a slot, and then for the time of the decode.
     pub(super) fn decode(
-        &mut self,
+        &self,
         start: u64,
         samples: &[f32],
         spoken: usize,
@@ -84,21 +85,23 @@ impl Decoder {
     ) -> Result<Decoded, RecogniserError> {
         let asked = Instant::now();
         let _slot = self.slots.acquire(self.urgency, &self.cancel)?;
+        let mut state = self.states.take()?;
         let begun = Instant::now();
         let mut padded = samples.to_vec();
         padded.resize(padded.len().max(LEAST_SAMPLES), 0.0);
         let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
         let context = context.clamp(LEAST_CONTEXT, WHOLE_CONTEXT);
-        let mut tokens = self.run(&padded, context, purpose)?;
+        let mut tokens = self.run(&mut state, &padded, context, purpose)?;
         let mut astray = loops(&tokens).is_some();
         if astray && purpose == Purpose::Whole {
             // As long a silence behind it as the model was trained with mostly helps.
-            tokens = self.run(&padded, WHOLE_CONTEXT, purpose)?;
+            tokens = self.run(&mut state, &padded, WHOLE_CONTEXT, purpose)?;
             if let Some(once) = loops(&tokens) {
                 tokens.truncate(once);
             }
             astray = false;
         }
+        self.states.give_back(state);
         let seconds = |count: usize| count as f64 / f64::from(SAMPLE_RATE);
         let offset = start as f64 / f64::from(SAMPLE_RATE);
         let length = seconds((spoken + FADING).min(samples.len()));
@@ -107,7 +110,8 @@ impl Decoder {
     }
 
     fn run(
-        &mut self,
+        &self,
+        state: &mut WhisperState,
         samples: &[f32],
         context: usize,
         purpose: Purpose,
@@ -120,16 +124,17 @@ impl Decoder {
             parameters.set_single_segment(true);
             parameters.set_temperature_inc(0.0);
         }
-        let done = self.state.full(parameters, samples);
+        let done = state.full(parameters, samples);
         self.cancel.check()?;
         done.map_err(|err| engine(&err))?;
-        Ok(self.tokens())
+        Ok(tokens_of(state))
     }
+}
 
-    /// The tokens of the last decode, without those of segments that were invented.
-    fn tokens(&self) -> Vec<Token> {
+/// The tokens of the last decode, without those of segments that were invented.
+fn tokens_of(state: &WhisperState) -> Vec<Token> {
         let mut tokens = Vec::new();
-        for segment in self.state.as_iter() {
+        for segment in state.as_iter() {
             let mut spoken: Vec<Token> = Vec::new();
             for index in 0..segment.n_tokens() {
                 let Some(token) = segment.get_token(index) else { continue };
@@ -152,7 +157,6 @@ impl Decoder {
             }
         }
         tokens
-    }
 }
 
 /// Where the model began to say the same again and again: the tokens up to there and the loop once.
