@@ -133,30 +133,30 @@ impl Decoder {
 
 /// The tokens of the last decode, without those of segments that were invented.
 fn tokens_of(state: &WhisperState) -> Vec<Token> {
-        let mut tokens = Vec::new();
-        for segment in state.as_iter() {
-            let mut spoken: Vec<Token> = Vec::new();
-            for index in 0..segment.n_tokens() {
-                let Some(token) = segment.get_token(index) else { continue };
-                let Ok(bytes) = token.to_bytes() else { continue };
-                if bytes.starts_with(b"[_") || bytes.starts_with(b"<|") {
-                    continue;
-                }
-                let data = token.token_data();
-                spoken.push(Token {
-                    bytes: bytes.to_vec(),
-                    start: data.t0 as f64 / 100.0,
-                    end: data.t1 as f64 / 100.0,
-                    probability: data.p,
-                });
+    let mut tokens = Vec::new();
+    for segment in state.as_iter() {
+        let mut spoken: Vec<Token> = Vec::new();
+        for index in 0..segment.n_tokens() {
+            let Some(token) = segment.get_token(index) else { continue };
+            let Ok(bytes) = token.to_bytes() else { continue };
+            if bytes.starts_with(b"[_") || bytes.starts_with(b"<|") {
+                continue;
             }
-            let sum: f32 = spoken.iter().map(|token| token.probability).sum();
-            let unsure = sum < UNSURE * spoken.len() as f32;
-            if !(unsure && segment.no_speech_probability() > NO_SPEECH) {
-                tokens.extend(spoken);
-            }
+            let data = token.token_data();
+            spoken.push(Token {
+                bytes: bytes.to_vec(),
+                start: data.t0 as f64 / 100.0,
+                end: data.t1 as f64 / 100.0,
+                probability: data.p,
+            });
         }
-        tokens
+        let sum: f32 = spoken.iter().map(|token| token.probability).sum();
+        let unsure = sum < UNSURE * spoken.len() as f32;
+        if !(unsure && segment.no_speech_probability() > NO_SPEECH) {
+            tokens.extend(spoken);
+        }
+    }
+    tokens
 }
 
 /// Where the model began to say the same again and again: the tokens up to there and the loop once.
