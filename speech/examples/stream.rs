@@ -56,7 +56,7 @@ impl Arguments {
             live: LiveOptions { partials: true, ..LiveOptions::default() },
         };
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
             match argument.as_str() {
                 "--max-delay" => {
                     parsed.live.max_delay = Duration::try_from_secs_f64(value()?.parse()?)?;

@@ -41,7 +41,7 @@ pub(crate) fn load(
     slots: &Slots,
 ) -> Result<Arc<dyn Recogniser>, String> {
     let SpeechSettings { engine, model, upstream, .. } = settings.clone();
-    let engine = engine.unwrap_or(match (&upstream, &model) {
+    let engine = engine.unwrap_or_else(|| match (&upstream, &model) {
         (Some(_), _) => Engine::Upstream,
         (None, Some(_)) => Engine::Whisper,
         (None, None) if default_model().is_none() && pocketsphinx_is_there() => {

@@ -111,7 +111,8 @@ fn parse(url: &str) -> Result<(Uri, String, bool), UpstreamError> {
     {
         return Err(wrong("it holds a user or a query"));
     }
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or(wrong("the host is missing"))?;
+    let host =
+        uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("the host is missing"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let uri = if uri.path() == "/" {
         let whole = format!("{}/v2", url.trim_end_matches('/'));

@@ -200,8 +200,7 @@ impl UpstreamSession {
                 }
             }
         }
-        loop {
-            let Some(open) = &self.open else { break };
+        while let Some(open) = &self.open {
             match open.events.try_recv() {
                 Ok(event) => {
                     if self.take(event, &mut heard)? {

@@ -77,11 +77,10 @@ impl Caller {
     }
 }
 
+type Script = Box<dyn FnOnce(&mut Caller) + Send>;
+
 /// Serves one connection for each of `scripts`, one after the other.
-fn serve(
-    scripts: Vec<Box<dyn FnOnce(&mut Caller) + Send>>,
-    tls: Option<Arc<ServerConfig>>,
-) -> (u16, JoinHandle<()>) {
+fn serve(scripts: Vec<Script>, tls: Option<Arc<ServerConfig>>) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {
@@ -259,8 +258,7 @@ fn a_job_waits_for_a_busy_server_and_a_live_session_is_told() {
     let free = |caller: &mut Caller| {
         caller.start();
     };
-    let scripts: Vec<Box<dyn FnOnce(&mut Caller) + Send>> =
-        vec![Box::new(busy), Box::new(busy), Box::new(free)];
+    let scripts: Vec<Script> = vec![Box::new(busy), Box::new(busy), Box::new(free)];
     let (port, server) = serve(scripts, None);
     let upstream = Upstream::new(settings(port)).unwrap();
     let told = failure(&upstream, SessionOptions::live("en", live(), Cancel::default()));
@@ -293,7 +291,7 @@ fn errors_and_broken_connections_end_the_session_with_the_reason() {
         caller.start();
         caller.socket.send(Message::text("{\"message\":")).unwrap();
     };
-    let scripts: Vec<Box<dyn FnOnce(&mut Caller) + Send>> = vec![
+    let scripts: Vec<Script> = vec![
         Box::new(error),
         Box::new(breaks),
         Box::new(closes),
