@@ -30,6 +30,7 @@ test:
 	@scripts/model.sh
 	$(CARGO) build --workspace --bins --examples
 	$(CARGO) nextest run --workspace --no-fail-fast
+	$(CARGO) test -p portcullis-speech --features pocketsphinx --lib pocketsphinx
 
 check:
 	@scripts/tools.sh build check
@@ -41,7 +42,7 @@ bench:
 	@scripts/tools.sh build bench
 	$(CARGO) build --release --bins --examples
 	scripts/model.sh
-	$(CARGO) build --release -p portcullis-speech --example transcribe
+	$(CARGO) build --release -p portcullis-speech --examples
 	python3 benches/recognition.py
 	python3 benches/bench.py
 

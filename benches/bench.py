@@ -6,7 +6,7 @@
     python3 benches/bench.py --only latency,flood
 
 Ends with 1 if something was wrong (a stale certificate, a failed connection, a cut WebSocket, a
-wrong digest), never because something was slow. Takes about three minutes.
+wrong digest), never because something was slow. Takes about seven minutes.
 """
 
 import argparse
@@ -18,6 +18,7 @@ sys.dont_write_bytecode = True  # so that a run leaves nothing in the repository
 
 import neighbours
 import replacement
+import sessions
 import throughput
 from report import Neighbours, Report, machine
 from server import BINARY
@@ -28,9 +29,11 @@ MEASURES = {
     "failures": replacement.failures,
     "handshakes": throughput.new_handshakes,
     "requests": throughput.keep_alive,
+    "instruments": throughput.instruments,
     "uploads": throughput.uploads,
     "flood": neighbours.flood,
     "idle": neighbours.idle,
+    "sessions": sessions.sessions,
 }
 
 

@@ -55,11 +55,14 @@ ADMIN = {"Authorization": basic("admin")}
 class Server:
     """One running appliance; use it as a context manager."""
 
-    def __init__(self):
+    def __init__(self, more="", counting=True):
+        """`more` is added to the configuration; `counting=False` leaves requests and connections
+        uncounted."""
+        self.environment = {} if counting else {"ECHO_UNCOUNTED": "1"}
         self.folder = Path(tempfile.mkdtemp(prefix="portcullis-bench-"))
         self.process = None
         (self.folder / "portcullis.toml").write_text(
-            CONFIGURATION.format(data=self.folder / "data")
+            CONFIGURATION.format(data=self.folder / "data") + more
         )
 
     def __enter__(self):
@@ -81,14 +84,15 @@ class Server:
         command = [BINARY, "run", "--config", self.folder / "portcullis.toml"]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--ready-file", ready], stdout=log, stderr=log
+                [*command, "--ready-file", ready], stdout=log, stderr=log,
+                env={**os.environ, **self.environment},
             )
         until(lambda: ready.exists() or self.process.poll() is not None, 20)
         if not ready.exists():
             raise RuntimeError("the appliance did not start: " + self.log())
         listeners = json.loads(ready.read_text())["listeners"]
         ports = {each["name"]: int(each["address"].rsplit(":", 1)[1]) for each in listeners}
-        self.http, self.https = ports["http"], ports["https"]
+        self.ports, self.http, self.https = ports, ports["http"], ports["https"]
 
     def stop(self):
         """Ends the process that `start` started, and no other."""

@@ -62,6 +62,48 @@ def keep_alive(report, quick):
             report.must_be_zero(f"failed requests, {name}", failed + health.failed)
 
 
+def instruments(report, quick):
+    """What counting costs: two servers, one of which counts nothing, asked in turns for the same.
+
+    The rounds are short and many, and what is told is the median of the rounds, because a
+    neighbour disturbs one server of a round and not the other.
+    """
+    rounds = 4 if quick else 30
+    with Server() as counting, Server(counting=False) as uncounted:
+        for name, tool in (("HTTP/1.1", wrk), ("HTTP/2", h2load)):
+            runs = {counting: [], uncounted: []}
+            for server in runs:
+                tool(server, "/healthz", 1)
+            for turn in range(rounds):
+                order = [counting, uncounted] if turn % 2 == 0 else [uncounted, counting]
+                for server in order:
+                    runs[server].append(tool(server, "/healthz", 1))
+            what = f"requests a second, {name}, `/healthz`,"
+            report.add(f"{what} with all instruments", rates(runs[counting]))
+            report.add(f"{what} without", rates(runs[uncounted]))
+            report.add(
+                f"what the instruments take, {name}, median of {rounds} rounds (quartiles)",
+                taken(runs[counting], runs[uncounted]),
+                "below 3%",
+            )
+            failed = sum(run.failed for each in runs.values() for run in each)
+            report.must_be_zero(f"failed requests, {name}, both", failed)
+
+
+def taken(counting, uncounted):
+    """The share of the rate that is lost and of the CPU time of a request that is added."""
+    pairs = list(zip(counting, uncounted, strict=True))
+    rate = [1 - one.per_second / other.per_second for one, other in pairs]
+    cpu = [one.microseconds / other.microseconds - 1 for one, other in pairs]
+    return f"{shares(rate)} of the rate, {shares(cpu)} more server CPU"
+
+
+def shares(values):
+    """`median (first to third quartile)`."""
+    first, median, third = statistics.quantiles(values, n=4)
+    return f"{median:.1%} ({first:.1%} to {third:.1%})"
+
+
 def switch_authentication(server, on):
     """Switches authentication on, with the password `admin`, or off."""
     path = "/v2/security/adminpassword"

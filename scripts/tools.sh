@@ -36,6 +36,10 @@ for purpose in "$@"; do
         need chromium chromium
         # Speech, the forms it comes in, and the clients that post it.
         [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
+        # And the second recogniser, which only its own tests are built with.
+        [ -e /usr/include/pocketsphinx.h ] || [ -d /usr/include/pocketsphinx ] ||
+            missing="$missing libpocketsphinx-dev libsphinxbase-dev"
+        [ -d /usr/share/pocketsphinx/model/en-us ] || missing="$missing pocketsphinx-en-us"
         need sox sox
         need ffmpeg ffmpeg
         need python3 python3

@@ -152,7 +152,6 @@ impl Appliance {
         let figures = facts.clone();
         let services = self.services;
         let speech = start_speech(&config, &facts.services).await?;
-        batch::callbacks::start(&speech);
         let owners = Owners::start(prepared, bound, configured, |owners| {
             Arc::new(Routes { services, facts: facts.clone(), speech: speech.clone(), owners })
         })
@@ -167,6 +166,7 @@ impl Appliance {
         let context =
             Context { owners: owners.clone(), appliance: figures, speech: speech.clone() };
         monitoring::register_figures(&context);
+        batch::start(&context);
         ready.announce(ready_file)?;
         let first = loop {
             match signals.next().await {

@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use portcullis_actors::logging;
+use portcullis_speech::jobs::{APART_COMMAND, transcribe_apart};
 
 use crate::{
     appliance::Appliance,
@@ -31,6 +32,9 @@ enum Command {
     Completions { shell: clap_complete::Shell },
     /// Prints the man page.
     Man,
+    /// Transcribes a job that the appliance hands over; not for people.
+    #[command(name = APART_COMMAND, hide = true)]
+    TranscribeApart,
     /// Checks a configuration file and exits: 0 if it is right, 1 with the reason if not.
     Check {
         /// The TOML file.
@@ -79,6 +83,7 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
             std::io::stdout().write_all(&script).map_err(Into::into)
         }
         Command::Man => print_man(command),
+        Command::TranscribeApart => transcribe_apart().map_err(Into::into),
     };
     logging::flush();
     match done {
@@ -139,7 +144,7 @@ fn print_man_section(
     page: &mut Vec<u8>,
 ) -> anyhow::Result<()> {
     let name = format!("{above}{}", command.get_name());
-    if command.get_name() == "help" {
+    if command.get_name() == "help" || command.is_hide_set() {
         return Ok(());
     }
     let mut section = Vec::new();

@@ -15,6 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 use crate::{
     ledger::Requester,
@@ -30,7 +31,7 @@ const KEPT: u32 = 8;
 const MAX_DETAIL: usize = 1024;
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     Done,
@@ -41,17 +42,19 @@ pub enum Outcome {
 }
 
 /// One attempt to change something, or to log in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: OffsetDateTime,
     pub user: String,
     /// `None` at the console.
+    #[schema(value_type = Option<String>)]
     pub address: Option<IpAddr>,
     /// What was attempted, as `install certificate`.
     pub action: String,
     pub outcome: Outcome,
-    /// Why it was refused or failed.
+    /// What was changed in particular, or why it was refused or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// SHA-256 of the certificate before and after, where it changed.

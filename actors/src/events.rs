@@ -14,7 +14,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
-use crate::{request_id::RequestId, store::Revision, supervisor::GenerationNumber};
+use crate::{handover::GenerationNumber, request_id::RequestId, store::Revision};
 
 /// The number of an event; later events have larger ones, across restarts too.
 pub type EventId = u64;
@@ -57,6 +57,8 @@ pub enum EventKind {
     SessionCount { open: usize },
     /// So many batch jobs wait and run now.
     JobCount { waiting: usize, running: usize },
+    /// So far is the work on a batch job, 0 to 100.
+    JobProgress { job: String, percent: u8 },
     /// The machine will be rebooted or shut down unless somebody cancels it.
     PowerScheduled {
         action: String,
@@ -69,6 +71,11 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// Whether it is soon overtaken by the next of its kind, so that it is not worth keeping.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::JobProgress { .. })
+    }
+
     /// Its name on the wire.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -81,6 +88,7 @@ impl EventKind {
             Self::LoginFailed { .. } => "login-failed",
             Self::SessionCount { .. } => "session-count",
             Self::JobCount { .. } => "job-count",
+            Self::JobProgress { .. } => "job-progress",
             Self::PowerScheduled { .. } => "power-scheduled",
             Self::PowerCancelled { .. } => "power-cancelled",
         }
@@ -125,10 +133,12 @@ impl EventLog {
         let event = Event { id: ring.next, at: OffsetDateTime::now_utc(), request_id, kind };
         let event = Arc::new(event);
         ring.next += 1;
-        if ring.events.len() == KEPT {
-            ring.events.pop_front();
+        if !event.kind.is_passing() {
+            if ring.events.len() == KEPT {
+                ring.events.pop_front();
+            }
+            ring.events.push_back(event.clone());
         }
-        ring.events.push_back(event.clone());
         // Under the lock, so that live events keep their order. Without a subscriber it fails,
         // which is no loss.
         let _ = self.0.live.send(event);

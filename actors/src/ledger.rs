@@ -7,6 +7,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use arc_swap::ArcSwapOption;
+
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -23,11 +25,13 @@ pub struct Ledger {
     store: Arc<dyn StateStore>,
     current: Arc<Mutex<State>>,
     events: EventLog,
+    divergence: Arc<ArcSwapOption<String>>,
 }
 
 impl Ledger {
     pub(crate) fn new(store: Arc<dyn StateStore>, current: State, events: EventLog) -> Self {
-        Self { store, current: Arc::new(Mutex::new(current)), events }
+        let divergence = Arc::default();
+        Self { store, current: Arc::new(Mutex::new(current)), events, divergence }
     }
 
     /// Waits for its turn, first come, first served.
@@ -36,6 +40,7 @@ impl Ledger {
             store: self.store.clone(),
             current: self.current.clone().lock_owned().await,
             events: self.events.clone(),
+            divergence: self.divergence.clone(),
             begun: Instant::now(),
             ended: None,
         }
@@ -44,6 +49,13 @@ impl Ledger {
     /// A copy of the state as it is now, behind any change under way.
     pub async fn state(&self) -> State {
         self.current.lock().await.clone()
+    }
+
+    /// Why the disk holds another state than the one that serves; `None`, as it should be: it does
+    /// not. The next change that is stored mends it.
+    #[must_use]
+    pub fn divergence(&self) -> Option<Arc<String>> {
+        self.divergence.load_full()
     }
 
     /// Where changes, and what owners have to tell, are published.
@@ -63,6 +75,7 @@ pub(crate) struct Change {
     store: Arc<dyn StateStore>,
     current: OwnedMutexGuard<State>,
     events: EventLog,
+    divergence: Arc<ArcSwapOption<String>>,
     begun: Instant,
     /// What was changed, in kebab case, and how it ended, once something was tried.
     ended: Option<(String, &'static str)>,
@@ -87,6 +100,24 @@ impl Change {
     /// Takes over a state that is on disk already.
     pub(crate) fn adopt(&mut self, next: State) {
         *self.current = next;
+        self.divergence.store(None);
+    }
+
+    /// Takes back what was committed and could not be served. Where that cannot be stored either,
+    /// the state is `previous` all the same, for that is what serves, and [`Ledger::divergence`]
+    /// tells.
+    pub(crate) async fn undo(&mut self, previous: State, what: &str, by: &Requester) {
+        if let Err(err) = self.commit(previous.clone(), what, by).await {
+            let source = std::error::Error::source(&err);
+            let reason =
+                source.map_or_else(|| err.to_string(), |source| format!("{err}: {source}"));
+            let told = format!(
+                "the disk holds a change that could not be served and could not be taken back ({reason}); a restart would serve it, the next change that can be stored mends it"
+            );
+            log::error!("{told}");
+            self.divergence.store(Some(Arc::new(told)));
+            *self.current = previous;
+        }
     }
 
     /// Makes `next` durable; on an error the state is what it was.
@@ -110,7 +141,7 @@ impl Change {
         };
         self.ended = Some(if committed.is_ok() { kind } else { (kind.0, "failed") });
         let revision = committed?;
-        *self.current = next;
+        self.adopt(next);
         let kind =
             EventKind::ConfigurationChanged { revision, what: what.to_owned(), by: by.to_string() };
         self.events.publish_for(by.request_id, kind);
@@ -163,5 +194,71 @@ impl std::fmt::Display for Requester {
             Some(address) => write!(f, "{} from {address}", self.user),
             None => f.write_str(&self.user),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use super::*;
+    use crate::{
+        factory_state,
+        store::{FileStore, HistoryEntry, Loaded},
+    };
+
+    /// A store whose disk can be full.
+    struct Disk {
+        files: FileStore,
+        full: AtomicBool,
+    }
+
+    impl StateStore for Disk {
+        fn load(&self) -> Result<Option<Loaded>, StoreError> {
+            self.files.load()
+        }
+
+        fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError> {
+            if self.full.load(Relaxed) {
+                let source = std::io::ErrorKind::StorageFull.into();
+                return Err(StoreError::Io { action: "write", path: "state".into(), source });
+            }
+            self.files.commit(state, note)
+        }
+
+        fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
+            self.files.history()
+        }
+
+        fn revision(&self, revision: Revision) -> Result<Loaded, StoreError> {
+            self.files.revision(revision)
+        }
+    }
+
+    #[tokio::test]
+    async fn undoing_that_cannot_be_stored_is_told_until_a_change_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = FileStore::open(folder.path()).unwrap();
+        let disk = Arc::new(Disk { files, full: AtomicBool::new(false) });
+        let (before, by) = (factory_state(), Requester::appliance());
+        let ledger = Ledger::new(disk.clone(), before.clone(), EventLog::default());
+
+        let mut change = ledger.begin().await;
+        let next = State { insecure_ports: false, ..before.clone() };
+        change.commit(next.clone(), "plain HTTP switched off", &by).await.unwrap();
+        disk.full.store(true, Relaxed);
+        change.undo(before.clone(), "undone", &by).await;
+        drop(change);
+        assert!(ledger.state().await == before, "what serves");
+        assert!(disk.load().unwrap().unwrap().state == next, "what the disk holds");
+        let told = ledger.divergence().expect("it is told");
+        assert!(told.contains("cannot write state"), "{told}");
+
+        disk.full.store(false, Relaxed);
+        let token = Some(zeroize::Zeroizing::new("token".to_owned()));
+        let next = State { job_token: token, ..before };
+        ledger.begin().await.commit(next.clone(), "job token set", &by).await.unwrap();
+        assert_eq!(ledger.divergence(), None);
+        assert!(disk.load().unwrap().unwrap().state == next);
     }
 }

@@ -15,7 +15,9 @@
 pub mod audit;
 pub mod auth;
 pub mod certificate;
+mod change;
 pub mod events;
+pub mod handover;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
@@ -26,13 +28,12 @@ pub mod sessions;
 pub mod settings;
 pub mod store;
 pub mod supervisor;
+mod tls;
 pub mod watch;
 
 pub use self::{
+    change::ChangeError,
     ledger::Requester,
-    owners::{
-        ChangeError, Configured, Owners, OwnersSlot, Prepared, ReloadError, StartError,
-        factory_state,
-    },
+    owners::{Configured, Owners, OwnersSlot, Prepared, ReloadError, StartError, factory_state},
     request_id::RequestId,
 };

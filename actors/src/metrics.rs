@@ -4,7 +4,10 @@
 //! path, an address or anything else that a client chose. Figures that are only worth looking at
 //! when somebody asks are made by collectors of the monitoring service at each scrape.
 
-use std::sync::{Arc, LazyLock, RwLock, atomic::AtomicU64};
+use std::sync::{
+    Arc, LazyLock, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -117,6 +120,21 @@ pub struct ReasonLabels {
 pub struct ErrorLabels {
     /// The close reason of the session, such as `quota_exceeded`.
     pub error: &'static str,
+}
+
+/// Whether requests and connections are counted.
+static COUNTING: AtomicBool = AtomicBool::new(true);
+
+/// Leaves requests and connections uncounted from now on: only to measure what counting costs.
+/// To be called before listeners start.
+pub fn stop_counting() {
+    COUNTING.store(false, Relaxed);
+}
+
+/// Whether requests and connections are counted.
+#[must_use]
+pub fn is_counting() -> bool {
+    COUNTING.load(Relaxed)
 }
 
 /// The metrics of this process.
@@ -281,27 +299,82 @@ impl Metrics {
     }
 }
 
-/// The instruments of one listener, taken out of their families once.
-#[derive(Debug, Clone)]
-pub(crate) struct ListenerInstruments {
-    pub(crate) in_progress: Gauge,
-    pub(crate) websockets: Gauge,
-    pub(crate) connections_open: Gauge,
-    pub(crate) connections: Counter,
-    pub(crate) received: Counter,
-    pub(crate) sent: Counter,
+/// The instruments of one listener, taken out of their families once; none where nothing is
+/// counted.
+#[derive(Debug)]
+pub(crate) struct ListenerInstruments(Option<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
+    in_progress: Gauge,
+    websockets: Gauge,
+    connections_open: Gauge,
+    connections: Counter,
+    received: Counter,
+    sent: Counter,
 }
 
 impl ListenerInstruments {
     pub(crate) fn of(listener: &str) -> Self {
         let labels = ListenerLabels { listener: listener.into() };
-        Self {
+        Self(is_counting().then(|| Instruments {
             in_progress: METRICS.http_requests_in_progress.get_or_create_owned(&labels),
             websockets: METRICS.websockets_open.get_or_create_owned(&labels),
             connections_open: METRICS.connections_open.get_or_create_owned(&labels),
             connections: METRICS.connections.get_or_create_owned(&labels),
             received: METRICS.network_received.get_or_create_owned(&labels),
             sent: METRICS.network_sent.get_or_create_owned(&labels),
+        }))
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        if let Some(counted) = &self.0 {
+            counted.connections.inc();
+            counted.connections_open.inc();
+        }
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        if let Some(counted) = &self.0 {
+            counted.connections_open.dec();
+        }
+    }
+
+    pub(crate) fn request_begun(&self) {
+        if let Some(counted) = &self.0 {
+            counted.in_progress.inc();
+        }
+    }
+
+    pub(crate) fn request_ended(&self) {
+        if let Some(counted) = &self.0 {
+            counted.in_progress.dec();
+        }
+    }
+
+    /// The request in progress is a WebSocket from here on.
+    pub(crate) fn websocket_opened(&self) {
+        if let Some(counted) = &self.0 {
+            counted.in_progress.dec();
+            counted.websockets.inc();
+        }
+    }
+
+    pub(crate) fn websocket_closed(&self) {
+        if let Some(counted) = &self.0 {
+            counted.websockets.dec();
+        }
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        if let Some(counted) = &self.0 {
+            counted.received.inc_by(bytes as u64);
+        }
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        if let Some(counted) = &self.0 {
+            counted.sent.inc_by(bytes as u64);
         }
     }
 }

@@ -8,49 +8,19 @@ use crate::{
     audit::Audit,
     auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
     certificate::{
-        CertificateActor, Certificates, DefaultCertificateError, RemoveCertificateRequests,
-        WaitingKeys, load_or_generate,
+        CertificateActor, Certificates, DefaultCertificateError, WaitingKeys, load_or_generate,
     },
+    change::ChangeError,
     events::EventLog,
-    ledger::{Ledger, Requester},
+    handover::{Generations, Handover, HandoverError, Scope},
+    ledger::{Change, Ledger, Requester},
     logging,
     power::{PowerActor, PowerCommands},
     sessions::SessionBoard,
-    settings::{LiveSettings, Settings, SettingsChange, SettingsError, StoredSettings},
+    settings::{LiveSettings, Settings, SettingsChange, SettingsChanged, StoredSettings},
     store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
-    supervisor::{
-        Application, BoundListener, Generations, Handover, HandoverError, InsecurePorts,
-        ListenerSupervisor, Scope,
-    },
+    supervisor::{Application, BoundListener, InsecurePorts, ListenerSupervisor},
 };
-
-/// Why a change did not happen. The old configuration goes on serving in every case.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    #[error("the change could not be stored; nothing was changed")]
-    Store(#[from] StoreError),
-    #[error("the certificate cannot be served; nothing was changed")]
-    Tls(#[source] rustls::Error),
-    #[error("new listeners could not start; the old ones go on serving")]
-    Handover(#[source] HandoverError),
-    #[error("the stored credential cannot be used; nothing was changed")]
-    Credential(#[from] CredentialError),
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    #[error("the appliance is shutting down")]
-    Stopping,
-}
-
-impl ChangeError {
-    pub(crate) fn from_handover(
-        failed: Result<Result<Generations, HandoverError>, MailboxError>,
-    ) -> Self {
-        match failed {
-            Ok(Err(err)) => Self::Handover(err),
-            Ok(Ok(_)) | Err(_) => Self::Stopping,
-        }
-    }
-}
 
 /// Why edited state files are not used.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +174,7 @@ impl Owners {
             authenticator: Authenticator::new(auth_shared.clone(), auth.clone()),
             auth,
             supervisor,
-            power: PowerActor::new(configured.power, events.clone()).start(),
+            power: PowerActor::new(configured.power, events.clone(), audit.clone()).start(),
             certificates,
             insecure_ports,
             ledger,
@@ -217,7 +187,7 @@ impl Owners {
         };
         owners.apply_settings(&state.settings);
         slot.fill(owners.clone());
-        let first = Handover { scope: Scope::All, reason: "start".into() };
+        let first = Handover { scope: Scope::All, reason: "start".into(), request_id: None };
         owners.supervisor.send(first).await??;
         Ok(owners)
     }
@@ -230,17 +200,20 @@ impl Owners {
         &self,
         change: &SettingsChange,
         by: &Requester,
-    ) -> Result<Arc<Settings>, ChangeError> {
+    ) -> Result<SettingsChanged, ChangeError> {
         let mut transaction = self.ledger.begin().await;
+        let before = self.settings.current();
         let state = transaction.state().clone();
         let settings = state.settings.with(change, &self.configured)?;
         if settings != state.settings {
             let next = State { settings: settings.clone(), ..state };
             transaction.commit(next, "settings changed", by).await?;
             self.apply_settings(&settings);
-            log::info!("settings changed by {by}");
+            let differences = before.differences(&self.settings.current());
+            log::info!("settings changed by {by}: {differences}");
+            return Ok(SettingsChanged { settings: self.settings.current(), differences });
         }
-        Ok(self.settings.current())
+        Ok(SettingsChanged { settings: before, differences: String::new() })
     }
 
     fn apply_settings(&self, stored: &StoredSettings) {
@@ -252,11 +225,9 @@ impl Owners {
         self.settings.publish(settings);
     }
 
-    /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, in one transaction.
-    ///
-    /// Then the keys that wait for their certificates are removed as well, because nothing of
-    /// what an administrator has brought in is to outlive a reset; one that cannot be removed is
-    /// told in the log and does not undo it.
+    /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, no key that waits for its
+    /// certificate, in one transaction: nothing of what an administrator has brought in is to
+    /// outlive a reset.
     ///
     /// # Errors
     /// Nothing has changed then.
@@ -265,13 +236,32 @@ impl Owners {
             tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
         // Settings concern no secret and no access; a reset of the security leaves them alone.
         let factory = |now: &State| State { settings: now.settings.clone(), ..factory };
-        let generations = self.transform("reset", by, factory).await?;
-        match self.certificate.send(RemoveCertificateRequests).await {
-            Ok(Ok(())) => {}
-            Ok(Err(err)) => log::error!("waiting keys outlive the reset: {err}"),
-            Err(err) => log::error!("waiting keys outlive the reset: {err}"),
+        let mut change = self.ledger.begin().await;
+        // The keys first, so that a crash in between rather loses a key than keeps one.
+        let aside = self.waiting_keys(WaitingKeys::set_aside).await??;
+        match self.transform_in(&mut change, "reset", by, factory).await {
+            Ok(generations) => {
+                let discarded = self.waiting_keys(|waiting| waiting.discard(aside)).await?;
+                if let Err(err) = discarded {
+                    log::error!("a key that waits no more is removed by the next start: {err}");
+                }
+                Ok(generations)
+            }
+            Err(err) => {
+                self.waiting_keys(|waiting| waiting.put_back(aside)).await?;
+                Err(err)
+            }
         }
-        Ok(generations)
+    }
+
+    /// Calls the waiting keys on a blocking thread; the caller holds the ledger.
+    async fn waiting_keys<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&WaitingKeys) -> T + Send + 'static,
+    ) -> Result<T, ChangeError> {
+        let waiting = self.certificates.waiting_keys().clone();
+        let done = tokio::task::spawn_blocking(move || work(&waiting)).await;
+        done.map_err(|_| ChangeError::Stopping)
     }
 
     /// Makes what `transform` makes of the state the new state, and serves it, in one transaction.
@@ -284,21 +274,30 @@ impl Owners {
         by: &Requester,
         transform: impl FnOnce(&State) -> State,
     ) -> Result<Generations, ChangeError> {
-        let mut change = self.ledger.begin().await;
+        self.transform_in(&mut self.ledger.begin().await, what, by, transform).await
+    }
+
+    async fn transform_in(
+        &self,
+        change: &mut Change,
+        what: &str,
+        by: &Requester,
+        transform: impl FnOnce(&State) -> State,
+    ) -> Result<Generations, ChangeError> {
         let previous = change.state().clone();
         let next = transform(&previous);
         if let AdminAccess::Htpasswd(line) = &next.admin {
             Credential::parse(line)?;
         }
         change.commit(next.clone(), what, by).await?;
-        match self.serve(&previous, &next, what).await {
+        match self.serve(&previous, &next, what, by).await {
             Ok(generations) => {
                 log::info!("{what} by {by}");
                 Ok(generations)
             }
             Err(err) => {
                 let undone = self.serve_without_handover(&previous);
-                change.commit(previous, "undone: it could not be served", by).await?;
+                change.undo(previous, "undone: it could not be served", by).await;
                 undone?;
                 Err(err)
             }
@@ -330,7 +329,8 @@ impl Owners {
         if let Some(reason) = self.certificates.activate(&next).fallback {
             return Err(ReloadError::Certificate(reason));
         }
-        match self.serve(&previous, &next, "state files edited").await {
+        let by = Requester::appliance();
+        match self.serve(&previous, &next, "state files edited", &by).await {
             Ok(_) => {
                 change.adopt(next);
                 log::info!("the state files were edited; what they hold serves now");
@@ -349,6 +349,7 @@ impl Owners {
         previous: &State,
         next: &State,
         what: &str,
+        by: &Requester,
     ) -> Result<Generations, ChangeError> {
         self.serve_without_handover(next)?;
         let scope = match (previous.tls != next.tls, previous.insecure_ports != next.insecure_ports)
@@ -358,7 +359,8 @@ impl Owners {
             (false, true) => Scope::Plain,
             (true, true) => Scope::All,
         };
-        match self.supervisor.send(Handover { scope, reason: what.into() }).await {
+        let handover = Handover { scope, reason: what.into(), request_id: by.request_id };
+        match self.supervisor.send(handover).await {
             Ok(Ok(generations)) => Ok(generations),
             failed => Err(ChangeError::from_handover(failed)),
         }

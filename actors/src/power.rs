@@ -4,9 +4,10 @@ use std::{fmt, time::Duration};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
+    audit::{Audit, AuditEntry, Outcome},
     events::{EventKind, EventLog},
     ledger::Requester,
 };
@@ -67,6 +68,14 @@ pub struct Scheduled {
     pub due: OffsetDateTime,
 }
 
+impl Scheduled {
+    /// When, as RFC 3339.
+    #[must_use]
+    pub fn due_text(&self) -> String {
+        self.due.format(&Rfc3339).unwrap_or_default()
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum PowerError {
     #[error(
@@ -81,12 +90,13 @@ pub enum PowerError {
 pub struct PowerActor {
     commands: PowerCommands,
     events: EventLog,
+    audit: Audit,
     scheduled: Option<(Scheduled, SpawnHandle)>,
 }
 
 impl PowerActor {
-    pub(crate) fn new(commands: PowerCommands, events: EventLog) -> Self {
-        Self { commands, events, scheduled: None }
+    pub(crate) fn new(commands: PowerCommands, events: EventLog, audit: Audit) -> Self {
+        Self { commands, events, audit, scheduled: None }
     }
 }
 
@@ -108,9 +118,10 @@ impl Handler<SchedulePower> for PowerActor {
         }
         let due = OffsetDateTime::now_utc() + self.commands.delay;
         let scheduled = Scheduled { action: msg.action, due };
+        let requester = msg.by.clone();
         let timer = ctx.run_later(self.commands.delay, move |act, _| {
             act.scheduled = None;
-            actix::spawn(run(msg.action, command));
+            actix::spawn(run(msg.action, command, act.audit.clone(), requester));
         });
         self.scheduled = Some((scheduled.clone(), timer));
         log::warn!("{} in {:?}, asked for by {}", msg.action, self.commands.delay, msg.by);
@@ -137,12 +148,20 @@ impl Handler<CancelPower> for PowerActor {
     }
 }
 
-async fn run(action: PowerAction, command: Vec<String>) {
+async fn run(action: PowerAction, command: Vec<String>, audit: Audit, by: Requester) {
     let Some((program, arguments)) = command.split_first() else { return };
     log::warn!("{action} now: {}", command.join(" "));
-    match tokio::process::Command::new(program).args(arguments).status().await {
-        Ok(status) if status.success() => log::info!("the command for {action} has ended well"),
-        Ok(status) => log::error!("the command for {action} failed: {status}"),
-        Err(err) => log::error!("the command for {action} cannot be run: {err}"),
-    }
+    // Before the command: afterwards there may be nobody left to write it down.
+    audit.record(AuditEntry::new(&by, &format!("{action} now"), Outcome::Done));
+    let reason = match tokio::process::Command::new(program).args(arguments).status().await {
+        Ok(status) if status.success() => {
+            log::info!("the command for {action} has ended well");
+            return;
+        }
+        Ok(status) => format!("the command for {action} failed: {status}"),
+        Err(err) => format!("the command for {action} cannot be run: {err}"),
+    };
+    log::error!("{reason}");
+    let entry = AuditEntry::new(&by, &format!("{action} now"), Outcome::Failed);
+    audit.record(entry.detail(reason));
 }

@@ -9,8 +9,6 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::{auth::ThrottleLimits, supervisor::DrainLimits};
-
 /// What holds now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Settings {
@@ -43,6 +41,40 @@ impl Default for Settings {
             log_level: None,
             cleanup_interval_minutes: 24 * 60,
         }
+    }
+}
+
+/// How long and how many replaced generations may live.
+#[derive(Debug, Clone, Copy)]
+pub struct DrainLimits {
+    /// After this time a draining generation is ended.
+    pub drain_timeout: Duration,
+    /// Generations of one listener that may drain at once while they carry connections; past it
+    /// the oldest is ended.
+    pub max_draining: usize,
+}
+
+/// How many wrong passwords of one address are borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThrottleLimits {
+    /// Failures that are answered at once.
+    pub(crate) free: u32,
+    /// Failures after which nothing is checked any more.
+    pub(crate) brim: u32,
+    /// Failures that leak out in a minute.
+    pub(crate) forgiven_per_minute: u32,
+}
+
+impl Default for ThrottleLimits {
+    fn default() -> Self {
+        Settings::default().throttle_limits()
+    }
+}
+
+impl ThrottleLimits {
+    /// Failures that leak out in a second.
+    pub(crate) fn leak(self) -> f64 {
+        f64::from(self.forgiven_per_minute) / 60.0
     }
 }
 
@@ -187,7 +219,30 @@ fn drain_seconds(text: &str) -> Result<u64, SettingsError> {
     Ok(seconds)
 }
 
+/// What a change has led to.
+#[derive(Debug, Clone)]
+pub struct SettingsChanged {
+    pub settings: Arc<Settings>,
+    /// What is not as before, as `max_draining: 32 -> 4`; one after another.
+    pub differences: String,
+}
+
 impl Settings {
+    /// What `next` has that these do not have, as `max_draining: 32 -> 4`.
+    pub(crate) fn differences(&self, next: &Self) -> String {
+        let object = |settings: &Self| match serde_json::to_value(settings) {
+            Ok(serde_json::Value::Object(object)) => object,
+            _ => serde_json::Map::new(),
+        };
+        let (before, after) = (object(self), object(next));
+        let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+        let changed = changed.map(|(key, value)| {
+            let before = before.get(key).unwrap_or(&serde_json::Value::Null);
+            format!("{key}: {before} -> {value}")
+        });
+        changed.collect::<Vec<_>>().join(", ")
+    }
+
     /// These, which the configuration says, with an administrator's choices.
     pub(crate) fn with(&self, stored: &StoredSettings) -> Self {
         Self {
@@ -277,6 +332,16 @@ mod tests {
         let set = change(&told);
         let stored = StoredSettings::default().with(&set, &Settings::default()).unwrap();
         assert_eq!(Settings::default().with(&stored), Settings::default());
+    }
+
+    #[test]
+    fn differences_name_old_and_new_values_and_nothing_else() {
+        let before = Settings::default();
+        let after =
+            Settings { max_draining: 4, log_level: Some(LogLevel::Debug), ..before.clone() };
+        let told = before.differences(&after);
+        assert_eq!(told, "log_level: null -> \"debug\", max_draining: 32 -> 4");
+        assert_eq!(before.differences(&before), "");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use earshot::Detector;
 
-use crate::recogniser::SAMPLE_RATE;
+use crate::recogniser::{LiveOptions, SAMPLE_RATE};
 
 /// What the detector takes at once: 16 ms.
 const FRAME: usize = 256;
@@ -30,6 +30,8 @@ pub(crate) struct CutterSettings {
     pub(crate) enough: usize,
     /// The length at which a window is cut in any case, at its best pause.
     pub(crate) longest: usize,
+    /// The pause that ends an utterance; `None`: it is not told.
+    pub(crate) utterance: Option<usize>,
 }
 
 impl CutterSettings {
@@ -40,14 +42,28 @@ impl CutterSettings {
             long_pause: seconds(1.2),
             enough: seconds(12.0),
             longest: seconds(27.0),
+            utterance: None,
         }
     }
 
-    /// One window for each utterance, which `pause` seconds of silence end.
-    pub(crate) fn live(pause: f64) -> Self {
-        let pause = seconds(pause.clamp(0.2, 2.0));
-        Self { pause, long_pause: pause, enough: 0, longest: seconds(15.0) }
+    /// Windows that short pauses end: the longer words may wait, the longer they are.
+    pub(crate) fn live(live: &LiveOptions) -> Self {
+        let utterance = live.end_of_utterance.map(|silence| seconds(silence.as_secs_f64()));
+        let pause = seconds((live.max_delay.as_secs_f64() / 3.0).clamp(0.35, 0.8));
+        let pause = utterance.map_or(pause, |utterance| pause.min(utterance)).max(seconds(0.2));
+        Self { pause, long_pause: pause, enough: 0, longest: seconds(15.0), utterance }
     }
+}
+
+/// What the cutter finds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cut {
+    Window(Window),
+    /// The pause after the last window has become long enough to end the utterance, here in
+    /// seconds of the stream. Comes at most once after each window.
+    Silence {
+        at: f64,
+    },
 }
 
 /// A stretch of the stream with speech in it.
@@ -56,8 +72,8 @@ pub(crate) struct Window {
     /// Samples of the stream before it.
     pub(crate) start: u64,
     pub(crate) samples: Vec<f32>,
-    /// Whether a pause follows; otherwise it was cut because it grew too long.
-    pub(crate) ends_utterance: bool,
+    /// How many of them lie before the end of the last speech.
+    pub(crate) spoken: usize,
 }
 
 /// The cutter's state: at most the open window and the margin before it.
@@ -70,6 +86,8 @@ pub(crate) struct Cutter {
     judged: u64,
     margin: VecDeque<f32>,
     open: Option<Open>,
+    /// Where the last speech ended, while it is not known yet whether that ended the utterance.
+    paused: Option<u64>,
 }
 
 #[derive(Default)]
@@ -78,8 +96,17 @@ struct Open {
     samples: Vec<f32>,
     /// For each frame whether it is speech.
     voiced: Vec<bool>,
+    /// How many are.
+    voices: usize,
     /// Samples since the last speech.
     quiet: usize,
+}
+
+/// The window that is open, so far.
+pub(crate) struct OpenWindow<'a> {
+    pub(crate) start: u64,
+    pub(crate) samples: &'a [f32],
+    pub(crate) spoken: usize,
 }
 
 impl Cutter {
@@ -91,36 +118,50 @@ impl Cutter {
             judged: 0,
             margin: VecDeque::with_capacity(MARGIN + FRAME),
             open: None,
+            paused: None,
         }
     }
 
-    /// Takes samples and gives the windows that are complete.
-    pub(crate) fn feed(&mut self, samples: &[f32]) -> Vec<Window> {
-        let mut windows = Vec::new();
+    /// Cuts otherwise from now on.
+    pub(crate) fn set(&mut self, settings: CutterSettings) {
+        self.settings = settings;
+    }
+
+    /// Takes samples and gives what is complete.
+    pub(crate) fn feed(&mut self, samples: &[f32]) -> Vec<Cut> {
+        let mut cuts = Vec::new();
         self.rest.extend_from_slice(samples);
         let rest = std::mem::take(&mut self.rest);
         let mut frames = rest.chunks_exact(FRAME);
         for frame in &mut frames {
-            windows.extend(self.judge(frame));
+            cuts.extend(self.judge(frame).map(Cut::Window));
+            cuts.extend(self.silence());
         }
         self.rest = frames.remainder().to_vec();
-        windows
+        cuts
     }
 
-    /// Closes the open window; the stream may go on.
+    /// Closes the open window; the stream may go on. The silence that follows ends no utterance.
     pub(crate) fn finish(&mut self) -> Option<Window> {
-        let mut rest = std::mem::take(&mut self.rest);
-        let mut last = None;
-        if !rest.is_empty() {
-            rest.resize(FRAME, 0.0);
-            last = self.judge(&rest);
-        }
-        last.or_else(|| self.open.take().and_then(|open| open.close(true)))
+        let rest = std::mem::take(&mut self.rest);
+        self.judged += rest.len() as u64;
+        let rest = rest.iter().map(|sample| sane(*sample));
+        let Some(mut open) = self.open.take() else {
+            self.margin.extend(rest);
+            self.paused = None;
+            return None;
+        };
+        open.quiet += if open.quiet > 0 { rest.len() } else { 0 };
+        open.samples.extend(rest);
+        self.paused = None;
+        open.close()
     }
 
-    /// The window that is open: its start and its samples so far.
-    pub(crate) fn open(&self) -> Option<(u64, &[f32])> {
-        self.open.as_ref().map(|open| (open.start, open.samples.as_slice()))
+    /// The window that is open and has speech in it.
+    pub(crate) fn open(&self) -> Option<OpenWindow<'_>> {
+        let open = self.open.as_ref().filter(|open| open.voices >= LEAST_VOICED)?;
+        let spoken = open.samples.len() - open.quiet;
+        Some(OpenWindow { start: open.start, samples: &open.samples, spoken })
     }
 
     /// Seconds of the stream that were judged.
@@ -131,8 +172,7 @@ impl Cutter {
     fn judge(&mut self, frame: &[f32]) -> Option<Window> {
         let mut sound = [0.0_f32; FRAME];
         for (to, from) in sound.iter_mut().zip(frame) {
-            // A damaged file may hold what is no number; the detector and the model must not see it.
-            *to = if from.is_finite() { from.clamp(-1.0, 1.0) } else { 0.0 };
+            *to = sane(*from);
         }
         let voiced = self.detector.predict_f32(&sound) >= VOICED;
         let before = self.judged;
@@ -147,7 +187,7 @@ impl Cutter {
                 if let Some(last) = marks.last_mut() {
                     *last = true;
                 }
-                self.open = Some(Open { start, samples, voiced: marks, quiet: 0 });
+                self.open = Some(Open { start, samples, voiced: marks, voices: 1, quiet: 0 });
             } else {
                 let surplus = self.margin.len().saturating_sub(MARGIN / FRAME * FRAME);
                 self.margin.drain(..surplus);
@@ -156,6 +196,10 @@ impl Cutter {
         };
         open.samples.extend(sound);
         open.voiced.push(voiced);
+        open.voices += usize::from(voiced);
+        if open.voices >= LEAST_VOICED {
+            self.paused = None;
+        }
         open.quiet = if voiced { 0 } else { open.quiet + FRAME };
         let needed = if open.samples.len() >= self.settings.enough {
             self.settings.pause
@@ -163,25 +207,38 @@ impl Cutter {
             self.settings.long_pause
         };
         if open.quiet >= needed.max(FRAME) {
-            return self.open.take().and_then(|open| open.close(true));
+            let window = self.open.take().and_then(Open::close)?;
+            self.paused = Some(window.start + window.spoken as u64);
+            return Some(window);
         }
         if open.samples.len() >= self.settings.longest {
             let tail = open.split();
-            return self.open.replace(tail).and_then(|open| open.close(false));
+            return self.open.replace(tail).and_then(Open::close);
         }
         None
     }
+
+    fn silence(&mut self) -> Option<Cut> {
+        let needed = self.settings.utterance? as u64;
+        self.paused.take_if(|since| self.judged.saturating_sub(*since) >= needed)?;
+        Some(Cut::Silence { at: self.position() })
+    }
+}
+
+/// A damaged file may hold what is no number; the detector and the model must not see it.
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 impl Open {
     /// Takes off the silence at the end; nothing is left of a click.
-    fn close(mut self, ends_utterance: bool) -> Option<Window> {
-        if self.voiced.iter().filter(|voiced| **voiced).count() < LEAST_VOICED {
+    fn close(mut self) -> Option<Window> {
+        if self.voices < LEAST_VOICED {
             return None;
         }
-        let surplus = self.quiet.saturating_sub(MARGIN);
-        self.samples.truncate(self.samples.len() - surplus);
-        Some(Window { start: self.start, samples: self.samples, ends_utterance })
+        let spoken = self.samples.len() - self.quiet;
+        self.samples.truncate(spoken + self.quiet.min(MARGIN));
+        Some(Window { start: self.start, samples: self.samples, spoken })
     }
 
     /// Cuts in the middle of the longest pause of the later two thirds, or else at the frame of
@@ -197,13 +254,18 @@ impl Open {
         }
         let frame = if best.0 > 0 { best.1 + 1 - best.0.div_ceil(2) } else { self.quietest(from) };
         let at = (frame * FRAME).min(self.samples.len());
+        let voiced = self.voiced.split_off(frame.min(self.voiced.len()));
+        let voices = voiced.iter().filter(|voiced| **voiced).count();
         let tail = Open {
             start: self.start + at as u64,
             samples: self.samples.split_off(at),
-            voiced: self.voiced.split_off(frame.min(self.voiced.len())),
-            quiet: self.quiet,
+            quiet: self.quiet.min((voiced.len()) * FRAME),
+            voiced,
+            voices,
         };
-        self.quiet = 0;
+        self.voices -= voices;
+        let quiet = self.voiced.iter().rev().take_while(|voiced| !**voiced).count();
+        self.quiet = (quiet * FRAME).min(self.samples.len());
         tail
     }
 
@@ -247,6 +309,7 @@ mod tests {
         for index in 0..settings.longest / FRAME {
             open.samples.extend([if index == 1000 { 0.0 } else { 0.5 }; FRAME]);
             open.voiced.push(true);
+            open.voices += 1;
         }
         let total = open.samples.len();
         let tail = open.split();

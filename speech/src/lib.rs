@@ -5,6 +5,8 @@
 //! | [`recogniser`] | the trait that recognisers implement, and their sessions |
 //! | [`whisper`] | the default recogniser: whisper.cpp with a ggml model |
 //! | [`measures`] | what a session costs and how late its finals are |
+//! | [`upstream`] | a recogniser that is another server of the realtime protocol |
+//! | `pocketsphinx` | PocketSphinx of Debian, with the feature of that name |
 //! | [`slots`] | how many decodes compute at once, realtime before batch |
 //! | [`audio`] | any audio file as a stream of samples |
 //! | [`transcript`] | words as results; json-v2, txt, srt |
@@ -12,16 +14,25 @@
 //! | [`realtime`] | the realtime protocol, and the way of its audio to the recogniser |
 //! | [`speech`] | all of it put together, for the services |
 
+mod agreement;
 pub mod audio;
 mod cutter;
+mod engine;
 pub mod jobs;
 pub mod measures;
+mod pace;
+#[cfg(feature = "pocketsphinx")]
+pub mod pocketsphinx;
 pub mod realtime;
 pub mod recogniser;
 pub mod slots;
 pub mod speech;
 pub mod transcript;
+pub mod upstream;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
-pub use self::speech::{RecogniserState, Speech, SpeechSettings};
+pub use self::{
+    engine::Engine,
+    speech::{RecogniserState, Speech, SpeechSettings},
+};

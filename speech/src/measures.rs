@@ -125,7 +125,7 @@ impl Meter {
             let Heard::Final(stretch) = heard else { continue };
             for word in &stretch.words {
                 let arrival = self.arrivals.iter().find(|(until, _)| *until >= word.end);
-                let arrived = arrival.or(self.arrivals.back()).map_or(now, |(_, at)| *at);
+                let arrived = arrival.or_else(|| self.arrivals.back()).map_or(now, |(_, at)| *at);
                 self.measures.count_delay(now.saturating_duration_since(arrived));
             }
             let past = self.arrivals.partition_point(|(until, _)| *until < stretch.end);

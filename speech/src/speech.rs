@@ -6,37 +6,40 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    jobs::{Jobs, JobsSettings, SqliteStore, StoreError},
+    engine::{self, Engine},
+    jobs::{Jobs, SqliteStore, StoreError},
     recogniser::Recogniser,
     slots::Slots,
+    upstream::UpstreamSettings,
 };
 
-/// The model that `make model` makes.
-const DEFAULT_MODEL: &str = "ggml-tiny.en-q8_0.bin";
-/// Where a package puts it.
-const PACKAGED_MODELS: &str = "/usr/share/portcullis/models";
-
 /// How the speech side is set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpeechSettings {
+    /// Which recogniser; `None`: the upstream if there is one, else Whisper if there is a model,
+    /// else PocketSphinx if it is built in and its model is there.
+    pub engine: Option<Engine>,
     /// A ggml model of Whisper; without one the default model is looked for.
     pub model: Option<PathBuf>,
+    /// Another server that recognises.
+    pub upstream: Option<UpstreamSettings>,
     /// Decodes that compute at once, and jobs that are worked on at once.
     pub decoding_threads: usize,
     /// The longest audio of a job.
     pub longest_audio: Duration,
-    /// How long finished jobs are kept.
-    pub job_retention: Duration,
 }
 
 impl Default for SpeechSettings {
     fn default() -> Self {
         Self {
+            engine: None,
             model: None,
+            upstream: None,
             decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
             longest_audio: Duration::from_secs(24 * 3600),
-            job_retention: Duration::from_secs(24 * 3600),
         }
     }
 }
@@ -73,12 +76,7 @@ impl Speech {
         let slots = Slots::new(settings.decoding_threads);
         let jobs = if jobs {
             let store = Arc::new(SqliteStore::open(&data_dir.join("jobs"))?);
-            let settings = JobsSettings {
-                width: settings.decoding_threads,
-                longest_audio: settings.longest_audio,
-                retention: settings.job_retention,
-            };
-            Some(Jobs::start(store, settings))
+            Some(Jobs::start(store, &settings))
         } else {
             None
         };
@@ -86,7 +84,7 @@ impl Speech {
         let speech = Arc::new(Self { recogniser, slots, jobs });
         let loading = speech.clone();
         let thread = std::thread::Builder::new().name("speech-model".into());
-        if let Err(err) = thread.spawn(move || loading.load(settings.model)) {
+        if let Err(err) = thread.spawn(move || loading.load(&settings)) {
             let reason = format!("the thread that reads the model cannot start: {err}");
             speech.set(RecogniserState::Unavailable(reason));
         }
@@ -133,8 +131,8 @@ impl Speech {
         *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    fn load(&self, configured: Option<PathBuf>) {
-        let state = match load_recogniser(configured, &self.slots) {
+    fn load(&self, settings: &SpeechSettings) {
+        let state = match engine::load(settings, &self.slots) {
             Ok(recogniser) => {
                 let info = recogniser.info();
                 log::info!("recogniser {} with the model {}", info.engine, info.model);
@@ -147,38 +145,4 @@ impl Speech {
         };
         self.set(state);
     }
-}
-
-#[cfg(feature = "whisper")]
-fn load_recogniser(
-    configured: Option<PathBuf>,
-    slots: &Slots,
-) -> Result<Arc<dyn Recogniser>, String> {
-    let path = configured.or_else(default_model).ok_or(
-        "there is no speech model; get the default one with `make model`, or name a ggml model of Whisper as `model` below [speech] in the configuration, and start the appliance again",
-    )?;
-    let loaded = crate::whisper::Whisper::load(&path, slots.clone());
-    let whisper = loaded.map_err(|err| {
-        format!("{err}; name a ggml model of Whisper as `model` below [speech] in the configuration and start the appliance again")
-    })?;
-    Ok(Arc::new(whisper))
-}
-
-#[cfg(not(feature = "whisper"))]
-fn load_recogniser(_: Option<PathBuf>, _: &Slots) -> Result<Arc<dyn Recogniser>, String> {
-    let _ = default_model;
-    Err("this appliance was built without a recogniser; build it with the feature `whisper`".into())
-}
-
-/// `PORTCULLIS_MODEL`, the packaged model, or the one in the user's cache.
-fn default_model() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("PORTCULLIS_MODEL") {
-        return (!path.is_empty()).then(|| path.into());
-    }
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let folders =
-        [Some(PathBuf::from(PACKAGED_MODELS)), cache.map(|cache| cache.join("portcullis"))];
-    let paths = folders.into_iter().flatten().map(|folder| folder.join(DEFAULT_MODEL));
-    paths.into_iter().find(|path| path.is_file())
 }

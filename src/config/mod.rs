@@ -433,6 +433,11 @@ mod tests {
                 "test.toml:1: max_draining: must be a whole number from 1 to 10000, not string",
             ),
             ("max_draining = 0", "is 0; it must be"),
+            (
+                "speech.engine = \"vosk\"",
+                "speech.engine: \"vosk\": the engines are whisper, pocketsphinx and upstream",
+            ),
+            ("speech.upstream_languages = [\"de\"]", "need upstream = \"ws://…\""),
             ("drain_timeout = \"soon\"", "`soon` is not a duration"),
             ("a = = 3", "test.toml:1: TOML:"),
             (

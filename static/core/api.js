@@ -48,7 +48,7 @@ export async function errorOf(response) {
 const PATIENCE = 60_000;
 
 /** Sends a request and resolves with the answer, whose status is a good one. */
-export async function send(method, path, { json, body, headers = {}, signal } = {}) {
+export async function send(method, path, { json, body, headers = {}, credentials, signal } = {}) {
   let response;
   try {
     response = await fetch(path, {
@@ -56,6 +56,7 @@ export async function send(method, path, { json, body, headers = {}, signal } = 
       headers: json === undefined ? headers : { ...headers, 'content-type': 'application/json' },
       body: json === undefined ? body : JSON.stringify(json),
       cache: 'no-store',
+      credentials,
       signal: signal ?? AbortSignal.timeout(PATIENCE),
     });
   } catch (err) {

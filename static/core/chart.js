@@ -1,6 +1,6 @@
 // A chart of the last minutes, with its newest figures as text.
 import { texts } from '../texts.js';
-import { html, loadScript, useEffect, useRef, useState } from './view.js';
+import { html, loadScript, loadStyle, useEffect, useRef, useState } from './view.js';
 
 const HEIGHT = 150;
 const WIDTHS = [2, 1.5, 1.5];
@@ -33,7 +33,7 @@ export function Chart({ title, samples, series, ceiling }) {
   const [ready, setReady] = useState(false);
   const [scheme, setScheme] = useState(0);
   useEffect(() => {
-    loadScript('../vendor/uplot.js').then(() => setReady(true), () => {});
+    Promise.all([loadScript('../vendor/uplot.js'), loadStyle('../vendor/uplot.css')]).then(() => setReady(true), () => {});
     const dark = matchMedia('(prefers-color-scheme: dark)');
     const turn = () => setScheme((count) => count + 1);
     dark.addEventListener('change', turn);

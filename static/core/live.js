@@ -21,7 +21,11 @@ export const state = {
   /** `open`, `lost` or `absent`: whether changes are told, or have to be asked for. */
   events: 'lost',
   lastSeen: 0,
-  samples: { time: [], connections: [], requests: [], websockets: [], processor: [], memory: [] },
+  samples: { time: [], rate: [], connections: [], requests: [], websockets: [], processor: [], memory: [], disk: [] },
+  /** Requests a second between the last two looks, over all listeners. */
+  rate: null,
+  /** The labels of the machine. */
+  node: undefined,
   /** What the event stream told, the newest first. */
   news: [],
 };
@@ -62,6 +66,7 @@ export async function refreshAbout() {
   state.about = await get(`${V2}/host/about`);
   state.health = await optional(`${V2}/health`);
   state.disks = (await optional(`${V2}/diskinfo`))?.disks ?? null;
+  state.node ??= await optional(`${V2}/nodeinfo`);
   changed();
 }
 
@@ -82,18 +87,37 @@ export const total = (figure) => (state.listeners ?? [])
   .flatMap((listener) => listener.generations)
   .reduce((sum, generation) => sum + generation[figure], 0);
 
+/** What each generation had answered at the last look. */
+let counted = null;
+
+/** Requests a second since the last look; those of a generation that has ended meanwhile are lost. */
+function measureRate() {
+  const now = { at: performance.now(), of: new Map() };
+  for (const { name, generations } of state.listeners) {
+    for (const { number, requests_total: count } of generations) now.of.set(`${name} ${number}`, count);
+  }
+  if (counted) {
+    const begun = [...now.of].reduce((sum, [key, count]) => sum + count - (counted.of.get(key) ?? 0), 0);
+    state.rate = begun / ((now.at - counted.at) / 1000);
+  }
+  counted = now;
+}
+
 function sample() {
   const { samples } = state;
+  measureRate();
   const push = (name, value) => {
     samples[name].push(value);
     if (samples[name].length > KEPT) samples[name].shift();
   };
   push('time', Date.now() / 1000);
+  push('rate', state.rate);
   push('connections', total('connections'));
   push('requests', total('requests_in_progress'));
   push('websockets', total('websockets'));
   push('processor', state.processor?.usage_percentage ?? null);
   push('memory', state.memory?.usage_percentage ?? null);
+  push('disk', state.disks?.[0]?.usage_percentage ?? null);
 }
 
 let round = 0;

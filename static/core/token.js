@@ -11,6 +11,12 @@ export const jobToken = () => token;
 /** The header that carries it. */
 export const bearer = () => (token ? { authorization: `Bearer ${token}` } : {});
 
+/**
+ * How the speech services are asked: without the admin password, which the browser would forget
+ * when they refuse it.
+ */
+export const withToken = (more = {}) => ({ ...more, headers: bearer(), credentials: 'omit' });
+
 export function TokenField({ onChange = () => {} }) {
   const [text, setText] = useState(token);
   return html`

@@ -8,20 +8,31 @@ export const html = htm.bind(h);
 
 const loading = new Map();
 
-/** Loads a classic script of this version once, and resolves when it has run. */
-export function loadScript(path) {
-  const url = new URL(path, import.meta.url).href;
+/** Puts an element into the head once; `url` names it. Resolves when what it names is there. */
+function load(url, element) {
   if (!loading.has(url)) {
     loading.set(url, new Promise((resolve, reject) => {
-      const script = document.createElement('script');
-      script.src = url;
-      script.onload = resolve;
-      script.onerror = () => {
+      element.onload = resolve;
+      element.onerror = () => {
         loading.delete(url);
         reject(new Error(url));
       };
-      document.head.append(script);
+      document.head.append(element);
     }));
   }
   return loading.get(url);
+}
+
+const urlOf = (path) => new URL(path, import.meta.url).href;
+
+/** Loads a classic script of this version once, and resolves when it has run. */
+export function loadScript(path) {
+  const url = urlOf(path);
+  return load(url, Object.assign(document.createElement('script'), { src: url }));
+}
+
+/** Loads a style sheet of this version once. */
+export function loadStyle(path) {
+  const url = urlOf(path);
+  return load(url, Object.assign(document.createElement('link'), { rel: 'stylesheet', href: url }));
 }

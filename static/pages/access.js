@@ -1,9 +1,9 @@
 // Who may use the appliance, and how: plain HTTP, authentication, tokens, reset.
 import { texts } from '../texts.js';
-import { html, useState } from '../core/view.js';
+import { html, useEffect, useState } from '../core/view.js';
 import { get, post, remove } from '../core/api.js';
 import { refreshAbout, refreshListeners, useLive } from '../core/live.js';
-import { dateTime } from '../core/format.js';
+import { span } from '../core/format.js';
 import { Badge, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
 import { tlsAddress } from './overview.js';
 import { Password } from './password.js';
@@ -11,6 +11,8 @@ import { Changed } from './upload.js';
 
 const t = texts.access;
 const V2 = '/v2/security';
+/** How often to look which addresses wait, in milliseconds. */
+const THROTTLED_EVERY = 3000;
 const quietly = (promise) => promise.catch(() => {});
 
 function PlainHttp({ live }) {
@@ -45,20 +47,22 @@ function randomToken() {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-function JobToken() {
+function JobToken({ isSet }) {
   const [token, setToken] = useState('');
   const set = useAction(async () => {
     await post(`${V2}/jobtoken`, { user_token: token });
+    await quietly(refreshAbout());
     return t.tokenSet;
   });
   const drop = async () => {
     await remove(`${V2}/jobtoken`);
+    await quietly(refreshAbout());
     set.clear();
     setToken('');
     return t.tokenRemoved;
   };
   return html`
-    <${Card} title=${t.token} id="token">
+    <${Card} title=${t.token} id="token" actions=${html`<${Badge} kind=${isSet ? 'good' : 'plain'}>${t.tokenState[isSet]}</${Badge}>`}>
       <p class="muted">${t.tokenWhy}</p>
       <form onSubmit=${(event) => {
         event.preventDefault();
@@ -73,7 +77,7 @@ function JobToken() {
         </div>
       </form>
       <${Outcome} action=${set} />
-      <div class="buttons"><${Guarded} label=${t.removeToken} title=${t.removeToken} work=${drop}>${t.removeTokenWill}</${Guarded}></div>
+      <div class="buttons"><${Guarded} label=${t.removeToken} title=${t.removeToken} work=${drop} disabled=${!isSet}>${t.removeTokenWill}</${Guarded}></div>
     </${Card}>`;
 }
 
@@ -93,35 +97,33 @@ function Authentication({ about }) {
     </${Card}>`;
 }
 
-/** Failed logins of the audit record, by address. */
-function byAddress(entries) {
-  const found = new Map();
-  for (const { action, address, at, detail } of entries) {
-    if (action !== 'log in' || !address) continue;
-    const known = found.get(address) ?? { address, at, detail, count: 0 };
-    known.count += 1;
-    found.set(address, known);
-  }
-  return [...found.values()];
-}
-
-function Failures() {
-  const { value, error, reload } = useLoaded(async () => byAddress((await get(`${V2}/audit?limit=1000`)).entries));
-  useEvery(10_000, reload);
+/** The addresses that the throttle slows or refuses now. */
+function Throttled() {
+  const { news } = useLive();
+  const { value, error, reload } = useLoaded(() => get(`${V2}/throttled`));
+  useEvery(THROTTLED_EVERY, reload);
+  const failures = news.find(({ type }) => type === 'login-failed')?.id;
+  useEffect(() => {
+    reload();
+  }, [failures]);
   return html`
-    <${Card} title=${t.throttled} id="failures">
+    <${Card} title=${t.throttled} id="throttled">
       <p class="muted">${t.throttledWhy}</p>
       <${ErrorNotice} error=${error} />
       ${!value && !error && html`<${Loading} />`}
-      ${value?.length === 0 && html`<p>${t.noFailures}</p>`}
-      ${value?.length > 0 && html`
+      ${value?.count === 0 && html`<p>${t.nobodyThrottled}</p>`}
+      ${value?.count > 0 && html`
         <div class="scroll" tabindex="0" role="region" aria-label=${t.throttled}><table>
-          <thead><tr>${Object.values(t.failures).map((column) => html`<th key=${column} scope="col">${column}</th>`)}</tr></thead>
-          <tbody>${value.map((one) => html`
-            <tr key=${one.address}><th scope="row">${one.address}</th><td class="number">${one.count}</td>
-              <td>${dateTime(one.at)}</td><td>${one.detail}</td></tr>`)}
+          <thead><tr>${Object.values(t.throttle).map((column) => html`<th key=${column} scope="col">${column}</th>`)}</tr></thead>
+          <tbody>${value.addresses.map((one) => html`
+            <tr key=${one.address}><th scope="row" class="breakable">${one.address}</th>
+              <td><${Badge} kind=${one.state === 'refused' ? 'bad' : 'warn'}>${t.throttleStates[one.state]}</${Badge}></td>
+              <td class="number">${one.failures}</td>
+              <td>${one.retry_after_seconds ? span(one.retry_after_seconds) : t.atOnce}</td>
+              <td>${span(one.forgiven_in_seconds)}</td></tr>`)}
           </tbody>
         </table></div>`}
+      ${value?.count > value?.addresses.length && html`<p class="hint">${texts.listeners.andMore(value.count - value.addresses.length)}</p>`}
     </${Card}>`;
 }
 
@@ -149,9 +151,9 @@ export default function Access() {
     <div class="grid two">
       <${PlainHttp} live=${live} />
       <${Password} />
-      <${JobToken} />
+      <${JobToken} isSet=${live.about.authentication.job_token_set} />
       <${Authentication} about=${live.about} />
-      <${Failures} />
+      <${Throttled} />
       <${Reset} onReset=${setAnswer} />
     </div>`;
 }

@@ -1,21 +1,28 @@
 // Batch transcription: files in, transcripts out.
 import { texts } from '../texts.js';
-import { html, useState } from '../core/view.js';
+import { html, useEffect, useRef, useState } from '../core/view.js';
 import { get, remove, upload } from '../core/api.js';
-import { bytes, dateTime, span } from '../core/format.js';
-import { bearer, TokenField } from '../core/token.js';
-import { Badge, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
+import { useLive } from '../core/live.js';
+import { bytes, dateTime, percent, span } from '../core/format.js';
+import { bearer, TokenField, withToken } from '../core/token.js';
+import { Badge, Bar, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
 import { Transcript } from './transcript.js';
 
 const t = texts.speech;
 const JOBS = '/v2/jobs';
 const LOOK_EVERY = 2000;
+/** Jobs on one page of the list; the appliance gives no more at once. */
+const MOST = 100;
+/** Jobs whose progress is asked for at once; a browser opens few connections. */
+const FOLLOWED = 2;
 const KINDS = { running: 'info', done: 'good', rejected: 'bad', deleted: 'plain', expired: 'plain' };
 
 /** Files that were submitted from this page, to be played beside their transcripts. */
 const submitted = new Map();
 
-function Submit({ onSubmitted }) {
+const pathOf = (id) => `${JOBS}/${encodeURIComponent(id)}`;
+
+function Submit({ onSubmitted, asksForToken, refused, onToken }) {
   const [file, setFile] = useState(null);
   const [language, setLanguage] = useState('en');
   const [progress, setProgress] = useState(null);
@@ -40,24 +47,49 @@ function Submit({ onSubmitted }) {
         event.preventDefault();
         send.run();
       }}>
-        <${Field} label=${t.file} hint=${file && bytes(file.size)}>${(attributes) => html`
-          <input ...${attributes} type="file" accept="audio/*,video/mp4" onChange=${(event) => setFile(event.target.files[0] ?? null)} />`}
+        <${Field} label=${t.file} hint=${file ? bytes(file.size) : t.forms}>${(attributes) => html`
+          <input ...${attributes} type="file" accept="audio/*,video/mp4,video/mpeg" onChange=${(event) => setFile(event.target.files[0] ?? null)} />`}
         </${Field}>
         <${Field} label=${t.language} hint=${t.languageHint}>${(attributes) => html`
           <input ...${attributes} class="short" value=${language} onInput=${(event) => setLanguage(event.target.value.trim())} />`}
         </${Field}>
-        <${TokenField} onChange=${onSubmitted} />
+        ${asksForToken && html`<${TokenField} onChange=${onToken} />`}
         ${progress !== null && html`<progress max="1" value=${progress} aria-label=${t.sending(progress)}></progress>`}
-        <div class="buttons"><${Button} type="submit" kind="primary" busy=${send.busy} disabled=${!file || !language}>
+        <div class="buttons"><${Button} type="submit" kind="primary" busy=${send.busy} disabled=${!file || !language || refused}>
           ${progress === null ? t.send : t.sending(progress)}</${Button}></div>
         <${Outcome} action=${send} />
       </form>
     </${Card}>`;
 }
 
-function Job({ job, open, onOpen, onRemoved }) {
+/**
+ * How far a job is. Each question is held by the appliance until the job has ended or two seconds
+ * are over, so asking again at once is what is meant.
+ */
+function Progress({ id, onEnded }) {
+  const [share, setShare] = useState(0);
+  const ended = useRef(onEnded);
+  ended.current = onEnded;
+  useEffect(() => {
+    const control = new AbortController();
+    const ask = async () => {
+      while (!control.signal.aborted) {
+        const { job } = await get(pathOf(id), withToken({ signal: control.signal }));
+        if (job.status !== 'running') return ended.current();
+        setShare(job.progress ?? 0);
+      }
+      return undefined;
+    };
+    // What went wrong shows with the list, which is asked for all the same.
+    ask().catch(() => {});
+    return () => control.abort();
+  }, [id]);
+  return html`<${Bar} label=${t.progress} value=${100 * share} text=${percent(100 * share)} />`;
+}
+
+function Job({ job, open, followed, onOpen, onEnded, onRemoved }) {
   const drop = async () => {
-    await remove(`${JOBS}/${encodeURIComponent(job.id)}?force=true`, { headers: bearer() });
+    await remove(`${pathOf(job.id)}?force=true`, withToken());
     submitted.delete(job.id);
     onRemoved(job.id);
   };
@@ -65,45 +97,73 @@ function Job({ job, open, onOpen, onRemoved }) {
     <tr class=${open ? 'open' : ''}>
       <th scope="row">${job.id}</th>
       <td class="breakable">${job.data_name || '–'}</td>
-      <td>${dateTime(job.created_at)}</td>
-      <td>${job.duration ? span(job.duration) : '–'}</td>
-      <td><${Badge} kind=${KINDS[job.status] ?? 'plain'}>${t.statuses[job.status] ?? job.status}</${Badge}>
+      <td class="nowrap">${dateTime(job.created_at)}</td>
+      <td class="nowrap">${job.duration ? span(job.duration) : '–'}</td>
+      <td class="status"><${Badge} kind=${KINDS[job.status] ?? 'plain'}>${t.statuses[job.status] ?? job.status}</${Badge}>
+        ${followed && html`<${Progress} id=${job.id} onEnded=${onEnded} />`}
         ${job.errors?.map(({ message }) => html`<p class="wrong">${message}</p>`)}</td>
       <td><div class="buttons">
-        ${job.status === 'done' && html`<button type="button" class="button small" onClick=${() => onOpen(job)}>${t.open}</button>`}
+        ${job.status === 'done' && html`<button type="button" class="button small" aria-label=${t.openJob(job.id)} onClick=${() => onOpen(job)}>${t.open}</button>`}
         <${Guarded} small label=${t.remove} title=${t.removeTitle(job.id)} work=${drop}>${t.removeWill}</${Guarded}>
       </div></td>
     </tr>`;
 }
 
 export default function Batch() {
-  const jobs = useLoaded(async () => (await get(JOBS, { headers: bearer() })).jobs);
+  const live = useLive();
+  // The list begins before this time, where one has turned to older jobs.
+  const [before, setBefore] = useState(null);
+  const start = useRef(before);
+  start.current = before;
+  const jobs = useLoaded(async () => {
+    const older = start.current ? `&created_before=${encodeURIComponent(start.current)}` : '';
+    return (await get(`${JOBS}?limit=${MOST}${older}`, withToken())).jobs;
+  });
   const [open, setOpen] = useState(null);
   const [removed, setRemoved] = useState(null);
+  const { reload } = jobs;
+  const refused = jobs.error?.status === 401;
+  const tokenIsSet = live.about?.authentication.job_token_set;
   useEvery(LOOK_EVERY, () => {
-    if (!document.hidden && !jobs.error) jobs.reload();
+    if (!document.hidden && !refused) reload();
   });
+  useEffect(() => {
+    reload();
+  }, [before, tokenIsSet]);
   const c = t.columns;
+  const list = jobs.value ?? [];
+  const followed = list.filter(({ status }) => status === 'running').slice(-FOLLOWED).map(({ id }) => id);
+  const opened = (job) => {
+    setOpen(job);
+    setRemoved(null);
+  };
   return html`
     <div class="grid two">
-      <${Submit} onSubmitted=${jobs.reload} />
+      <${Submit} onSubmitted=${() => (before ? setBefore(null) : reload())} onToken=${reload}
+        refused=${refused} asksForToken=${refused || tokenIsSet} />
       ${open && html`<${Transcript} key=${open.id} job=${open} file=${submitted.get(open.id)} />`}
     </div>
     <${Card} title=${t.jobs} id="jobs" wide>
-      <${ErrorNotice} error=${jobs.error} />
+      <${ErrorNotice} error=${jobs.error && (refused ? { title: jobs.error.title, message: t.tokenNeeded } : jobs.error)} />
       ${removed && html`<${Notice} kind="good" title=${t.removed(removed)} live />`}
       ${!jobs.value && !jobs.error && html`<${Loading} />`}
       ${jobs.value?.length === 0 && html`<p class="muted">${t.noJobs}</p>`}
-      ${jobs.value?.length > 0 && html`
+      ${list.length > 0 && html`
         <div class="scroll" tabindex="0" role="region" aria-label=${t.jobs}><table>
           <thead><tr>${Object.values(c).map((column) => html`<th key=${column} scope="col">${column}</th>`)}</tr></thead>
-          <tbody>${jobs.value.map((job) => html`
-            <${Job} key=${job.id} job=${job} open=${open?.id === job.id} onOpen=${setOpen} onRemoved=${(id) => {
-              setRemoved(id);
-              if (open?.id === id) setOpen(null);
-              jobs.reload();
-            }} />`)}
+          <tbody>${list.map((job) => html`
+            <${Job} key=${job.id} job=${job} open=${open?.id === job.id} followed=${followed.includes(job.id)}
+              onOpen=${opened} onEnded=${reload} onRemoved=${(id) => {
+                setRemoved(id);
+                if (open?.id === id) setOpen(null);
+                reload();
+              }} />`)}
           </tbody>
         </table></div>`}
+      ${(before || list.length === MOST) && html`
+        <div class="buttons">
+          ${before && html`<button type="button" class="button small" onClick=${() => setBefore(null)}>${t.newest}</button>`}
+          ${list.length === MOST && html`<button type="button" class="button small" onClick=${() => setBefore(list.at(-1).created_at)}>${t.older}</button>`}
+        </div>`}
     </${Card}>`;
 }

@@ -2,13 +2,15 @@
 import { texts } from '../texts.js';
 import { html, useEffect, useRef, useState } from '../core/view.js';
 import { refreshListeners, useLive } from '../core/live.js';
-import { ageOf, clock, dateTime, portOf } from '../core/format.js';
-import { Badge, Card, Loading, useEvery } from '../parts.js';
+import { ageOf, bytes, clock, dateTime, portOf } from '../core/format.js';
+import { Badge, Bar, Card, Loading, useEvery } from '../parts.js';
 
 const t = texts.listeners;
 /** More dots than this say no more. */
 const MOST_DOTS = 24;
-/** How often to look while nobody tells of changes, in milliseconds. */
+/** Uploads and WebSockets that are shown one by one in each generation. */
+const MOST_ROWS = 6;
+/** How often to look at what is carried, whose changes are not told, in milliseconds. */
 const LOOK_EVERY = 1000;
 /** How long a generation that has ended is still shown, in milliseconds. */
 const FAREWELL = 4000;
@@ -35,6 +37,38 @@ function Load({ generation }) {
     </ul>`;
 }
 
+/** An upload with its progress. */
+function Upload({ upload }) {
+  const { path, since, received_bytes: received, total_bytes: total } = upload;
+  const label = html`<code class="breakable">${path}</code> <span class="muted">${t.since(ageOf(since))}</span>`;
+  if (total) {
+    const share = (100 * received) / total;
+    return html`<li><${Bar} label=${label} name=${`${t.upload} ${path}`} value=${share} text=${t.progress(bytes(received), bytes(total))} /></li>`;
+  }
+  return html`<li class="bar-text"><span>${label}</span><span>${t.received(bytes(received))}</span></li>`;
+}
+
+const Socket = ({ socket }) => html`
+  <li class="bar-text"><span><code class="breakable">${socket.path}</code></span><span>${t.open(ageOf(socket.since))}</span></li>`;
+
+/** Uploads and WebSockets one by one, as many as fit. */
+function Carried({ generation }) {
+  const { carried, carried_left_out: leftOut } = generation;
+  const shown = carried.slice(0, MOST_ROWS);
+  const more = carried.length - shown.length + leftOut;
+  const uploads = shown.filter(({ kind }) => kind === 'upload');
+  const sockets = shown.filter(({ kind }) => kind === 'websocket');
+  const key = (one, index) => `${one.since} ${one.path} ${index}`;
+  return html`
+    ${uploads.length > 0 && html`
+      <h3>${t.uploads}</h3>
+      <ul class="carried">${uploads.map((one, index) => html`<${Upload} key=${key(one, index)} upload=${one} />`)}</ul>`}
+    ${sockets.length > 0 && html`
+      <h3>${t.sockets}</h3>
+      <ul class="carried">${sockets.map((one, index) => html`<${Socket} key=${key(one, index)} socket=${one} />`)}</ul>`}
+    ${more > 0 && html`<p class="muted">${t.andMore(more)}</p>`}`;
+}
+
 function Generation({ generation, ended }) {
   const kind = ended ? 'ended' : generation.state;
   const labels = { serving: t.serving, draining: t.draining, ended: t.gone };
@@ -46,6 +80,7 @@ function Generation({ generation, ended }) {
       </div>
       <p class="muted" title=${dateTime(generation.since)}>${generation.reason}, ${t.since(ageOf(generation.since))}</p>
       <${Load} generation=${generation} />
+      <${Carried} generation=${generation} />
     </li>`;
 }
 
@@ -57,7 +92,7 @@ function Lane({ listener, farewells }) {
   return html`
     <section class="lane" aria-labelledby=${`lane-${listener.name}`}>
       <div class=${`gate ${listener.tls ? 'tls' : 'clear'}`}>
-        <h3 id=${`lane-${listener.name}`}>${listener.name}</h3>
+        <h2 id=${`lane-${listener.name}`}>${listener.name}</h2>
         <p class="port">${t.port(portOf(listener.address))}</p>
         <p><${Badge} kind=${listener.tls ? 'good' : 'plain'}>${listener.tls ? t.tls : t.plain}</${Badge}>${' '}
           <${Badge} kind=${redirecting ? 'info' : 'plain'}>${redirecting ? t.redirects(listener.redirect_to ?? 'TLS') : t.exposure.serving}</${Badge}></p>
@@ -72,6 +107,15 @@ function Lane({ listener, farewells }) {
         </ul>
       </div>
     </section>`;
+}
+
+/** What is carried as words, for the table. */
+function carriedText({ carried, carried_left_out: leftOut }) {
+  const told = carried.map((one) => (one.kind === 'websocket'
+    ? t.socketText(one.path, ageOf(one.since))
+    : t.uploadText(one.path, bytes(one.received_bytes), one.total_bytes && bytes(one.total_bytes))));
+  if (leftOut > 0) told.push(t.andMore(leftOut));
+  return told.length ? html`<ul>${told.map((text, index) => html`<li key=${index}>${text}</li>`)}</ul>` : '–';
 }
 
 function Table({ listeners }) {
@@ -93,6 +137,7 @@ function Table({ listeners }) {
             <td class="number">${generation.connections}</td>
             <td class="number">${generation.requests_in_progress}</td>
             <td class="number">${generation.websockets}</td>
+            <td>${carriedText(generation)}</td>
           </tr>`)}
         </tbody>
       </table>
@@ -110,7 +155,10 @@ function useFarewells(listeners) {
     before.current = flat;
     if (left.length === 0) return;
     const gone = left.map((one) => ({
-      ...one, generation: { ...one.generation, connections: 0, requests_in_progress: 0, websockets: 0 },
+      ...one,
+      generation: {
+        ...one.generation, connections: 0, requests_in_progress: 0, websockets: 0, carried: [], carried_left_out: 0,
+      },
     }));
     setFarewells((shown) => [...shown, ...gone]);
     setTimeout(() => setFarewells((shown) => shown.filter((one) => !gone.includes(one))), FAREWELL);

@@ -98,13 +98,14 @@ function Exposure({ about, listeners }) {
     </${Card}>`;
 }
 
-function Runs({ about }) {
+function Runs({ about, node }) {
   return html`
     <${Card} title=${t.runs} id="runs">
       <${Facts} items=${[
         [t.name, about.name],
         [t.version, about.appliance_version],
-        [t.host, location.host],
+        [t.host, node?.['kubernetes.io/hostname']],
+        [t.reached, location.host],
         [t.uptime, span(about.uptime_seconds)],
         [t.services, about.services.join(', ')],
       ]} />
@@ -113,24 +114,29 @@ function Runs({ about }) {
 
 function Load({ live }) {
   const { samples } = live;
-  const traffic = [
-    { name: 'connections', label: t.connections, now: total('connections') },
+  const rate = [
+    { name: 'rate', label: t.rate, now: live.rate === null ? '–' : t.perSecond(live.rate) },
     { name: 'requests', label: t.requests, now: total('requests_in_progress') },
+  ];
+  const connections = [
+    { name: 'connections', label: t.connections, now: total('connections') },
     { name: 'websockets', label: t.websockets, now: total('websockets') },
   ];
   const machine = [
     { name: 'processor', label: t.processor, now: percent(live.processor?.usage_percentage) },
     { name: 'memory', label: t.memory, now: percent(live.memory?.usage_percentage) },
+    { name: 'disk', label: t.disk, now: percent(live.disks?.[0]?.usage_percentage) },
   ];
   const known = live.processor || live.memory;
   return html`
-    <${Card} title=${t.traffic} id="traffic"><${Chart} title=${t.traffic} samples=${samples} series=${traffic} /></${Card}>
+    <${Card} title=${t.rate} id="rate"><${Chart} title=${t.rate} samples=${samples} series=${rate} /></${Card}>
+    <${Card} title=${t.connections} id="connections"><${Chart} title=${t.connections} samples=${samples} series=${connections} /></${Card}>
     <${Card} title=${t.load} id="load">
       ${known
         ? html`<${Chart} title=${t.load} samples=${samples} series=${machine} ceiling=${100} />`
         : live.processor === null && html`<${Absent}>${t.noFigures}</${Absent}>`}
       ${live.disks?.map((disk) => html`
-        <${Bar} key=${disk.name} label=${t.disk(disk.name)} value=${disk.usage_percentage}
+        <${Bar} key=${disk.name} label=${t.diskOf(disk.name)} value=${disk.usage_percentage}
           kind=${disk.usage_percentage > 90 ? 'bad' : 'plain'} text=${t.free(bytes(disk.available_kb * 1024))} />`)}
     </${Card}>`;
 }
@@ -143,7 +149,7 @@ export default function Overview() {
     <div class="grid">
       <${Warnings} about=${about} />
       <${Countdown} certificate=${about.certificate} />
-      <${Runs} about=${about} />
+      <${Runs} about=${about} node=${live.node} />
       <${Exposure} about=${about} listeners=${live.listeners} />
       <${Load} live=${live} />
       <${Health} health=${live.health} />

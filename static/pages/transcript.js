@@ -2,7 +2,7 @@
 import { texts } from '../texts.js';
 import { html, useEffect, useMemo, useRef, useState } from '../core/view.js';
 import { download, get, send } from '../core/api.js';
-import { bearer } from '../core/token.js';
+import { withToken } from '../core/token.js';
 import { Card, ErrorNotice, Loading, Notice, Outcome, useAction, useLoaded } from '../parts.js';
 
 const t = texts.speech;
@@ -10,8 +10,7 @@ const FORMATS = { txt: 'txt', srt: 'srt', json: 'json-v2' };
 
 /** Words and marks as they stand in the text: `glued` ones have no blank before them. */
 function wordsOf(results) {
-  return results.map((result, index) => ({
-    index,
+  return results.map((result) => ({
     text: result.alternatives?.[0]?.content ?? '',
     start: result.start_time,
     end: result.end_time,
@@ -33,7 +32,7 @@ function useAudio(path, file) {
     };
     if (file) take(file);
     else {
-      send('GET', `${path}/data`, { headers: bearer() }).then((answer) => answer.blob())
+      send('GET', `${path}/data`, withToken()).then((answer) => answer.blob())
         .then(take, () => current && setUrl(''));
     }
     return () => {
@@ -44,36 +43,88 @@ function useAudio(path, file) {
   return url;
 }
 
+/** The index of the word that is heard at a time; the last one stays lit through a pause. */
+const wordAt = (words, time) => words.findLastIndex((word) => !word.mark && word.start <= time);
+
+/**
+ * The words. There may be thousands, so they are drawn once, what is heard is marked past Preact,
+ * and all together are one stop of the Tab key; the arrows go from word to word.
+ */
+function Words({ words, heard, onChoose }) {
+  const box = useRef(null);
+  const at = (index) => box.current.querySelector(`[data-word="${index}"]`);
+  const drawn = useMemo(() => words.map((word, index) => html`${word.glued ? '' : ' '}${word.mark
+    ? word.text
+    : html`<button type="button" key=${index} data-word=${index} tabindex="-1">${word.text}</button>`}`), [words]);
+  const stop = (button) => {
+    box.current.querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
+    button?.setAttribute('tabindex', '0');
+  };
+  useEffect(() => stop(box.current.querySelector('button')), [words]);
+  useEffect(() => {
+    box.current.querySelector('.spoken')?.classList.remove('spoken');
+    const button = at(heard);
+    button?.classList.add('spoken');
+    button?.scrollIntoView({ block: 'nearest' });
+  }, [heard]);
+  const move = (event) => {
+    const buttons = [...box.current.querySelectorAll('button')];
+    const from = buttons.indexOf(document.activeElement);
+    const to = {
+      ArrowRight: from + 1, ArrowLeft: from - 1, Home: 0, End: buttons.length - 1,
+    }[event.key];
+    if (to === undefined || !buttons[to]) return;
+    event.preventDefault();
+    stop(buttons[to]);
+    buttons[to].focus();
+  };
+  const choose = (event) => {
+    const index = event.target.dataset.word;
+    if (index === undefined) return;
+    stop(event.target);
+    onChoose(words[index]);
+  };
+  return html`<p class="words tall" ref=${box} onClick=${choose} onKeyDown=${move}>${drawn}</p>`;
+}
+
 export function Transcript({ job, file }) {
   const path = `/v2/jobs/${encodeURIComponent(job.id)}`;
-  const { value, error } = useLoaded(() => get(`${path}/transcript?format=json-v2`, { headers: bearer() }));
+  const { value, error } = useLoaded(() => get(`${path}/transcript?format=json-v2`, withToken()));
   const url = useAudio(path, file);
   const audio = useRef(null);
-  const [now, setNow] = useState(-1);
-  const save = useAction((name) => download(`${path}/transcript?format=${FORMATS[name]}`, `job-${job.id}.${name}`, { headers: bearer() }));
+  const [heard, setHeard] = useState(-1);
+  const place = useRef(null);
+  const save = useAction((name) => download(`${path}/transcript?format=${FORMATS[name]}`, `job-${job.id}.${name}`, withToken()));
   const words = useMemo(() => wordsOf(value?.results ?? []), [value]);
-  const current = words.findLast((word) => !word.mark && word.start <= now)?.index;
+  useEffect(() => place.current.scrollIntoView({ block: 'nearest' }), []);
+  const look = () => {
+    if (audio.current) setHeard(wordAt(words, audio.current.currentTime));
+  };
+  // The element tells its time four times a second, words follow each other faster.
+  const follow = () => {
+    look();
+    if (audio.current && !audio.current.paused) requestAnimationFrame(follow);
+  };
   const hear = (word) => {
     if (!audio.current) return;
     audio.current.currentTime = word.start;
-    setNow(word.start);
+    setHeard(words.indexOf(word));
     audio.current.play().catch(() => {});
   };
   return html`
-    <${Card} title=${t.transcript(job.id)} id="transcript">
+    <div ref=${place} class="stretch"><${Card} title=${t.transcript(job.id)} id="transcript">
+      <p class="muted breakable">${job.data_name}</p>
       <${ErrorNotice} error=${error} />
       ${!value && !error && html`<${Loading} />`}
       ${url && html`<audio ref=${audio} controls src=${url} aria-label=${job.data_name || t.transcript(job.id)}
-        onTimeUpdate=${(event) => setNow(event.target.currentTime)}></audio>`}
+        onPlay=${follow} onSeeked=${look}></audio>`}
       ${url === '' && html`<${Notice}>${t.noAudio}</${Notice}>`}
       ${value && words.length === 0 && html`<p class="muted">${t.noWords}</p>`}
       ${words.length > 0 && html`
         ${url && html`<p class="hint">${t.words}</p>`}
-        <p class="words">${words.map((word) => html`${word.glued ? '' : ' '}${word.mark
-          ? word.text
-          : html`<button type="button" key=${word.index} class=${word.index === current ? 'spoken' : ''} disabled=${!url} onClick=${() => hear(word)}>${word.text}</button>`}`)}</p>`}
+        <${Words} words=${words} heard=${heard} onChoose=${hear} />`}
       ${value && html`<div class="buttons">${Object.keys(FORMATS).map((name) => html`
         <button type="button" key=${name} class="button small" onClick=${() => save.run(name)}>${t.save(name)}</button>`)}</div>`}
       <${Outcome} action=${save} />
-    </${Card}>`;
+    </${Card}></div>`;
 }

@@ -1,6 +1,7 @@
 // A browser in front of the appliance, watched: what it complains of, whom it asks, and what it
 // prompts for.
 import assert from 'node:assert/strict';
+import https from 'node:https';
 import { chromium } from 'playwright-core';
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update'];
@@ -8,9 +9,19 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking
 /** Where the appliance is, and what the test has laid out; the Rust test says so. */
 export const given = JSON.parse(process.env.PORTCULLIS_BROWSER ?? '{}');
 
-/** Starts a browser; with `trusted`, it takes only certificates of that public key (base64). */
-export async function launch({ trusted } = {}) {
-  const args = trusted ? [...FLAGS, `--ignore-certificate-errors-spki-list=${trusted}`] : FLAGS;
+/**
+ * Starts a browser; with `trusted`, it takes only certificates of that public key (base64), and
+ * with `microphone`, that sound file is what its microphone hears.
+ */
+export async function launch({ trusted, microphone } = {}) {
+  const args = [...FLAGS];
+  if (trusted) args.push(`--ignore-certificate-errors-spki-list=${trusted}`);
+  if (microphone) {
+    args.push(
+      '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
+      `--use-file-for-fake-audio-capture=${microphone}%noloop`,
+    );
+  }
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
   if (!trusted) return chromium.launch({ executablePath, args });
   // The list counts only for a browser with a profile of its own.
@@ -24,12 +35,19 @@ class Watch {
     this.expected = [];
     this.complaints = [];
     this.requests = [];
+    this.kept = [];
     page.on('console', (message) => {
       if (message.type() !== 'error' && !/Content Security Policy/.test(message.text())) return;
       this.complaints.push({ text: message.text(), url: message.location().url });
     });
-    page.on('pageerror', (error) => this.complaints.push({ text: String(error.stack ?? error), url: '' }));
+    page.on('pageerror', (error) => this.complaints.push({ text: String(error.stack || error), url: '' }));
     page.on('request', (request) => this.requests.push(request.url()));
+    page.on('response', (response) => {
+      const { pathname } = new URL(response.url());
+      const caching = response.headers()['cache-control'] ?? '';
+      const own = /^https?:/.test(response.url()) && response.status() !== 307;
+      if (own && !pathname.startsWith('/interface/') && !/no-store/.test(caching)) this.kept.push(`${response.status()} ${response.url()} ${caching}`);
+    });
   }
 
   /** Lets an answer be one that browsers complain of. */
@@ -45,6 +63,7 @@ class Watch {
     const own = ['https:', 'http:'].flatMap((scheme) => [`${scheme}//${new URL(given.https).hostname}:`]);
     const foreign = this.requests.filter((url) => !/^(data|blob):/.test(url) && !own.some((start) => url.startsWith(start)));
     assert.deepEqual(foreign, [], 'another host is asked');
+    assert.deepEqual(this.kept, [], 'a page or an answer may be kept');
   }
 }
 
@@ -84,6 +103,26 @@ export async function turnTo(page, name) {
     window.location.hash = hash;
   }, `#/${name}`);
   await page.waitForSelector(`.page[data-page=${name}]`);
+}
+
+/** A request past the browser, from an address of its own where `localAddress` names one. */
+export function request(path, { password, headers = {}, ...options } = {}) {
+  const authorization = password && `Basic ${btoa(`admin:${password}`)}`;
+  return https.request(new URL(path, given.https), {
+    rejectUnauthorized: false, agent: false, headers: authorization ? { ...headers, authorization } : headers, ...options,
+  });
+}
+
+/** The status and the text of the answer to a request. */
+export function answerTo(sent) {
+  return new Promise((resolve, reject) => {
+    sent.on('error', reject);
+    sent.on('response', async (response) => {
+      let text = '';
+      for await (const chunk of response) text += chunk;
+      resolve({ status: response.statusCode, text });
+    });
+  });
 }
 
 /** Waits until `condition` holds. */

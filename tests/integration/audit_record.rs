@@ -109,6 +109,39 @@ async fn every_kind_of_change_is_recorded() {
 }
 
 #[tokio::test]
+async fn changes_tell_what_was_changed() {
+    let service = Service::portcullis()
+        .settings("[power]\nreboot = [\"false\"]\nshutdown = [\"true\"]\ndelay = \"1s\"\n")
+        .start();
+    let admin = service.admin();
+    let url = |path: &str| service.url("https", &format!("/v2/management/{path}"));
+    let put = |body: &str| curl_as("admin", &["-X", "PUT", "-d", body, &url("settings")]);
+    put(r#"{"max_draining": 4, "log_level": "debug"}"#).expect(200);
+    let entry = newest(&admin).await;
+    check(&entry, "admin", "done", "PUT /v2/management/settings");
+    assert_eq!(entry["detail"], "log_level: null -> \"debug\", max_draining: 32 -> 4", "{entry}");
+    put(r#"{"max_draining": 0}"#).expect(400);
+    let entry = newest(&admin).await;
+    check(&entry, "admin", "refused", "PUT /v2/management/settings");
+    curl_as("admin", &["-d", r#"{"minutes": 1}"#, &url("cleanupinterval")]).expect(200);
+    let entry = newest(&admin).await;
+    check(&entry, "admin", "done", "POST /v2/management/cleanupinterval");
+    assert_eq!(entry["detail"], "cleanup_interval_minutes: 1440 -> 1", "{entry}");
+
+    curl_as("admin", &["-X", "DELETE", &url("reboot")]).expect(200);
+    wait_until("the command has failed", seconds(10), async || {
+        let entry = newest(&admin).await;
+        entry["action"] == "reboot now" && entry["outcome"] == "failed"
+    })
+    .await;
+    let all = entries(&admin, "?limit=3").await;
+    assert!(all[0]["detail"].as_str().is_some_and(|why| why.contains("exit status: 1")), "{all:?}");
+    check(&all[1], "admin", "done", "reboot now");
+    check(&all[2], "admin", "done", "DELETE /v2/management/reboot");
+    assert!(all[2]["detail"].as_str().is_some_and(|due| due.starts_with("reboot at 20")));
+}
+
+#[tokio::test]
 async fn failed_login_is_recorded_and_a_question_is_not() {
     let service = Service::portcullis().start();
     let admin = service.admin();

@@ -238,6 +238,15 @@ fn repeated_failures_from_one_address_are_answered_429_and_others_are_not_affect
         false
     });
     assert!(failures > 3, "a few mistakes are forgiven");
+    let throttled = service.url("https", "/v2/security/throttled");
+    curl(&[&throttled]).expect(401);
+    let told = curl_as("admin", &[&throttled]).expect(200).json();
+    let one = &told["addresses"][0];
+    assert_eq!((&told["count"], &one["address"]), (&json!(1), &json!("127.0.0.2")), "{told}");
+    assert!(one["forgiven_in_seconds"].as_u64() > Some(0), "{told}");
+    let wait = one["retry_after_seconds"].as_u64().expect("seconds");
+    // It may have leaked below the brim since.
+    assert_eq!(one["state"], if wait > 0 { "refused" } else { "slowed" }, "{told}");
     let other = from("127.0.0.3", "admin").expect(200);
     assert!(other.number("time_total") < 1.0, "another address waits");
     assert_eq!(from("127.0.0.3", "mistake").status, 401);

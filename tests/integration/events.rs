@@ -10,11 +10,12 @@ use crate::support::service::Service;
 
 const EVENTS: &str = "/v2/management/events";
 
-/// The certificate replacement of the manual.
-fn install(service: &Service, authority: &CertificateAuthority) {
+/// The certificate replacement of the manual; gives the number of its request.
+fn install(service: &Service, authority: &CertificateAuthority) -> String {
     let bundle = authority.pair_b();
     let url = service.url("https", "/v2/security/sslcertificate");
-    curl_as("admin", &["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url]).expect(200);
+    let reply = curl_as("admin", &["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url]);
+    reply.expect(200).header("request-id").expect("its number").to_owned()
 }
 
 fn generations(follower: &Follower, event: &str) -> Vec<(String, u64)> {
@@ -31,7 +32,7 @@ fn certificate_replacement_is_told_from_the_change_to_the_end_of_the_old_generat
     let service = Service::portcullis().start();
     // The plain listener is not replaced by a certificate, so this stream goes on.
     let follower = Follower::start(&service.url("http", EVENTS), &[]);
-    install(&service, &CertificateAuthority::new());
+    let request = install(&service, &CertificateAuthority::new());
     follower.wait("the old generation is gone", |follower| {
         !follower.named("generation-ended").is_empty()
     });
@@ -46,6 +47,9 @@ fn certificate_replacement_is_told_from_the_change_to_the_end_of_the_old_generat
     assert_eq!(generations(&follower, "generation-started"), [("https".to_owned(), 2)]);
     assert_eq!(generations(&follower, "generation-draining"), [("https".to_owned(), 1)]);
     assert_eq!(generations(&follower, "generation-ended"), [("https".to_owned(), 1)]);
+    for message in follower.messages() {
+        assert_eq!(message.json()["request_id"], request.as_str(), "{}", follower.text());
+    }
     let ids: Vec<u64> = follower.messages().iter().filter_map(|one| one.id).collect();
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
 }
@@ -94,6 +98,20 @@ fn wrong_password_is_told_with_its_address_and_never_with_the_password() {
     assert_eq!(failure["address"], "127.0.0.1");
     assert_eq!(failure["throttled"], false);
     assert!(!follower.text().contains("hunter2"), "{}", follower.text());
+}
+
+#[test]
+fn certificate_that_wants_attention_is_told() {
+    let service = Service::portcullis().start();
+    let follower = Follower::start(&service.url("http", EVENTS), &[]);
+    let authority = CertificateAuthority::new();
+    let bundle = authority.expired();
+    let url = service.url("https", "/v2/security/sslcertificate?force=true");
+    curl_as("admin", &["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url]).expect(200);
+    follower.wait("the warning", |follower| !follower.named("certificate-warning").is_empty());
+    let warning = follower.named("certificate-warning")[0].json();
+    assert_eq!(warning["code"], "certificate-expired");
+    assert!(warning["message"].as_str().is_some_and(|text| text.contains("expired on")));
 }
 
 #[test]

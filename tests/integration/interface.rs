@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::support::certificates::{Bundle, CertificateAuthority, KeyKind};
 use crate::support::http::Connection;
 use crate::support::service::Service;
+use crate::support::speech::sentence;
 use crate::support::{seconds, within};
 
 /// A whole scenario, on a busy machine.
@@ -19,9 +20,18 @@ const DEADLINE: std::time::Duration = seconds(150);
 const PASSPHRASE: &str = "open sesame";
 
 fn service() -> Service {
+    with_services("")
+}
+
+/// With the speech services, which have a model to read.
+fn speaking_service() -> Service {
+    with_services(", \"batch\", \"realtime\"")
+}
+
+fn with_services(more: &str) -> Service {
     let listener = |name: &str, extra: &str| {
         format!(
-            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"monitoring\", \"echo\"]\n\n"
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"monitoring\", \"echo\"{more}]\n\n"
         )
     };
     let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
@@ -52,7 +62,7 @@ fn browser_folder() -> PathBuf {
 }
 
 /// Plays a scenario of `tests/browser/scenarios/` in front of the service.
-async fn play(service: &Service, scenario: &str, more: Value) {
+pub(crate) async fn play(service: &Service, scenario: &str, more: Value) {
     let authority = CertificateAuthority::new();
     let (first, second) = (authority.pair_a(), authority.issue("pair-c", KeyKind::Rsa));
     let mut given = json!({
@@ -63,6 +73,7 @@ async fn play(service: &Service, scenario: &str, more: Value) {
         "second": files_of(&second),
         "encrypted": files_of(&encrypted(&authority, &first)),
         "passphrase": PASSPHRASE,
+        "sentence": sentence(),
     });
     for (name, value) in more.as_object().into_iter().flatten() {
         given[name] = value.clone();
@@ -105,14 +116,20 @@ async fn plain_http_password_token_and_reset_are_changed_from_the_page() {
     play(&service(), "access", json!({})).await;
 }
 
+/// Case M01.
 #[tokio::test]
-async fn a_replacement_can_be_watched_with_its_websocket_crossing_it() {
+async fn a_page_of_another_site_changes_nothing_with_the_remembered_password() {
+    play(&service(), "foreign", json!({})).await;
+}
+
+#[tokio::test]
+async fn a_replacement_can_be_watched_with_an_upload_and_a_websocket_crossing_it() {
     play(&service(), "listeners", json!({})).await;
 }
 
 #[tokio::test]
 async fn jobs_are_submitted_and_read_and_sound_is_transcribed_as_it_comes() {
-    play(&service(), "speech", json!({})).await;
+    play(&speaking_service(), "speech", json!({})).await;
 }
 
 #[tokio::test]
@@ -127,7 +144,7 @@ async fn a_lost_connection_shows_and_comes_back_and_the_keyboard_is_enough() {
 
 #[tokio::test]
 async fn every_page_is_accessible_quiet_and_small() {
-    play(&service(), "pages", json!({})).await;
+    play(&speaking_service(), "pages", json!({})).await;
 }
 
 /// `make screens`: pictures of every page.
@@ -135,7 +152,7 @@ async fn every_page_is_accessible_quiet_and_small() {
 #[ignore = "writes pictures, see `make screens`"]
 async fn screens_of_every_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screens");
-    play(&service(), "screens", json!({ "screens": folder })).await;
+    play(&speaking_service(), "screens", json!({ "screens": folder })).await;
 }
 
 #[tokio::test]

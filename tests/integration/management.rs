@@ -133,8 +133,9 @@ fn realtime_paths_say_that_there_is_no_realtime_service() {
 
 /// An appliance whose reboot makes a file in its folder.
 fn with_power(delay: &str) -> Setup {
-    Service::portcullis()
-        .settings(&format!("[power]\nreboot = [\"touch\", \"rebooted\"]\ndelay = \"{delay}\"\n"))
+    Service::portcullis().settings(&format!(
+        "[power]\nreboot = [\"touch\", \"rebooted\"]\nshutdown = [\"touch\", \"shut-down\"]\ndelay = \"{delay}\"\n"
+    ))
 }
 
 #[test]
@@ -160,6 +161,56 @@ fn reboot_runs_the_configured_command_when_its_time_has_come() {
 }
 
 #[test]
+fn shutdown_runs_its_own_command_and_can_be_called_off_as_well() {
+    let service = with_power("1s").start();
+    let shutdown = || curl_as("admin", &["-L", "-X", "DELETE", &url(&service, "shutdown")]);
+    shutdown().expect(200);
+    let file = service.path().join("shut-down");
+    wait_until_blocking("the command has run", seconds(10), || file.exists());
+    assert!(!service.path().join("rebooted").exists());
+
+    let service = with_power("1m").start();
+    curl_as("admin", &["-L", "-X", "DELETE", &url(&service, "shutdown")]).expect(200);
+    let cancel = curl_as("admin", &["-X", "POST", &url(&service, "shutdown/cancel")]).expect(200);
+    assert_eq!(cancel.json()["action"], "shutdown", "{}", cancel.body);
+}
+
+/// The commands of the manual that have a meaning here, typed as they stand there.
+#[test]
+fn commands_of_the_manual_are_answered_over_http_and_https() {
+    let service = with_power("1m").start();
+    for listener in ["http", "https"] {
+        let url = |path: &str| service.url(listener, &format!("/v2/management/{path}"));
+        let login = ["-u", "admin:admin"];
+        for (path, key) in [
+            ("host/about", "appliance_version"),
+            ("health", "status"),
+            ("meminfo", "available_kb"),
+            ("cpuinfo", "usage_percentage"),
+            ("nodeinfo", "kubernetes.io/arch"),
+            ("cleanupinterval", "minutes"),
+        ] {
+            let read = curl(&[&["-L", "-X", "GET", &url(path)], &login[..]].concat());
+            let read = read.expect(200);
+            assert_eq!(read.header("content-type"), Some("application/json"), "{path}");
+            assert!(!read.json()[key].is_null(), "{path}: {}", read.body);
+            curl(&["-L", "-X", "GET", &url(path)]).expect(401);
+        }
+        let interval = ["-L", "-X", "POST", &url("cleanupinterval"), "-d", r#"{"minutes":60}"#];
+        let set = curl(&[&interval, &login[..]].concat()).expect(200);
+        assert_eq!(set.json(), json!({ "minutes": 60 }));
+        let logs = url("logs/zip?limit=1h");
+        let zip = curl(&[&["-L", "-X", "GET", logs.as_str()], &login[..]].concat()).expect(200);
+        assert_eq!(zip.header("content-type"), Some("application/zip"));
+        for action in ["reboot", "shutdown"] {
+            curl(&[&["-L", "-X", "DELETE", &url(action)], &login[..]].concat()).expect(200);
+            let cancel = url(&format!("{action}/cancel"));
+            curl(&[&["-X", "POST", cancel.as_str()], &login[..]].concat()).expect(200);
+        }
+    }
+}
+
+#[test]
 fn shutdown_without_a_command_names_the_key_to_set() {
     let service = Service::portcullis().start();
     let refused = curl_as("admin", &["-L", "-X", "DELETE", &url(&service, "shutdown")]);
@@ -177,7 +228,11 @@ fn number_of_a_request_is_in_its_answer_its_error_and_its_log_lines() {
     };
     wait_until_blocking("its line is logged", seconds(5), || logged(&id, "settings changed"));
     let missing = curl_as("admin", &[&url(&service, "nothing")]).expect(404);
-    assert_ne!(missing.header("request-id").expect("a number"), id);
+    let number = missing.header("request-id").expect("a number");
+    assert_ne!(number, id);
+    assert_eq!(missing.json()["request_id"], number, "{}", missing.body);
+    let failed = send(&service, "DELETE", "reboot", "").expect(501);
+    assert_eq!(failed.json()["request_id"], failed.header("request-id").expect("a number"));
 
     // An owner's line, from another task.
     let password = service.url("https", "/v2/security/adminpassword");
@@ -191,7 +246,8 @@ fn log_archive_is_a_whole_zip_cut_to_the_window() {
     let service = Service::portcullis()
         .settings("[log]\nformat = \"json\"\n# secret follows\n[power]\nreboot = [\"true\"]\n")
         .start();
-    send(&service, "PUT", "settings", r#"{"max_draining": 4}"#).expect(200);
+    let set = send(&service, "PUT", "settings", r#"{"max_draining": 4}"#).expect(200);
+    let id = set.header("request-id").expect("a number").to_owned();
     let file = service.path().join("logs.zip");
     let fetch = |limit: &str| {
         let url = url(&service, &format!("logs/zip?limit={limit}"));
@@ -214,12 +270,18 @@ fn log_archive_is_a_whole_zip_cut_to_the_window() {
     for name in ["about", "health", "listeners", "settings", "history"] {
         assert!(names.contains(&format!("extra/{name}.json")), "{name} in {names:?}");
     }
-    assert!(names.contains(&"extra/configuration.toml".to_owned()), "{names:?}");
-    assert!(log.contains("settings changed"), "{log}");
-    for line in log.lines() {
-        let line: Value = serde_json::from_str(line).expect(line);
+    for name in ["extra/configuration.toml", "extra/audit/audit.jsonl"] {
+        assert!(names.contains(&name.to_owned()), "{name} in {names:?}");
+    }
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let lines: Vec<Value> = lines.collect();
+    for line in &lines {
         assert!(line["time"].is_string() && line["msg"].is_string(), "{line}");
     }
+    let of_the_change = |line: &&Value| line["Request-ID"] == id.as_str();
+    let change = lines.iter().find(of_the_change).expect("a line of the change");
+    assert_eq!(change["level"], "info", "{change}");
+    assert!(change["msg"].as_str().is_some_and(|text| text.contains("settings changed")));
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let (_, log) = fetch("1s");
     assert!(!log.contains("settings changed"), "{log}");

@@ -1,17 +1,20 @@
-//! Metrics, and the real Prometheus that reads them and is reached through the appliance.
+//! Metrics, and what comes along to watch them with.
 
 use std::path::Path;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::certificates::CertificateAuthority;
-use crate::support::curl::{Reply, curl, curl_as};
-use crate::support::prometheus::{Prometheus, free_port, promtool, said};
+use crate::support::curl::{curl, curl_as};
+use crate::support::http::{Connection, basic};
+use crate::support::openssl::s_client;
+use crate::support::prometheus::{promtool, said};
 use crate::support::service::{Service, Setup};
 use crate::support::websocket::Socket;
-use crate::support::{millis, pace};
 use crate::support::{seconds, wait_until};
 
 /// The listeners of the manual, on free ports.
-fn documented(setup: Setup) -> Setup {
+pub(crate) fn documented(setup: Setup) -> Setup {
     let listener = |name: &str, extra: &str, services: &str| {
         format!(
             "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [{services}]\n\n"
@@ -62,6 +65,36 @@ fn metrics_are_for_the_administrator_in_either_format_on_both_ports() {
 }
 
 #[test]
+fn token_of_a_scraper_opens_the_metrics_and_nothing_that_changes_anything() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "# one a line\nclarinet-0123456789\nbassoon-0123456789\n")
+        .expect("write");
+    let settings = format!("[security]\nmonitoring_token_file = \"{}\"\n", tokens.display());
+    let service = documented(Service::portcullis().settings(&settings)).start();
+    let ask = |token: &str, more: &[&str], listener: &str, path: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        let url = service.url(listener, path);
+        curl(&[&["-H", header.as_str()], more, &[url.as_str()]].concat())
+    };
+    for token in ["clarinet-0123456789", "bassoon-0123456789"] {
+        for listener in ["monitoring", "https"] {
+            let scraped = ask(token, &[], listener, "/metrics").expect(200);
+            assert!(scraped.body.contains("appliance_build_info"), "{}", scraped.body);
+        }
+    }
+    let good = "clarinet-0123456789";
+    ask("oboe-0123456789", &[], "monitoring", "/metrics").expect(401);
+    ask("", &[], "monitoring", "/metrics").expect(401);
+    ask(good, &["-X", "POST"], "monitoring", "/-/reload").expect(401);
+    for path in ["/v2/management/health", "/v2/security/insecureports", "/docs/openapi.json"] {
+        ask(good, &[], "https", path).expect(401);
+    }
+    // The administrator scrapes as well.
+    curl_as("admin", &[&service.url("monitoring", "/metrics")]).expect(200);
+}
+
+#[test]
 fn promtool_finds_nothing_but_the_documented_names_to_complain_about() {
     let service = documented(Service::portcullis()).start();
     curl_as("admin", &[&service.url("https", "/v2/management/health")]).expect(200);
@@ -89,7 +122,11 @@ fn rules_and_configuration_that_come_along_are_right() {
     let service = documented(Service::portcullis()).start();
     let settings = service.url("https", "/v2/management/settings");
     curl_as("admin", &["-X", "PUT", "-d", r#"{"max_draining": 4}"#, &settings]).expect(200);
+    curl_as("wrong", &[&settings]).expect(401);
     let metrics = metrics(&service);
+    for word in alerts_words() {
+        assert!(metrics.contains(&format!("# HELP {word} ")), "{word} of the alerts is no metric");
+    }
     let panels = dashboard["panels"].as_array().expect("panels");
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
     for target in targets {
@@ -102,6 +139,13 @@ fn rules_and_configuration_that_come_along_are_right() {
             assert!(metrics.contains(&described), "{name} of {query} is no metric");
         }
     }
+}
+
+/// The names of metrics in the rules that come along.
+fn alerts_words() -> impl Iterator<Item = &'static str> {
+    let words = include_str!("../../packaging/alerts.yml")
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("appliance_") || word.starts_with("node_"))
 }
 
 #[test]
@@ -156,78 +200,86 @@ async fn changes_generations_handshakes_and_websockets_are_counted() {
     assert_eq!(value(&read(), ended), 1.0);
 }
 
+/// Versions, suites and outcomes of handshakes, seen by real clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_are_counted_by_version_suite_and_outcome() {
+    let service = documented(Service::portcullis()).start();
+    let port = service.port("https");
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let store = service.path().join("session");
+    let store = store.to_str().expect("a plain path");
+    let first = ["-tls1_2", "-ign_eof", "-sess_out", store];
+    assert!(s_client(port, &first, request).text.contains("New, TLS"));
+    let again = ["-tls1_2", "-ign_eof", "-sess_in", store];
+    assert!(s_client(port, &again, request).text.contains("Reused, TLS"));
+    curl(&["--tls-max", "1.3", &service.url("https", "/healthz")]).expect(200);
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("connect");
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("no TLS");
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+
+    let metrics = metrics(&service);
+    for (version, suite, outcome) in [
+        ("1.2", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "full"),
+        ("1.2", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", "resumed"),
+        ("1.3", "TLS_AES_128_GCM_SHA256", "full"),
+        ("none", "none", "failed"),
+    ] {
+        let series = format!(
+            "appliance_tls_handshakes_total{{listener=\"https\",version=\"{version}\",suite=\"{suite}\",outcome=\"{outcome}\"}}"
+        );
+        assert_eq!(value(&metrics, &series), 1.0, "{series}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_bytes_and_refused_addresses_are_counted() {
+    let service = documented(Service::portcullis()).start();
+    let before = metrics(&service);
+    let uploads = r#"appliance_uploads_open{listener="https"}"#;
+    assert_eq!(value(&before, uploads), 0.0);
+    let mut upload = Connection::tls(service.port("https")).await.expect("a connection");
+    let login = basic("admin", "admin");
+    let headers = [("authorization", login.as_str()), ("content-length", "1000")];
+    upload.send_head("POST", "/v2/security/jobtoken", &headers).await.expect("a head");
+    let one_open = async || value(&metrics(&service), uploads) == 1.0;
+    wait_until("the upload is counted", seconds(10), one_open).await;
+    upload.send(&[b' '; 1000]).await.expect("a body");
+    assert_eq!(upload.answer().await.expect("an answer").status, 400);
+
+    let refused =
+        async || curl_as("wrong", &[&service.url("https", "/v2/management/health")]).status == 429;
+    wait_until("the address is refused", seconds(30), refused).await;
+    // This address is refused, whatever it sends.
+    let elsewhere = ["--interface", "127.0.0.2", &service.url("monitoring", "/metrics")];
+    let after = curl_as("admin", &elsewhere).expect(200).body;
+    assert_eq!(value(&after, uploads), 0.0);
+    assert_eq!(value(&after, "appliance_auth_throttled_addresses"), 1.0);
+    assert!(value(&after, r#"appliance_auth_failures_total{reason="wrong"}"#) >= 20.0);
+    let of = |series: &str| value(&after, series) - value(&before, series);
+    assert!(of(r#"appliance_network_received_bytes_total{listener="https"}"#) > 1000.0);
+    assert!(of(r#"appliance_network_sent_bytes_total{listener="https"}"#) > 1000.0);
+    let bodies = r#"traefik_entrypoint_requests_bytes_total{code="400",method="POST",entrypoint="websecure"}"#;
+    assert_eq!(value(&after, bodies), 1000.0);
+}
+
 #[test]
 fn graph_and_queries_without_a_prometheus_name_the_key_to_set() {
     let service = documented(Service::portcullis()).start();
-    for path in ["/graph", "/api/v1/query?query=up", "/-/ready"] {
+    for path in [
+        "/graph",
+        "/api/v1/query?query=up",
+        "/-/ready",
+        // What the pages of several versions are and load.
+        "/classic/graph",
+        "/targets",
+        "/query",
+        "/static/js/main.js",
+        "/assets/index.js",
+        "/favicon.ico",
+    ] {
         curl(&[&service.url("monitoring", path)]).expect(401);
         let refused = curl_as("admin", &[&service.url("monitoring", path)]).expect(501);
         assert!(refused.body.contains("[monitoring]"), "{}", refused.body);
         assert!(refused.body.contains("prometheus = "), "{}", refused.body);
     }
-}
-
-/// The packaged configuration, with the ports of this test and the password for the token.
-fn scrape_config(port: u16) -> String {
-    let packaged = include_str!("../../packaging/prometheus.yml");
-    let (before, rest) = packaged.split_once("    authorization:").expect("the token");
-    let (_, after) = rest.split_once("    tls_config:").expect("TLS");
-    let login = "    basic_auth: { username: admin, password: admin }\n    tls_config:";
-    format!("{before}{login}{after}")
-        .replace("127.0.0.1:9001", &format!("127.0.0.1:{port}"))
-        .replace("scrape_interval: 15s", "scrape_interval: 1s")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn real_prometheus_scrapes_and_answers_the_documented_queries_through_the_appliance() {
-    let port = free_port();
-    let setup = Service::portcullis()
-        .settings(&format!("[monitoring]\nprometheus = \"http://127.0.0.1:{port}\"\n"));
-    let service = documented(setup).start();
-    let health = service.url("https", "/v2/management/health");
-    let unhealthy = curl_as("admin", &[&health]).expect(200).json();
-    assert_eq!(unhealthy["monitoring"]["status"], "unhealthy", "{unhealthy}");
-
-    let alerts = include_str!("../../packaging/alerts.yml");
-    std::fs::write(service.path().join("alerts.yml"), alerts).expect("write the rules");
-    let config = scrape_config(service.port("monitoring"));
-    let _prometheus = Prometheus::start(service.path(), &config, port);
-    assert_eq!(curl_as("admin", &[&health]).expect(200).json()["status"], "healthy");
-
-    let base = service.url("monitoring", "");
-    let query = |expression: &str| -> Reply {
-        let data = format!("query={expression}");
-        let url = format!("{base}/api/v1/query");
-        curl_as("admin", &["-G", "--data-urlencode", &data, &url]).expect(200)
-    };
-    wait_until("the appliance is scraped", seconds(20), async || {
-        pace(millis(200)).await;
-        query("up{job=\"portcullis\"}").json()["data"]["result"][0]["value"][1] == "1"
-    })
-    .await;
-    curl(&[&format!("{base}/api/v1/query?query=up")]).expect(401);
-    // As a form in the body, which is how a Grafana data source asks.
-    let posted = curl_as("admin", &["-d", "query=up", &format!("{base}/api/v1/query")]).expect(200);
-    assert_eq!(posted.json()["status"], "success", "{}", posted.body);
-    curl_as("admin", &["-L", &format!("{base}/graph")]).expect(200);
-    let refused = curl_as("admin", &[&format!("{base}/api/v1/query?query=(")]).expect(400);
-    assert_eq!(refused.json()["errorType"], "bad_data", "{}", refused.body);
-
-    let trusted = service.data_dir().join("default-certificate").join("tls.crt");
-    let server = base.replace("https://", "https://admin:admin@");
-    for expression in [
-        "node_filesystem_free_bytes{mountpoint=\"/\"}",
-        "node_memory_MemFree_bytes",
-        "container_memory_rss{image=~\".*portcullis.*\"}",
-        "container_cpu_usage_seconds_total{container=\"portcullis\"}",
-        "traefik_entrypoint_requests_bytes_total{entrypoint=\"websecure\"}",
-        "sum by (code) (appliance_http_requests_total)",
-        "(appliance_tls_certificate_not_after_seconds - time()) / 86400 > 30",
-    ] {
-        let asked = promtool(&["query", "instant", &server, expression], "", Some(&trusted));
-        let told = said(&asked);
-        assert!(asked.status.success() && told.contains("=>"), "{expression}: {told}");
-    }
-    let wrong = base.replace("https://", "https://admin:wrong@");
-    assert!(!promtool(&["query", "instant", &wrong, "up"], "", Some(&trusted)).status.success());
 }

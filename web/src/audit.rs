@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpMessage,
+    HttpMessage, HttpRequest,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{Method, StatusCode, header},
@@ -29,6 +29,14 @@ pub(crate) struct Auditor {
     /// The prefixes of the mounts, the longest first, and whether they ask for the admin password.
     prefixes: Arc<[(&'static str, bool)]>,
     strangers: Arc<Mutex<(Instant, u32)>>,
+}
+
+/// What an attempt that succeeded has changed in particular; handlers leave it in the request.
+struct Change(String);
+
+/// Tells the record what the request has changed in particular. Never a secret.
+pub(crate) fn note_change(request: &HttpRequest, change: impl Into<String>) {
+    request.extensions_mut().insert(Change(change.into()));
 }
 
 /// An attempt under way.
@@ -105,6 +113,8 @@ impl Auditor {
             entry = entry.detail("wrong user or password");
         } else if outcome != Outcome::Done {
             entry = entry.detail(status.to_string());
+        } else if let Some(change) = response.request().extensions().get::<Change>() {
+            entry = entry.detail(&*change.0);
         }
         if attempt.changes {
             entry = entry.fingerprints(&attempt.fingerprint, &self.fingerprint());

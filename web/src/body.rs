@@ -1,9 +1,11 @@
 //! Bodies on their way in.
 
 use std::{
-    cell::Cell,
     pin::Pin,
-    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -109,19 +111,21 @@ impl From<PayloadError> for ApiError {
     }
 }
 
-/// Gives up a body that falls silent for [`IDLE_TIMEOUT`]; counts its bytes in `received`.
-pub(crate) fn with_idle_timeout(payload: Payload, received: Rc<Cell<u64>>) -> Payload {
-    match payload {
-        Payload::None => Payload::None,
-        payload => Payload::Stream {
-            payload: Box::pin(IdleTimeout { payload, received, last: Instant::now(), timer: None }),
-        },
+/// Gives up a body that falls silent for [`IDLE_TIMEOUT`]; the figure counts its bytes. `None`: there
+/// is no body.
+pub(crate) fn with_idle_timeout(payload: Payload) -> (Payload, Option<Arc<AtomicU64>>) {
+    if matches!(payload, Payload::None) {
+        return (Payload::None, None);
     }
+    let received = Arc::new(AtomicU64::new(0));
+    let counted = received.clone();
+    let body = IdleTimeout { payload, received, last: Instant::now(), timer: None };
+    (Payload::Stream { payload: Box::pin(body) }, Some(counted))
 }
 
 struct IdleTimeout {
     payload: Payload,
-    received: Rc<Cell<u64>>,
+    received: Arc<AtomicU64>,
     last: Instant,
     /// Made at the first wait and re-armed only when it fires, so that a busy body costs nothing.
     timer: Option<Pin<Box<Sleep>>>,
@@ -135,7 +139,7 @@ impl Stream for IdleTimeout {
         if let Poll::Ready(item) = Pin::new(&mut this.payload).poll_next(cx) {
             this.last = Instant::now();
             if let Some(Ok(bytes)) = &item {
-                this.received.set(this.received.get() + bytes.len() as u64);
+                this.received.fetch_add(bytes.len() as u64, Relaxed);
             }
             return Poll::Ready(item);
         }

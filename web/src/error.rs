@@ -8,7 +8,7 @@ use actix_web::{
     },
 };
 use portcullis_actors::{
-    ChangeError,
+    ChangeError, RequestId,
     auth::{AuthError, PasswordError},
     certificate::{CertificateError, RequestError},
     store::StoreError,
@@ -65,6 +65,10 @@ pub(crate) struct ErrorBody {
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// The number of the request, as in its `Request-Id` header and its log lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    request_id: Option<RequestId>,
 }
 
 impl ApiError {
@@ -178,6 +182,7 @@ impl ResponseError for ApiError {
             code: status.as_u16(),
             error: status.canonical_reason().unwrap_or("Error"),
             detail: Some(self.to_string()),
+            request_id: RequestId::current(),
         })
     }
 }

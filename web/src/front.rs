@@ -1,7 +1,6 @@
 //! What every request passes before it reaches a service.
 
 use std::{
-    cell::Cell,
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
@@ -9,7 +8,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix_http::{ConnectionType, Payload, Request, RequestHead, Response};
+use actix_http::{ConnectionType, Request, RequestHead, Response};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
 use actix_web::{
     App, HttpMessage, HttpResponse, ResponseError,
@@ -119,8 +118,8 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     });
     let names = service_names(plan);
     app = app.default_service(web::to(move || not_found(names.clone())));
-    let instruments = Rc::new(RequestInstruments::new(&plan.name));
-    let watch = Watch { front, auditor, instruments };
+    let instruments = RequestInstruments::new(&plan.name);
+    let watch = Rc::new(Watch { front, auditor, instruments });
     let app = app.wrap(from_fn(move |request, next| pass(watch.clone(), request, next)));
     let factory = app
         .into_factory()
@@ -186,21 +185,25 @@ fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
     connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
 }
 
+/// The length of the body, if the client has told it.
+fn announced_length(head: &RequestHead) -> Option<u64> {
+    head.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The name of the header that tells the number of a request.
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-id");
 
 /// What stands at the front of one worker and looks at every request.
-#[derive(Clone)]
 struct Watch {
     front: Front,
     auditor: Auditor,
-    instruments: Rc<RequestInstruments>,
+    instruments: Option<Rc<RequestInstruments>>,
 }
 
 /// The outermost middleware: numbers and measures the request, counts it on its connection, judges
 /// it, and finishes its answer.
 async fn pass(
-    watch: Watch,
+    watch: Rc<Watch>,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
@@ -210,24 +213,26 @@ async fn pass(
 
 async fn pass_numbered(
     id: RequestId,
-    watch: Watch,
+    watch: Rc<Watch>,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
-    let in_progress = connection.as_ref().map(Connection::begin_request);
-    let Watch { front, auditor, instruments } = watch;
+    let mut in_progress = connection.as_ref().map(Connection::begin_request);
+    let Watch { front, auditor, instruments } = &*watch;
     let attempt = auditor.begin(&request);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
-    let received = Rc::new(Cell::new(0));
-    let mut has_body = false;
+    let mut received = None;
     if !request.head().upgrade() {
-        let payload = request.take_payload();
-        has_body = !matches!(payload, Payload::None);
-        request.set_payload(body::with_idle_timeout(payload, received.clone()));
+        let (payload, counted) = body::with_idle_timeout(request.take_payload());
+        request.set_payload(payload);
+        received = counted;
     }
-    let mut measured = instruments.begin(has_body, received);
+    if let (Some(received), Some(in_progress)) = (&received, &mut in_progress) {
+        in_progress.is_upload(request.path(), announced_length(request.head()), received.clone());
+    }
+    let mut measured = instruments.as_ref().map(|instruments| instruments.begin(started, received));
     let mut response = match front.judge(request.head(), secure) {
         Some(response) => request.into_response(response),
         None => next.call(request).await?,
@@ -235,14 +240,16 @@ async fn pass_numbered(
     if let Some(attempt) = attempt {
         auditor.end(attempt, &response);
     }
-    let answered = response.request();
-    measured.answered(
-        answered.path(),
-        || answered.match_pattern(),
-        answered.method(),
-        response.status().as_u16(),
-        secure,
-    );
+    if let Some(measured) = &mut measured {
+        let answered = response.request();
+        measured.answered(
+            answered.path(),
+            || answered.match_pattern(),
+            answered.method(),
+            response.status().as_u16(),
+            secure,
+        );
+    }
     log::debug!(
         target: "portcullis::access",
         "{} {} {} {} {} {:?}",
@@ -258,8 +265,10 @@ async fn pass_numbered(
         return Ok(response);
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        in_progress.became_websocket();
-        measured.became_websocket();
+        in_progress.became_websocket(response.request().path());
+        if let Some(measured) = &mut measured {
+            measured.became_websocket();
+        }
     } else if connection.is_retired() {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -285,7 +294,7 @@ pin_project! {
         #[pin]
         body: BoxBody,
         id: RequestId,
-        measured: Measured,
+        measured: Option<Measured>,
         _in_progress: RequestInProgress,
     }
 }
@@ -303,8 +312,8 @@ impl MessageBody for Guarded {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
         let polled = this.id.sync_scope(|| this.body.poll_next(cx));
-        if let Poll::Ready(Some(Ok(bytes))) = &polled {
-            this.measured.add_sent(bytes.len());
+        if let (Poll::Ready(Some(Ok(bytes))), Some(measured)) = (&polled, this.measured) {
+            measured.add_sent(bytes.len());
         }
         polled
     }

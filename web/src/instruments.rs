@@ -1,16 +1,19 @@
 //! What is counted of each request.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
 use actix_web::http::Method;
 use portcullis_actors::metrics::{
-    ListenerLabels, METRICS, RequestBytesLabels, RequestLabels, RouteLabels,
+    self, ListenerLabels, METRICS, RequestBytesLabels, RequestLabels, RouteLabels,
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Histogram};
 
@@ -38,22 +41,29 @@ struct Handles {
 }
 
 impl RequestInstruments {
-    pub(crate) fn new(listener: &str) -> Self {
+    /// `None` where nothing is counted.
+    pub(crate) fn new(listener: &str) -> Option<Rc<Self>> {
+        if !metrics::is_counting() {
+            return None;
+        }
         let listener: Arc<str> = listener.into();
         let labels = ListenerLabels { listener: listener.clone() };
         let uploads = METRICS.uploads_open.get_or_create_owned(&labels);
-        Self { listener, uploads, remembered: RefCell::default() }
+        Some(Rc::new(Self { listener, uploads, remembered: RefCell::default() }))
     }
 
-    /// Begins to measure a request; `received` counts the bytes of its body.
-    pub(crate) fn begin(self: &Rc<Self>, has_body: bool, received: Rc<Cell<u64>>) -> Measured {
-        if has_body {
+    /// Begins to measure a request; `received` counts the bytes of its body, if it has one.
+    pub(crate) fn begin(
+        self: &Rc<Self>,
+        begun: Instant,
+        received: Option<Arc<AtomicU64>>,
+    ) -> Measured {
+        if received.is_some() {
             self.uploads.inc();
         }
         Measured {
             instruments: self.clone(),
-            begun: Instant::now(),
-            has_body,
+            begun,
             received,
             sent: 0,
             handles: None,
@@ -122,8 +132,7 @@ fn method_label(method: &Method) -> &'static str {
 pub(crate) struct Measured {
     instruments: Rc<RequestInstruments>,
     begun: Instant,
-    has_body: bool,
-    received: Rc<Cell<u64>>,
+    received: Option<Arc<AtomicU64>>,
     sent: u64,
     handles: Option<Rc<Handles>>,
     websocket: bool,
@@ -159,7 +168,7 @@ impl Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
-        if self.has_body {
+        if self.received.is_some() {
             self.instruments.uploads.dec();
         }
         let Some(handles) = &self.handles else { return };
@@ -167,7 +176,9 @@ impl Drop for Measured {
             handles.requests.inc();
             handles.duration.observe(self.begun.elapsed().as_secs_f64());
         }
-        handles.received.inc_by(self.received.get());
+        if let Some(received) = &self.received {
+            handles.received.inc_by(received.load(Relaxed));
+        }
         handles.sent.inc_by(self.sent);
     }
 }

@@ -22,8 +22,8 @@ pub(crate) fn foreign(
         head.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned())
     };
     let origin = text(header::ORIGIN);
-    if head.upgrade()
-        && origin.as_ref().is_some_and(|origin| allowed.contains(&origin.to_ascii_lowercase()))
+    // Of what is safe only WebSockets are left here.
+    if safe && origin.as_ref().is_some_and(|origin| allowed.contains(&origin.to_ascii_lowercase()))
     {
         return None;
     }

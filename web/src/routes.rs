@@ -10,6 +10,8 @@ use crate::error::ApiError;
 
 /// A path and its methods, to be registered with [`Endpoint::register`].
 pub struct Endpoint {
+    #[cfg(test)]
+    path: String,
     resource: Resource,
     allow: Vec<Method>,
 }
@@ -18,7 +20,12 @@ impl Endpoint {
     /// `path` is relative to the mount.
     #[must_use]
     pub fn new(path: &str) -> Self {
-        Self { resource: web::resource(path.to_owned()), allow: Vec::new() }
+        Self {
+            #[cfg(test)]
+            path: path.to_owned(),
+            resource: web::resource(path.to_owned()),
+            allow: Vec::new(),
+        }
     }
 
     /// Answers GET, and HEAD with the same head.
@@ -69,11 +76,35 @@ impl Endpoint {
 
     /// Puts it among the routes of a mount.
     pub fn register(self, config: &mut ServiceConfig) {
+        #[cfg(test)]
+        tests::note(&self.path, &self.allow);
         let allow = self.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         let refuse = move || {
             let allow = allow.clone();
             async move { Err::<String, _>(ApiError::MethodNotAllowed(allow)) }
         };
         config.service(self.resource.default_service(web::to(refuse)));
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What was registered, for the test of the document.
+
+    use std::cell::RefCell;
+
+    use super::Method;
+
+    thread_local! {
+        static REGISTERED: RefCell<Vec<(String, Vec<Method>)>> = RefCell::default();
+    }
+
+    pub(super) fn note(path: &str, methods: &[Method]) {
+        REGISTERED.with_borrow_mut(|all| all.push((path.to_owned(), methods.to_vec())));
+    }
+
+    /// Paths and methods that this thread has registered since the last call.
+    pub(crate) fn registered() -> Vec<(String, Vec<Method>)> {
+        REGISTERED.take()
     }
 }

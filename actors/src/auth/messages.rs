@@ -42,11 +42,6 @@ pub struct SetJobToken {
     pub by: Requester,
 }
 
-/// Replies with the addresses that are refused now and the seconds until their next attempt.
-#[derive(Debug, Message)]
-#[rtype(result = "Vec<(IpAddr, u64)>")]
-pub struct GetThrottledAddresses;
-
 /// Why a request is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {

@@ -26,23 +26,22 @@ use futures::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-pub(crate) use self::throttle::{Throttle, ThrottleLimits};
+pub(crate) use self::throttle::Throttle;
 use self::{basic::BasicCredentials, messages::Authenticate};
 pub use self::{
     credential::{
         ADMIN, Credential, CredentialError, DEFAULT_PASSWORD, MAX_PASSWORD_BYTES, PasswordError,
         validate_password,
     },
-    messages::{
-        AuthError, DisableAuthentication, GetThrottledAddresses, Refusal, SetAdminPassword,
-        SetJobToken,
-    },
+    messages::{AuthError, DisableAuthentication, Refusal, SetAdminPassword, SetJobToken},
+    throttle::{ThrottleState, ThrottledAddress},
 };
 use crate::{
     events::{EventKind, EventLog},
     ledger::{Change, Ledger, Requester},
     metrics::{METRICS, ReasonLabels},
     request_id::RequestId,
+    settings::ThrottleLimits,
     store::{AdminAccess, State},
 };
 
@@ -243,8 +242,21 @@ impl Authenticator {
 
     /// How many addresses are refused now.
     #[must_use]
-    pub fn throttled_addresses(&self) -> usize {
-        self.shared.throttle(|throttle| throttle.throttled(Instant::now()).len())
+    pub fn refused_addresses(&self) -> usize {
+        self.shared.throttle(|throttle| throttle.refused(Instant::now()))
+    }
+
+    /// The addresses that are slowed or refused now, the worst first and at most 500 of them, and
+    /// how many there are.
+    #[must_use]
+    pub fn throttled_addresses(&self) -> (Vec<ThrottledAddress>, usize) {
+        self.shared.throttle(|throttle| throttle.throttled(Instant::now()))
+    }
+
+    /// Whether the speech services ask for a token.
+    #[must_use]
+    pub fn has_job_token(&self) -> bool {
+        self.shared.snapshot.load().job_token.is_some()
     }
 
     /// Whether a password is asked for at all.
@@ -454,15 +466,6 @@ impl Handler<SetJobToken> for AuthActor {
             log::info!("{what} by {}", msg.by);
             Ok(())
         }))
-    }
-}
-
-impl Handler<GetThrottledAddresses> for AuthActor {
-    type Result = actix::MessageResult<GetThrottledAddresses>;
-
-    fn handle(&mut self, _msg: GetThrottledAddresses, _ctx: &mut Self::Context) -> Self::Result {
-        let now = Instant::now();
-        actix::MessageResult(self.shared.throttle(|throttle| throttle.throttled(now)))
     }
 }
 

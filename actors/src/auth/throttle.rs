@@ -10,6 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::settings::ThrottleLimits;
+
 /// What each failure past the free ones adds to the time of its answer; 15 of them make 750 ms.
 const SLOWER: Duration = Duration::from_millis(50);
 /// The longest that a refusal is held back, however many failures are set to be allowed.
@@ -17,28 +22,31 @@ const SLOWEST: Duration = Duration::from_secs(2);
 /// Addresses that are remembered at once; the emptiest bucket makes room.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// What an administrator may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ThrottleLimits {
-    /// Failures that are answered at once.
-    pub(crate) free: u32,
-    /// Failures after which nothing is checked any more.
-    pub(crate) brim: u32,
-    /// Failures that leak out in a minute.
-    pub(crate) forgiven_per_minute: u32,
+/// Addresses that are told at once.
+const LISTED: usize = 500;
+
+/// An address whose next wrong password is not answered at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ThrottledAddress {
+    /// An IPv4 address, or the /64 of an IPv6 one, which counts as one address.
+    pub address: String,
+    pub state: ThrottleState,
+    /// Wrong passwords that are held against it now, rounded up; time forgives them.
+    pub failures: u32,
+    /// Seconds until its next attempt is looked at; 0 unless refused.
+    pub retry_after_seconds: u64,
+    /// Seconds until nothing is held against it any more.
+    pub forgiven_in_seconds: u64,
 }
 
-impl Default for ThrottleLimits {
-    fn default() -> Self {
-        Self { free: 5, brim: 20, forgiven_per_minute: 30 }
-    }
-}
-
-impl ThrottleLimits {
-    /// Failures that leak out in a second.
-    fn leak(self) -> f64 {
-        f64::from(self.forgiven_per_minute) / 60.0
-    }
+/// What becomes of an attempt from an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ThrottleState {
+    /// A wrong password is answered late.
+    Slowed,
+    /// Nothing is checked, the answer is 429.
+    Refused,
 }
 
 #[derive(Debug, Default)]
@@ -124,14 +132,35 @@ impl Throttle {
         self.buckets.is_empty()
     }
 
-    /// Addresses that are refused now, with the seconds until the next attempt.
-    pub(crate) fn throttled(&mut self, now: Instant) -> Vec<(IpAddr, u64)> {
+    /// Addresses that are slowed or refused now, the worst first, and how many there are in all.
+    pub(crate) fn throttled(&mut self, now: Instant) -> (Vec<ThrottledAddress>, usize) {
         self.forget_empty(now);
-        let addresses: Vec<IpAddr> = self.buckets.keys().copied().collect();
-        addresses
-            .into_iter()
-            .filter_map(|address| Some((address, self.refuse(address, now).err()?.as_secs())))
-            .collect()
+        let free = f64::from(self.limits.free);
+        let slowed = self.buckets.iter().filter(|(_, bucket)| bucket.failures + 1.0 > free);
+        let mut keys: Vec<_> = slowed.map(|(key, bucket)| (*key, bucket.failures)).collect();
+        keys.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let count = keys.len();
+        keys.truncate(LISTED);
+        let leak = self.limits.leak();
+        let told = keys.into_iter().map(|(key, failures)| {
+            let wait = self.refuse(key, now).err();
+            ThrottledAddress {
+                address: bucket_name(key),
+                state: if wait.is_some() { ThrottleState::Refused } else { ThrottleState::Slowed },
+                // At most the brim and a few checks that were under way.
+                failures: failures.ceil() as u32,
+                retry_after_seconds: wait.map_or(0, |wait| wait.as_secs()),
+                forgiven_in_seconds: (failures / leak).ceil() as u64,
+            }
+        });
+        (told.collect(), count)
+    }
+
+    /// How many addresses are refused now.
+    pub(crate) fn refused(&mut self, now: Instant) -> usize {
+        self.forget_empty(now);
+        let keys: Vec<IpAddr> = self.buckets.keys().copied().collect();
+        keys.into_iter().filter(|key| self.refuse(*key, now).is_err()).count()
     }
 
     /// Drops the buckets that have leaked dry.
@@ -170,6 +199,13 @@ fn bucket_key(address: IpAddr) -> IpAddr {
     }
 }
 
+fn bucket_name(key: IpAddr) -> String {
+    match key {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(network) => format!("{network}/64"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +236,36 @@ mod tests {
         assert!(throttle.begin(neighbour, now + wait).is_ok());
         throttle.end(neighbour, true, now + wait);
         assert!(throttle.is_empty());
+    }
+
+    #[test]
+    fn addresses_that_are_slowed_or_refused_are_told_the_worst_first() {
+        let (mut throttle, now) = (Throttle::default(), Instant::now());
+        for (address, failures) in [("192.0.2.1", 4), ("192.0.2.2", 5), ("2001:db8::1", 20)] {
+            let address: IpAddr = address.parse().unwrap();
+            for _ in 0..failures {
+                fail(&mut throttle, address, now).unwrap();
+            }
+        }
+        let (told, count) = throttle.throttled(now);
+        assert_eq!(count, 2, "the first is free: {told:?}");
+        let refused = ThrottledAddress {
+            address: "2001:db8::/64".into(),
+            state: ThrottleState::Refused,
+            failures: 20,
+            retry_after_seconds: 2,
+            forgiven_in_seconds: 40,
+        };
+        let slowed = ThrottledAddress {
+            address: "192.0.2.2".into(),
+            state: ThrottleState::Slowed,
+            failures: 5,
+            retry_after_seconds: 0,
+            forgiven_in_seconds: 10,
+        };
+        assert_eq!(told, [refused, slowed]);
+        assert_eq!(throttle.refused(now), 1);
+        assert_eq!(throttle.throttled(now + Duration::from_secs(40)), (vec![], 0));
     }
 
     #[test]

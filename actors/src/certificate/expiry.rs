@@ -3,8 +3,9 @@
 use time::OffsetDateTime;
 
 use super::ActiveCertificate;
+use crate::events::{EventKind, EventLog};
 
-/// How close the end is; each stage is logged once.
+/// How close the end is; each stage is told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExpiryStage {
     /// More than 30 days are left.
@@ -34,24 +35,27 @@ impl ExpiryStage {
     }
 }
 
-/// Logs a stage that is new, and gives the stage.
-pub(super) fn check(active: &ActiveCertificate, before: ExpiryStage) -> ExpiryStage {
+/// Tells a stage that is new, in the log and as an event, and gives the stage.
+pub(super) fn check(
+    active: &ActiveCertificate,
+    before: ExpiryStage,
+    events: &EventLog,
+) -> ExpiryStage {
     let facts = active.bundle.facts();
     let stage = ExpiryStage::of(facts.not_after(), OffsetDateTime::now_utc());
-    if stage != before {
-        match stage {
-            ExpiryStage::Far => {}
-            ExpiryStage::Expired => {
-                log::error!("the certificate {} expired on {}", facts.subject, facts.not_after);
-            }
-            ExpiryStage::OneDay
-            | ExpiryStage::SevenDays
-            | ExpiryStage::FourteenDays
-            | ExpiryStage::ThirtyDays => {
-                log::warn!("the certificate {} expires on {}", facts.subject, facts.not_after);
-            }
-        }
+    if stage == before || stage == ExpiryStage::Far {
+        return stage;
     }
+    let (code, message) = if stage == ExpiryStage::Expired {
+        let message = format!("the certificate {} expired on {}", facts.subject, facts.not_after);
+        log::error!("{message}");
+        ("certificate-expired", message)
+    } else {
+        let message = format!("the certificate {} expires on {}", facts.subject, facts.not_after);
+        log::warn!("{message}");
+        ("certificate-expires-soon", message)
+    };
+    events.publish(EventKind::CertificateWarning { code: code.to_owned(), message });
     stage
 }
 

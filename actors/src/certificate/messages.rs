@@ -8,7 +8,7 @@ use super::{
     ActiveCertificate, CertificateBundle, CertificateRequest, RequestDetails, RequestError,
     RequestId,
 };
-use crate::{ledger::Requester, owners::ChangeError, supervisor::Generations};
+use crate::{change::ChangeError, handover::Generations, ledger::Requester};
 
 /// Serves `bundle` on every TLS listener; replies once it is durable and every connection opened
 /// from now on sees it.
@@ -52,11 +52,6 @@ pub struct DeleteCertificateRequest {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct RemoveExpiredRequests;
-
-/// Removes every waiting key: part of a reset.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(), RequestError>")]
-pub(crate) struct RemoveCertificateRequests;
 
 /// What serves after a change, and in which generations.
 #[derive(Debug)]

@@ -8,16 +8,17 @@ mod expiry;
 mod intake;
 mod messages;
 mod request;
-mod tls;
 
 use std::{sync::Arc, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, MessageResult, Recipient, ResponseFuture};
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient,
+    ResponseActFuture, ResponseFuture, WrapFuture,
+};
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::messages::RemoveCertificateRequests;
 use self::request::FreshRequest;
 pub use self::{
     default::{DefaultCertificateError, load_or_generate},
@@ -35,13 +36,13 @@ pub use self::{
         RequestDetails, RequestError, RequestId, RequestSubject, RequestedName, WAITING_TIME,
         WaitingKeys,
     },
-    tls::TlsConfigs,
 };
 use crate::{
+    change::ChangeError,
+    handover::{Handover, Scope},
     ledger::{Ledger, Requester},
-    owners::ChangeError,
     store::{Installed, State, StoreError, StoredBundle},
-    supervisor::{Handover, Scope},
+    tls::TlsConfigs,
 };
 
 /// The certificate bundle that serves, and how it came to.
@@ -190,13 +191,13 @@ pub struct CertificateActor {
     certificates: Certificates,
     ledger: Ledger,
     supervisor: Recipient<Handover>,
-    /// The last stage towards its end that was logged.
+    /// The last stage towards its end that was told.
     expiry: ExpiryStage,
     /// Lets one key be made at a time: an RSA key keeps a core busy for seconds.
     making: Arc<Semaphore>,
 }
 
-/// How often the time that is left is looked at; each stage is logged once.
+/// How often the time that is left is looked at; each stage is told once.
 const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl CertificateActor {
@@ -214,13 +215,18 @@ impl CertificateActor {
         }
     }
 
+    fn check_expiry(&mut self) {
+        let active = self.certificates.active();
+        self.expiry = expiry::check(&active, self.expiry, self.ledger.events());
+    }
+
     /// One transaction: persist, publish, hand over; undone where a step fails.
     fn change(
         &self,
         bundle: Option<CertificateBundle>,
         what: &'static str,
         by: Requester,
-    ) -> ResponseFuture<Result<CertificateInstalled, ChangeError>> {
+    ) -> ResponseActFuture<Self, Result<CertificateInstalled, ChangeError>> {
         let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
         let supervisor = self.supervisor.clone();
         let requester = by.clone();
@@ -249,13 +255,12 @@ impl CertificateActor {
             let undo = match certificates.publish(active.clone()) {
                 Ok(before) => before,
                 Err(err) => {
-                    change
-                        .commit(previous, "undone: the certificate cannot be served", &by)
-                        .await?;
+                    change.undo(previous, "undone: the certificate cannot be served", &by).await;
                     return Err(ChangeError::Tls(err));
                 }
             };
-            let handover = Handover { scope: Scope::Tls, reason: what.into() };
+            let request_id = by.request_id;
+            let handover = Handover { scope: Scope::Tls, reason: what.into(), request_id };
             match supervisor.send(handover).await {
                 Ok(Ok(generations)) => {
                     let fingerprint = &active.bundle.facts().fingerprint_sha256;
@@ -265,12 +270,16 @@ impl CertificateActor {
                 }
                 failed => {
                     certificates.publish(undo).map_err(ChangeError::Tls)?;
-                    change.commit(previous, "undone: new listeners did not start", &by).await?;
+                    change.undo(previous, "undone: new listeners did not start", &by).await;
                     Err(ChangeError::from_handover(failed))
                 }
             }
         };
-        Box::pin(async move { requester.scope(work).await })
+        let work = async move { requester.scope(work).await };
+        Box::pin(work.into_actor(self).map(|done, act, _| {
+            act.check_expiry();
+            done
+        }))
     }
 }
 
@@ -293,17 +302,14 @@ impl Actor for CertificateActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let check = |act: &mut Self| {
-            act.expiry = expiry::check(&act.certificates.active(), act.expiry);
-        };
-        check(self);
-        ctx.run_interval(EXPIRY_INTERVAL, move |act, _| check(act));
+        self.check_expiry();
+        ctx.run_interval(EXPIRY_INTERVAL, |act, _| act.check_expiry());
         ctx.run_interval(LOOK_FOR_EXPIRED, |_, ctx| ctx.notify(RemoveExpiredRequests));
     }
 }
 
 impl Handler<InstallCertificate> for CertificateActor {
-    type Result = ResponseFuture<Result<CertificateInstalled, ChangeError>>;
+    type Result = ResponseActFuture<Self, Result<CertificateInstalled, ChangeError>>;
 
     fn handle(&mut self, msg: InstallCertificate, _ctx: &mut Self::Context) -> Self::Result {
         self.change(Some(msg.bundle), "certificate installed", msg.by)
@@ -311,7 +317,7 @@ impl Handler<InstallCertificate> for CertificateActor {
 }
 
 impl Handler<RestoreDefaultCertificate> for CertificateActor {
-    type Result = ResponseFuture<Result<CertificateInstalled, ChangeError>>;
+    type Result = ResponseActFuture<Self, Result<CertificateInstalled, ChangeError>>;
 
     fn handle(&mut self, msg: RestoreDefaultCertificate, _ctx: &mut Self::Context) -> Self::Result {
         self.change(None, "default certificate restored", msg.by)
@@ -380,18 +386,6 @@ impl Handler<RemoveExpiredRequests> for CertificateActor {
             if let Err(err) = on_blocking_thread(move || Ok(waiting.remove_expired(now)?)).await {
                 log::error!("a key that has waited too long is still there: {err}");
             }
-        })
-    }
-}
-
-impl Handler<RemoveCertificateRequests> for CertificateActor {
-    type Result = ResponseFuture<Result<(), RequestError>>;
-
-    fn handle(&mut self, _: RemoveCertificateRequests, _ctx: &mut Self::Context) -> Self::Result {
-        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
-        Box::pin(async move {
-            let _change = ledger.begin().await;
-            on_blocking_thread(move || Ok(waiting.remove_all()?)).await
         })
     }
 }

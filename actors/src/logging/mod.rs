@@ -28,7 +28,7 @@ pub use self::{files::Rotation, line::Format, window::copy_window};
 use crate::settings::LogLevel;
 
 /// What is logged where neither `RUST_LOG` nor an administrator says otherwise.
-const DEFAULT_FILTER: &str = "info,actix_server=warn,symphonia=error";
+const DEFAULT_FILTER: &str = "info,actix_server=warn";
 /// Lines that wait for the disk; more are counted and left out of the files.
 const WAITING: usize = 16_384;
 /// Lines that a follower may be behind before it misses some.
@@ -48,6 +48,9 @@ const HEADER_PRINTERS: [&str; 10] = [
     "tracing",
     "want",
 ];
+
+/// These tell of each damaged byte of what anybody has sent; what came of it is told by the job.
+const TALKERS: &str = "symphonia";
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -157,19 +160,22 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Whether lines of this module at this level may hold credentials.
-fn may_hold_credentials(metadata: &Metadata<'_>) -> bool {
+/// Whether lines of this module at this level are never logged: they may hold credentials, or
+/// anybody could fill the disk with them.
+fn is_left_out(metadata: &Metadata<'_>) -> bool {
     let module = metadata.target().split("::").next().unwrap_or_default();
-    metadata.level() > log::Level::Info && HEADER_PRINTERS.contains(&module)
+    let may_hold_credentials =
+        metadata.level() > log::Level::Info && HEADER_PRINTERS.contains(&module);
+    may_hold_credentials || module.starts_with(TALKERS)
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !may_hold_credentials(metadata) && self.filter.load().enabled(metadata)
+        !is_left_out(metadata) && self.filter.load().enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if may_hold_credentials(record.metadata()) || !self.filter.load().matches(record) {
+        if is_left_out(record.metadata()) || !self.filter.load().matches(record) {
             return;
         }
         let line = self.format.line(record);
@@ -217,11 +223,11 @@ mod tests {
     fn modules_that_print_headers_stay_at_info() {
         let metadata = |target, level| Metadata::builder().target(target).level(level).build();
         for target in ["h2", "h2::codec::framed_read", "actix_http::h1::decoder", "rustls::x"] {
-            assert!(may_hold_credentials(&metadata(target, log::Level::Trace)), "{target}");
-            assert!(may_hold_credentials(&metadata(target, log::Level::Debug)), "{target}");
-            assert!(!may_hold_credentials(&metadata(target, log::Level::Info)), "{target}");
+            assert!(is_left_out(&metadata(target, log::Level::Trace)), "{target}");
+            assert!(is_left_out(&metadata(target, log::Level::Debug)), "{target}");
+            assert!(!is_left_out(&metadata(target, log::Level::Info)), "{target}");
         }
-        assert!(!may_hold_credentials(&metadata("portcullis::access", log::Level::Debug)));
-        assert!(!may_hold_credentials(&metadata("h2o", log::Level::Debug)));
+        assert!(!is_left_out(&metadata("portcullis::access", log::Level::Debug)));
+        assert!(!is_left_out(&metadata("h2o", log::Level::Debug)));
     }
 }

@@ -23,7 +23,7 @@ use std::{
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::generation::GenerationContext;
+use super::{carried::EntryId, generation::GenerationContext};
 
 /// How long a client may take to send one request head, or to begin its first one while its
 /// generation drains.
@@ -107,8 +107,9 @@ impl Connection {
         // The request came in while the connection was being closed: it is served after all.
         self.closing.store(false, Release);
         self.generation.requests.fetch_add(1, Relaxed);
-        self.generation.instruments.in_progress.inc();
-        RequestInProgress { connection: self.clone(), websocket: false }
+        self.generation.requests_total.fetch_add(1, Relaxed);
+        self.generation.instruments.request_begun();
+        RequestInProgress { connection: self.clone(), websocket: false, entry: None }
     }
 
     /// Whether the client speaks TLS.
@@ -207,18 +208,31 @@ impl Connection {
 pub struct RequestInProgress {
     connection: Arc<Connection>,
     websocket: bool,
+    /// How its generation lists it, if it does.
+    entry: Option<EntryId>,
 }
 
 impl RequestInProgress {
-    /// From here on the request counts as a WebSocket.
-    pub fn became_websocket(&mut self) {
+    /// Lists the request as an upload. `received` is what the caller counts the bytes of its body
+    /// in, `total` their number if the client announced it.
+    pub fn is_upload(&mut self, path: &str, total: Option<u64>, received: Arc<AtomicU64>) {
+        if self.entry.is_none() {
+            let carried = &self.connection.generation.carried;
+            self.entry = Some(carried.add_upload(path, total, received));
+        }
+    }
+
+    /// From here on the request counts as a WebSocket, and is listed as one.
+    pub fn became_websocket(&mut self, path: &str) {
         if !self.websocket {
             self.websocket = true;
             let generation = &self.connection.generation;
+            if let Some(entry) = self.entry.replace(generation.carried.add_websocket(path)) {
+                generation.carried.remove(entry);
+            }
             generation.requests.fetch_sub(1, Relaxed);
             generation.websockets.fetch_add(1, Relaxed);
-            generation.instruments.in_progress.dec();
-            generation.instruments.websockets.inc();
+            generation.instruments.websocket_opened();
         }
     }
 }
@@ -226,14 +240,16 @@ impl RequestInProgress {
 impl Drop for RequestInProgress {
     fn drop(&mut self) {
         let generation = &self.connection.generation;
-        let instruments = &generation.instruments;
-        let (counter, gauge) = if self.websocket {
-            (&generation.websockets, &instruments.websockets)
+        if self.websocket {
+            generation.websockets.fetch_sub(1, Relaxed);
+            generation.instruments.websocket_closed();
         } else {
-            (&generation.requests, &instruments.in_progress)
-        };
-        counter.fetch_sub(1, Relaxed);
-        gauge.dec();
+            generation.requests.fetch_sub(1, Relaxed);
+            generation.instruments.request_ended();
+        }
+        if let Some(entry) = self.entry {
+            generation.carried.remove(entry);
+        }
         self.connection.served.store(true, Release);
         self.connection.bytes_moved();
         self.connection.in_progress.fetch_sub(1, AcqRel);
@@ -315,7 +331,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
                 let read = buf.filled().len() - before;
                 if read > 0 {
                     this.connection.bytes_read();
-                    this.connection.generation.instruments.received.inc_by(read as u64);
+                    this.connection.generation.instruments.received(read);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -339,7 +355,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         }
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.connection.bytes_moved();
-        this.connection.generation.instruments.sent.inc_by(written as u64);
+        this.connection.generation.instruments.sent(written);
         Poll::Ready(Ok(written))
     }
 

@@ -25,17 +25,16 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
+    carried::CarriedRequests,
     connection::{Connection, HEAD_TIMEOUT, Registered, Tracked},
     http2,
     messages::{GenerationState, GenerationStatus},
 };
 use crate::{
-    certificate::TlsConfigs,
+    handover::GenerationNumber,
     metrics::{HandshakeLabels, ListenerInstruments, METRICS},
+    tls::TlsConfigs,
 };
-
-/// The number of a generation; each listener counts its own from 1.
-pub type GenerationNumber = u64;
 
 /// The content type that a TLS connection begins with (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -120,6 +119,8 @@ pub struct GenerationContext {
     pub number: GenerationNumber,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
+    pub(super) requests_total: AtomicU64,
+    pub(super) carried: CarriedRequests,
     pub(super) instruments: ListenerInstruments,
     /// A newer generation serves: answers ask clients to come back on another connection.
     retired: AtomicBool,
@@ -141,6 +142,8 @@ impl GenerationContext {
             number,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            requests_total: AtomicU64::new(0),
+            carried: CarriedRequests::default(),
             retired: AtomicBool::new(false),
             drain: CancellationToken::new(),
             websockets_end: CancellationToken::new(),
@@ -186,14 +189,13 @@ impl GenerationContext {
         let id = self.next_id.fetch_add(1, Relaxed);
         let connection = Arc::new(Connection::new(id, peer, self.clone()));
         self.connections(|all| all.insert(id, connection.clone()));
-        self.instruments.connections.inc();
-        self.instruments.connections_open.inc();
+        self.instruments.connection_opened();
         Registered::new(connection)
     }
 
     pub(super) fn forget(&self, id: u64) {
         if self.connections(|all| all.remove(&id)).is_some() {
-            self.instruments.connections_open.dec();
+            self.instruments.connection_closed();
         }
     }
 
@@ -302,6 +304,12 @@ impl Generation {
         self.context.cut_at.get().is_some()
     }
 
+    /// Ends its server without draining, as a failure would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) -> impl Future<Output = ()> + use<> {
+        self.handle.stop(false)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining_since.is_some()
     }
@@ -312,6 +320,7 @@ impl Generation {
     }
 
     pub(super) fn status(&self) -> GenerationStatus {
+        let (carried, carried_left_out) = self.context.carried.list();
         GenerationStatus {
             number: self.context.number,
             state: if self.is_draining() {
@@ -324,6 +333,9 @@ impl Generation {
             connections: self.context.carried(),
             requests_in_progress: self.context.requests.load(Relaxed),
             websockets: self.context.websockets.load(Relaxed),
+            requests_total: self.context.requests_total.load(Relaxed),
+            carried,
+            carried_left_out,
         }
     }
 }
@@ -449,10 +461,10 @@ fn count_handshake(
         _ => "none",
     };
     let suite = session.and_then(|session| session.negotiated_cipher_suite());
-    let suite = suite.map_or_else(
-        || "none".into(),
-        |suite| suite.suite().as_str().unwrap_or("other").to_owned(),
-    );
+    // rustls puts the version into the names of TLS 1.3; IANA does not.
+    let iana = |name: &str| name.replacen("TLS13_", "TLS_", 1);
+    let suite = suite
+        .map_or_else(|| "none".into(), |suite| iana(suite.suite().as_str().unwrap_or("other")));
     let labels = HandshakeLabels { listener: listener.into(), version, suite, outcome };
     METRICS.tls_handshakes.get_or_create(&labels).inc();
 }

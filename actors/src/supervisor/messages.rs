@@ -1,34 +1,18 @@
 //! What the [`ListenerSupervisor`](super::ListenerSupervisor) is asked.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use actix::Message;
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::GenerationNumber;
-use crate::{ledger::Requester, owners::ChangeError};
-
-/// The new generation of each listener that was handed over, by the listener's name.
-pub type Generations = BTreeMap<String, GenerationNumber>;
-
-/// Which listeners a change concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
-    Tls,
-    Plain,
-    All,
-}
-
-/// Starts a new generation on each listener in scope and drains the old ones; replies once the
-/// new ones accept. What the change is about must have been published before.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Generations, HandoverError>")]
-pub(crate) struct Handover {
-    pub(crate) scope: Scope,
-    pub(crate) reason: String,
-}
+use super::CarriedRequest;
+use crate::{
+    change::ChangeError,
+    handover::{GenerationNumber, Generations},
+    ledger::Requester,
+};
 
 /// Lets plain ports serve (`true`) or redirect (`false`); replies once new requests find it so.
 #[derive(Debug, Message)]
@@ -94,15 +78,12 @@ pub struct GenerationStatus {
     /// Requests being answered, WebSockets not counted.
     pub requests_in_progress: usize,
     pub websockets: usize,
-}
-
-/// A new generation could not start; the old ones go on serving.
-#[derive(Debug, thiserror::Error)]
-#[error("listener `{listener}` could not start a new generation")]
-pub struct HandoverError {
-    pub listener: String,
-    #[source]
-    pub source: std::io::Error,
+    /// Requests begun since the start of this generation, WebSockets included.
+    pub requests_total: u64,
+    /// The oldest 50 uploads, then the oldest 50 WebSockets.
+    pub carried: Vec<CarriedRequest>,
+    /// How many more uploads and WebSockets there are.
+    pub carried_left_out: usize,
 }
 
 impl ListenerStatus {

@@ -1,12 +1,16 @@
 //! The listeners: their sockets, their exposure and every generation that serves on them.
 
+mod carried;
 mod connection;
 mod generation;
 mod http2;
 mod messages;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    future::ready,
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -19,35 +23,37 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, MessageResult,
+    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message, MessageResult,
     ResponseFuture, WrapFuture,
 };
 
 use self::generation::Generation;
-pub(crate) use self::messages::{Handover, Scope};
 pub use self::{
+    carried::CarriedRequest,
     connection::{Connection, HEAD_TIMEOUT, RequestInProgress, Tracked},
-    generation::{
-        Application, ContinueGate, GenerationContext, GenerationNumber, HttpApp, ListenerPlan, Tls,
-    },
+    generation::{Application, ContinueGate, GenerationContext, HttpApp, ListenerPlan, Tls},
     messages::{
-        Exposure, GenerationState, GenerationStatus, Generations, GetListeners, HandoverError,
-        ListenerStatus, SetInsecurePorts, Shutdown,
+        Exposure, GenerationState, GenerationStatus, GetListeners, ListenerStatus,
+        SetInsecurePorts, Shutdown,
     },
     sockets::BindError,
 };
 use crate::{
-    certificate::TlsConfigs,
+    change::ChangeError,
     events::{EventKind, EventLog},
+    handover::{GenerationNumber, Generations, Handover, HandoverError, Scope},
     ledger::Ledger,
     metrics::{GenerationLabels, ListenerLabels, METRICS},
-    owners::ChangeError,
+    request_id::RequestId,
     settings::LiveSettings,
     store::State,
+    tls::TlsConfigs,
 };
 
 /// How often the supervisor looks after generations and their limits.
 const SUPERVISION_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a listener whose new generation did not start waits for the next attempt.
+const REVIVAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether plain ports serve or redirect, read by every request without waiting.
 #[derive(Debug, Clone)]
@@ -66,16 +72,6 @@ impl InsecurePorts {
     pub(crate) fn set(&self, enabled: bool) {
         self.0.store(enabled, Release);
     }
-}
-
-/// How long and how many replaced generations may live.
-#[derive(Debug, Clone, Copy)]
-pub struct DrainLimits {
-    /// After this time a draining generation is ended.
-    pub drain_timeout: Duration,
-    /// Generations of one listener that may drain at once while they carry connections; past it
-    /// the oldest is ended.
-    pub max_draining: usize,
 }
 
 /// A listener's socket, bound before anything else is started.
@@ -134,6 +130,10 @@ struct Listener {
 }
 
 impl Listener {
+    fn serves(&self) -> bool {
+        self.generations.iter().any(|generation| !generation.is_draining())
+    }
+
     fn serving(&mut self) -> impl Iterator<Item = &mut Generation> {
         self.generations.iter_mut().filter(|generation| !generation.is_draining())
     }
@@ -148,6 +148,22 @@ pub struct ListenerSupervisor {
     ledger: Ledger,
     settings: LiveSettings,
     events: EventLog,
+}
+
+/// The server of a generation has ended, whether it was told to or not.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ServerEnded {
+    listener: usize,
+    number: GenerationNumber,
+    error: Option<String>,
+}
+
+/// Starts a generation on a listener that has none which serves.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Revive {
+    listener: usize,
 }
 
 /// A generation that has started but serves beside the old one still.
@@ -203,18 +219,24 @@ impl ListenerSupervisor {
     }
 
     /// Puts started generations in place and drains what served before them.
-    fn promote(&mut self, started: Vec<Started>, ctx: &mut Context<Self>) -> Generations {
+    fn promote(
+        &mut self,
+        started: Vec<Started>,
+        request_id: Option<RequestId>,
+        ctx: &mut Context<Self>,
+    ) -> Generations {
         let mut numbers = Generations::new();
         for Started { listener: index, generation, server } in started {
             let listener = &mut self.listeners[index];
             let number = generation.context.number;
             listener.last_number = number;
             let name = listener.plan.name.clone();
-            self.events.publish(EventKind::GenerationStarted {
+            let started = EventKind::GenerationStarted {
                 listener: name.clone(),
                 generation: number,
                 reason: generation.status().reason,
-            });
+            };
+            self.events.publish_for(request_id, started);
             let drains: Vec<_> =
                 listener.serving().map(|old| (old.context.number, old.drain())).collect();
             for old in listener
@@ -222,22 +244,27 @@ impl ListenerSupervisor {
                 .iter()
                 .filter(|old| drains.iter().any(|(number, _)| *number == old.context.number))
             {
-                self.events.publish(EventKind::GenerationDraining {
+                let draining = EventKind::GenerationDraining {
                     listener: name.clone(),
                     generation: old.context.number,
                     connections: old.status().connections,
-                });
+                };
+                self.events.publish_for(request_id, draining);
             }
             listener.generations.push(generation);
             numbers.insert(name, number);
             for (old, drain) in drains {
-                ctx.spawn(drain.into_actor(self).map(move |(), act, _| act.forget(index, old)));
+                ctx.spawn(
+                    drain
+                        .into_actor(self)
+                        .map(move |(), act, _| act.forget(index, old, request_id)),
+                );
             }
-            let name = self.listeners[index].plan.name.clone();
+            // Not in the context of the actor, which waits during a handover.
+            let supervisor = ctx.address();
             actix::spawn(async move {
-                if let Err(err) = server.await {
-                    log::error!("listener {name}: generation {number} failed: {err}");
-                }
+                let error = server.await.err().map(|err| err.to_string());
+                supervisor.do_send(ServerEnded { listener: index, number, error });
             });
         }
         self.enforce_limits();
@@ -245,15 +272,36 @@ impl ListenerSupervisor {
         numbers
     }
 
-    fn forget(&mut self, listener: usize, number: GenerationNumber) {
+    fn forget(&mut self, listener: usize, number: GenerationNumber, request_id: Option<RequestId>) {
         let listener = &mut self.listeners[listener];
         listener.generations.retain(|generation| generation.context.number != number);
         log::debug!("listener {}: generation {number} drained", listener.plan.name);
         let name = listener.plan.name.clone();
         let labels = ListenerLabels { listener: name.as_str().into() };
         METRICS.generations_ended.get_or_create(&labels).inc();
-        self.events.publish(EventKind::GenerationEnded { listener: name, generation: number });
+        let ended = EventKind::GenerationEnded { listener: name, generation: number };
+        self.events.publish_for(request_id, ended);
         self.count_generations();
+    }
+
+    /// Starts a generation on a listener that has none which serves.
+    fn revive(&mut self, index: usize) -> AtomicResponse<Self, ()> {
+        let launches: Vec<_> = self
+            .launches(Scope::All)
+            .into_iter()
+            .filter(|launch| launch.listener == index && !self.listeners[index].serves())
+            .collect();
+        let reason = "the one before it failed".to_owned();
+        let started = start_all(launches, reason, self.application.clone(), self.tls.clone());
+        let revived = started.into_actor(self).map(move |started, act, ctx| match started {
+            Ok(started) => drop(act.promote(started, None, ctx)),
+            Err(err) => {
+                let reason = &err.source;
+                log::error!("{err}: {reason}; trying again in {} s", REVIVAL_PAUSE.as_secs());
+                ctx.notify_later(Revive { listener: index }, REVIVAL_PAUSE);
+            }
+        });
+        AtomicResponse::new(Box::pin(revived))
     }
 
     fn count_generations(&self) {
@@ -359,15 +407,52 @@ impl Handler<Handover> for ListenerSupervisor {
     type Result = AtomicResponse<Self, Result<Generations, HandoverError>>;
 
     fn handle(&mut self, msg: Handover, _ctx: &mut Self::Context) -> Self::Result {
+        let id = msg.request_id;
         let started = start_all(
             self.launches(msg.scope),
             msg.reason,
             self.application.clone(),
             self.tls.clone(),
         );
-        AtomicResponse::new(Box::pin(
-            started.into_actor(self).map(|started, act, ctx| Ok(act.promote(started?, ctx))),
-        ))
+        let started = async move {
+            match id {
+                Some(id) => id.scope(started).await,
+                None => started.await,
+            }
+        };
+        let promoted = started
+            .into_actor(self)
+            .map(move |started, act, ctx| Ok(act.promote(started?, id, ctx)));
+        AtomicResponse::new(Box::pin(promoted))
+    }
+}
+
+impl Handler<ServerEnded> for ListenerSupervisor {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, msg: ServerEnded, _ctx: &mut Self::Context) -> Self::Result {
+        let listener = &mut self.listeners[msg.listener];
+        let failed = listener.serving().any(|generation| generation.context.number == msg.number);
+        if !failed || listener.socket.is_none() {
+            return AtomicResponse::new(Box::pin(ready(()).into_actor(self)));
+        }
+        log::error!(
+            "listener {}: generation {} has failed: {}",
+            listener.plan.name,
+            msg.number,
+            msg.error.as_deref().unwrap_or("its server ended"),
+        );
+        // From here on `readyz` and `health` say that nothing serves.
+        self.forget(msg.listener, msg.number, None);
+        self.revive(msg.listener)
+    }
+}
+
+impl Handler<Revive> for ListenerSupervisor {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, msg: Revive, _ctx: &mut Self::Context) -> Self::Result {
+        self.revive(msg.listener)
     }
 }
 
@@ -390,7 +475,8 @@ impl Handler<SetInsecurePorts> for ListenerSupervisor {
             let next = State { insecure_ports: msg.enabled, ..previous.clone() };
             change.commit(next, what, &msg.by).await?;
             exposure.set(msg.enabled);
-            let handover = Handover { scope: Scope::Plain, reason: what.into() };
+            let request_id = msg.by.request_id;
+            let handover = Handover { scope: Scope::Plain, reason: what.into(), request_id };
             match addr.send(handover).await {
                 Ok(Ok(generations)) => {
                     log::info!("{what} by {}", msg.by);
@@ -398,7 +484,7 @@ impl Handler<SetInsecurePorts> for ListenerSupervisor {
                 }
                 failed => {
                     exposure.set(previous.insecure_ports);
-                    change.commit(previous, "undone: new listeners did not start", &msg.by).await?;
+                    change.undo(previous, "undone: new listeners did not start", &msg.by).await;
                     Err(ChangeError::from_handover(failed))
                 }
             }

@@ -13,6 +13,7 @@ use crate::{
     Owners,
     audit::{AuditEntry, Outcome},
     certificate::{CertificateBundle, InstallCertificate, Judgement, Options, Upload},
+    events::EventKind,
     ledger::Requester,
 };
 
@@ -136,9 +137,12 @@ async fn look(watched: &WatchedCertificate, owners: &Owners, served: &mut Option
         }
         Err(reason) => {
             if watched.note(Some(reason.clone())) {
-                log::error!(
+                let message = format!(
                     "the watched certificate files cannot be used, the last good pair serves: {reason}"
                 );
+                log::error!("{message}");
+                let code = "watched-certificate".to_owned();
+                owners.events.publish(EventKind::CertificateWarning { code, message });
                 owners.audit.record(entry(Outcome::Refused).detail(reason));
             }
         }

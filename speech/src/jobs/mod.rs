@@ -4,6 +4,7 @@
 //! is the built-in one), [`Jobs`] is the store with the threads that work on it, and [`render`]
 //! writes a finished job in one of its forms.
 
+mod apart;
 pub mod config;
 mod files;
 mod process;
@@ -13,13 +14,14 @@ mod sqlite;
 mod store;
 
 pub use self::{
+    apart::{APART_COMMAND, transcribe_apart},
     config::{ConfigError, JobConfig},
     files::IncomingFile,
     render::{Format, transcript},
-    runner::{JobEvent, Jobs, JobsSettings},
+    runner::{JobEvent, Jobs, WorkDone},
     sqlite::SqliteStore,
     store::{
-        Finished, Job, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError,
-        UsageRow,
+        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob,
+        StoreError, UsageRow,
     },
 };

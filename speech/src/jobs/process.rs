@@ -1,12 +1,12 @@
 //! The work on one job: decode, recognise, filter.
 
-use std::time::Instant;
+use std::{fs::File, time::Instant};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     config::JobConfig,
-    store::{Finished, Job, JobStore, StoreError},
+    store::{Finished, StoreError},
 };
 use crate::{
     audio::{AudioError, AudioReader},
@@ -75,31 +75,32 @@ impl JobLog {
 
 /// Everything that the work needs.
 pub(super) struct Work<'a> {
-    pub(super) store: &'a dyn JobStore,
+    /// The configuration of the job: JSON.
+    pub(super) config: &'a str,
+    /// Which attempt it is, from 1.
+    pub(super) attempt: u32,
     pub(super) recogniser: &'a dyn Recogniser,
     pub(super) longest_audio: std::time::Duration,
     pub(super) cancel: Cancel,
 }
 
 impl Work<'_> {
-    /// Transcribes one job; tells how far it is, 0 to 1, about once a second of work.
+    /// Transcribes `audio`; tells how far it is, 0 to 1, about once a second of work.
     pub(super) fn run(
         &self,
-        job: &Job,
+        audio: File,
         log: &mut JobLog,
         mut progress: impl FnMut(f64),
     ) -> Result<Finished, Failure> {
         let begun = Instant::now();
         let config =
-            JobConfig::parse(&job.config).map_err(|err| Failure::Rejected(err.to_string()))?;
+            JobConfig::parse(self.config).map_err(|err| Failure::Rejected(err.to_string()))?;
         let filter = config.filter().map_err(|err| Failure::Rejected(err.to_string()))?;
         let info = self.recogniser.info();
-        log.line(&format!("attempt {} with {} {}", job.attempts, info.engine, info.model));
+        log.line(&format!("attempt {} with {} {}", self.attempt, info.engine, info.model));
         for (feature, _) in &config.failed_features {
             log.line(&format!("{feature} is not available on this appliance"));
         }
-        let audio = self.store.open_audio(job.id)?;
-        let audio = audio.ok_or_else(|| Failure::Rejected("the audio is gone".into()))?;
         let mut audio = AudioReader::open(audio, self.longest_audio, &self.cancel)?;
         let mut options = SessionOptions::batch(&config.language, self.cancel.clone());
         options.vocabulary.clone_from(&config.vocabulary);

@@ -5,31 +5,34 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
 use super::{
+    apart::Apart,
     process::{Failure, JobLog, Work},
-    store::{Job, JobId, JobStore, StoreError},
+    store::{Finished, Job, JobId, JobStore, StoreError},
 };
-use crate::recogniser::{Cancel, Recogniser};
+use crate::{
+    recogniser::{Cancel, Recogniser},
+    speech::SpeechSettings,
+};
 
 /// Events that a slow listener may lag behind; after it, it looks into the store.
 const EVENTS: usize = 1024;
-/// How often expired jobs are looked for, and the queue when nobody has rung.
+/// How often the queue is looked at when nobody has rung.
 const LOOK: Duration = Duration::from_secs(30);
 /// The pause after the store has failed.
 const STORE_PAUSE: Duration = Duration::from_secs(2);
-/// Progress is told this often at most.
-const TELL: Duration = Duration::from_millis(500);
-/// After so long an attempt counts in full if the process ends.
-const CHARGE_AFTER: Duration = Duration::from_secs(5);
+/// The progress of a job is told this often at most.
+const TELL: Duration = Duration::from_secs(1);
+/// After the process has ended so often during a job, the next attempt is made apart.
+const MOST_CRASHES: u32 = 2;
 
 /// What happened to a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,15 +54,13 @@ impl JobEvent {
     }
 }
 
-/// How jobs are worked on.
-#[derive(Debug, Clone)]
-pub struct JobsSettings {
-    /// Jobs that are worked on at once.
-    pub width: usize,
-    /// The longest audio that is taken.
-    pub longest_audio: Duration,
-    /// How long finished jobs are kept unless it was set otherwise.
-    pub retention: Duration,
+/// What was done since the process began, of the jobs that are done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorkDone {
+    /// Audio that was transcribed.
+    pub audio: Duration,
+    /// What the work on it took, by the clock.
+    pub work: Duration,
 }
 
 /// The job store and its workers. Clones share them.
@@ -68,7 +69,11 @@ pub struct Jobs(Arc<Shared>);
 
 struct Shared {
     store: Arc<dyn JobStore>,
-    settings: JobsSettings,
+    /// The longest audio that is taken.
+    longest_audio: Duration,
+    apart: Apart,
+    audio_done_ms: AtomicU64,
+    work_done_ms: AtomicU64,
     events: broadcast::Sender<JobEvent>,
     running: Mutex<HashMap<JobId, Running>>,
     recogniser: Mutex<Option<Arc<dyn Recogniser>>>,
@@ -88,12 +93,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Jobs {
-    /// Starts the workers. They wait until [`Jobs::use_recogniser`] gives them one.
+    /// Starts the workers, one for each decoding thread. They wait until
+    /// [`Jobs::use_recogniser`] gives them a recogniser.
     #[must_use]
-    pub fn start(store: Arc<dyn JobStore>, settings: JobsSettings) -> Self {
+    pub fn start(store: Arc<dyn JobStore>, settings: &SpeechSettings) -> Self {
         let jobs = Self(Arc::new(Shared {
             store,
-            settings,
+            longest_audio: settings.longest_audio,
+            apart: Apart::new(settings.clone()),
+            audio_done_ms: AtomicU64::new(0),
+            work_done_ms: AtomicU64::new(0),
             events: broadcast::channel(EVENTS).0,
             running: Mutex::default(),
             recogniser: Mutex::default(),
@@ -103,10 +112,9 @@ impl Jobs {
             workers: Mutex::default(),
         }));
         let mut workers = lock(&jobs.0.workers);
-        for number in 1..=jobs.0.settings.width.max(1) {
+        for number in 1..=settings.decoding_threads.max(1) {
             workers.extend(jobs.spawn(&format!("job-{number}"), Self::work));
         }
-        workers.extend(jobs.spawn("job-expiry", Self::expire));
         drop(workers);
         jobs
     }
@@ -153,6 +161,13 @@ impl Jobs {
     #[must_use]
     pub fn progress(&self, id: JobId) -> Option<f64> {
         lock(&self.0.running).get(&id).map(|running| running.progress)
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn work_done(&self) -> WorkDone {
+        let read = |count: &AtomicU64| Duration::from_millis(count.load(Ordering::Relaxed));
+        WorkDone { audio: read(&self.0.audio_done_ms), work: read(&self.0.work_done_ms) }
     }
 
     /// Deletes a job and ends the work on it.
@@ -222,17 +237,9 @@ impl Jobs {
             cancel.cancel();
         }
         let _ = self.0.events.send(JobEvent::Changed(job.id));
-        let longest_audio = self.0.settings.longest_audio;
-        let work = Work { store: self.0.store.as_ref(), recogniser, longest_audio, cancel };
         let mut log = JobLog::default();
-        let (begun, mut told, mut charged) = (Instant::now(), Instant::now(), false);
+        let (begun, mut told) = (Instant::now(), Instant::now());
         let progress = |share: f64| {
-            if !charged && begun.elapsed() >= CHARGE_AFTER {
-                charged = true;
-                if let Err(err) = self.0.store.charge(job.id) {
-                    log::warn!("the attempt at job {} cannot be noted: {err}", job.id);
-                }
-            }
             if let Some(running) = lock(&self.0.running).get_mut(&job.id) {
                 running.progress = share;
             }
@@ -241,8 +248,31 @@ impl Jobs {
                 let _ = self.0.events.send(JobEvent::Progress(job.id, share));
             }
         };
-        let done = catch_unwind(AssertUnwindSafe(|| work.run(job, &mut log, progress)))
+        let transcribed = AssertUnwindSafe(|| {
+            let audio = self.0.store.open_audio(job.id)?;
+            let audio = audio.ok_or_else(|| Failure::Rejected("the audio is gone".into()))?;
+            if job.crashes >= MOST_CRASHES {
+                return self.0.apart.run(job, audio, &cancel, &mut log, progress);
+            }
+            let work = Work {
+                config: &job.config,
+                attempt: job.attempts,
+                recogniser,
+                longest_audio: self.0.longest_audio,
+                cancel: cancel.clone(),
+            };
+            work.run(audio, &mut log, progress)
+        });
+        let done = catch_unwind(transcribed)
             .unwrap_or_else(|_| Err(Failure::Failed("the work on it broke off".into())));
+        if let Ok(finished) = &done {
+            let add = |count: &AtomicU64, duration: Duration| {
+                let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+                count.fetch_add(millis, Ordering::Relaxed);
+            };
+            add(&self.0.audio_done_ms, finished.duration);
+            add(&self.0.work_done_ms, begun.elapsed());
+        }
         let stored = self.store_outcome(job, done, &mut log);
         lock(&self.0.running).remove(&job.id);
         if let Err(err) = stored {
@@ -254,7 +284,7 @@ impl Jobs {
     fn store_outcome(
         &self,
         job: &Job,
-        done: Result<super::store::Finished, Failure>,
+        done: Result<Finished, Failure>,
         log: &mut JobLog,
     ) -> Result<(), StoreError> {
         let store = &self.0.store;
@@ -268,27 +298,10 @@ impl Jobs {
                 store.reject(job.id, &reason, &log.0)
             }
             // Deleted, or the appliance is stopping; a deleted job is not released.
-            Err(Failure::Cancelled) => store.release(job.id, false),
+            Err(Failure::Cancelled) => store.release(job.id),
             Err(Failure::Failed(reason)) => {
                 log::warn!("job {} failed and is tried again: {reason}", job.id);
-                store.add_error(job.id, &reason)?;
-                store.release(job.id, true)
-            }
-        }
-    }
-
-    fn expire(&self) {
-        while !self.is_stopping() {
-            let kept = self.0.store.retention().ok().flatten().unwrap_or(self.0.settings.retention);
-            match self.0.store.expire(OffsetDateTime::now_utc() - kept) {
-                Ok(0) => {}
-                Ok(count) => log::info!("{count} finished jobs were cleared away"),
-                Err(err) => log::error!("finished jobs cannot be cleared away: {err}"),
-            }
-            let until = Instant::now() + LOOK;
-            while !self.is_stopping() && Instant::now() < until {
-                let heard = *lock(&self.0.rung);
-                self.wait(heard, until.saturating_duration_since(Instant::now()));
+                store.fail(job.id, &reason)
             }
         }
     }

@@ -84,6 +84,8 @@ pub struct Job {
     pub duration: Duration,
     /// How often work on it has begun.
     pub attempts: u32,
+    /// How often the process ended, without a word, while work on it went on.
+    pub crashes: u32,
     pub errors: Vec<JobError>,
 }
 
@@ -98,7 +100,7 @@ pub struct NewJob {
 }
 
 /// What came of a job that went well.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finished {
     pub duration: Duration,
     pub items: Vec<Item>,
@@ -114,6 +116,16 @@ pub struct ListFilter {
     pub created_before: Option<OffsetDateTime>,
     pub created_after: Option<OffsetDateTime>,
     pub include_deleted: bool,
+}
+
+/// How many jobs there are, by where they are on their way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub fetching: u64,
+    pub queued: u64,
+    pub running: u64,
+    pub done: u64,
+    pub rejected: u64,
 }
 
 /// What was transcribed in a time, by language and model.
@@ -133,6 +145,8 @@ pub enum StoreError {
     Files(#[from] std::io::Error),
     #[error("a stored job cannot be read: {0}")]
     Damaged(String),
+    #[error("the job database was made by a later version; run that one, or move {0} away")]
+    Later(String),
 }
 
 impl StoreError {
@@ -179,23 +193,27 @@ pub trait JobStore: Send + Sync {
     /// The database failed.
     fn list(&self, filter: &ListFilter) -> Result<Vec<Job>, StoreError>;
 
+    /// # Errors
+    /// The database failed.
+    fn counts(&self) -> Result<JobCounts, StoreError>;
+
     /// Takes the oldest queued job to work on; counts the attempt.
     ///
     /// # Errors
     /// The database failed.
     fn claim(&self) -> Result<Option<Job>, StoreError>;
 
-    /// An attempt has gone on for a while: if the process ends now, the job may be the cause.
+    /// Puts a running job back; nothing counts against it.
     ///
     /// # Errors
     /// The database failed.
-    fn charge(&self, id: JobId) -> Result<(), StoreError>;
+    fn release(&self, id: JobId) -> Result<(), StoreError>;
 
-    /// Puts a running job back; `counted` says whether the attempt counts.
+    /// Notes that an attempt failed and puts the job back, or rejects it after the third.
     ///
     /// # Errors
     /// The database failed.
-    fn release(&self, id: JobId, counted: bool) -> Result<(), StoreError>;
+    fn fail(&self, id: JobId, reason: &str) -> Result<(), StoreError>;
 
     /// Stores a transcript, unless the job was deleted meanwhile.
     ///
@@ -268,14 +286,4 @@ pub trait JobStore: Send + Sync {
     /// # Errors
     /// The database failed.
     fn usage(&self, since: Date, until: Date) -> Result<Vec<UsageRow>, StoreError>;
-
-    /// How long finished jobs are kept, if it was ever set.
-    ///
-    /// # Errors
-    /// The database failed.
-    fn retention(&self) -> Result<Option<Duration>, StoreError>;
-
-    /// # Errors
-    /// The database failed.
-    fn set_retention(&self, retention: Duration) -> Result<(), StoreError>;
 }

@@ -1,13 +1,17 @@
 //! Whisper by whisper.cpp: a ggml model, one copy of its weights for all sessions.
 
+mod decoder;
 mod session;
+mod states;
+#[cfg(test)]
+mod tests;
 mod words;
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use whisper_rs::{WhisperContext, WhisperContextParameters};
 
-use self::session::WhisperSession;
+use self::{decoder::Decoder, session::WhisperSession, states::States};
 use crate::{
     recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
     slots::Slots,
@@ -25,7 +29,7 @@ const LEAST_MODEL: u64 = 10 << 20;
 
 /// A loaded model.
 pub struct Whisper {
-    context: Arc<WhisperContext>,
+    states: States,
     info: RecogniserInfo,
     slots: Slots,
 }
@@ -64,7 +68,7 @@ impl Whisper {
         };
         let model = path.file_name().map_or_else(shown, |name| name.to_string_lossy().into_owned());
         let info = RecogniserInfo { engine: "whisper", model, languages };
-        Ok(Self { context: Arc::new(context), info, slots })
+        Ok(Self { states: States::new(context), info, slots })
     }
 }
 
@@ -81,8 +85,9 @@ impl Recogniser for Whisper {
                 language: options.language.clone(),
                 known: self.info.languages.join(", "),
             })?;
-        let state = self.context.create_state().map_err(|err| engine(&err))?;
-        Ok(Box::new(WhisperSession::new(state, language, &options, self.slots.clone())))
+        let states = self.states.clone();
+        let decoder = Decoder::new(states, language, &options, self.slots.clone());
+        Ok(Box::new(WhisperSession::new(decoder, &options)))
     }
 }
 
@@ -110,37 +115,18 @@ fn check_file(path: &Path) -> Result<(), LoadError> {
     if whole && plausible { Ok(()) } else { Err(LoadError::Model(shown())) }
 }
 
-#[cfg(target_arch = "x86_64")]
 fn check_processor() -> Result<(), LoadError> {
+    #[cfg(target_arch = "x86_64")]
     let able = std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c")
         && std::arch::is_x86_feature_detected!("bmi2");
-    if BUILT_FOR_AVX2 && !able { Err(LoadError::Processor) } else { Ok(()) }
+    // The flags mean nothing elsewhere.
+    #[cfg(not(target_arch = "x86_64"))]
+    let able = true;
+    fits(BUILT_FOR_AVX2, able)
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn check_processor() -> Result<(), LoadError> {
-    let _ = BUILT_FOR_AVX2;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_model_is_refused_with_the_reason() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.bin");
-        let refused = |path: &Path| match Whisper::load(path, Slots::new(1)) {
-            Ok(_) => panic!("it was loaded"),
-            Err(err) => err.to_string(),
-        };
-        assert!(refused(&path).contains("cannot be read"));
-        for bytes in [&b""[..], b"RIFF....WAVE", b"lmgg"] {
-            std::fs::write(&path, bytes).unwrap();
-            assert!(refused(&path).contains("not a Whisper model"), "{bytes:?}");
-        }
-    }
+fn fits(built_for_avx2: bool, able: bool) -> Result<(), LoadError> {
+    if built_for_avx2 && !able { Err(LoadError::Processor) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 // Plain HTTP off, as a second browser sees it; a new password; reset.
 import assert from 'node:assert/strict';
-import { given, launch, turnTo, until, visit } from '../browser.js';
+import { answerTo, given, launch, request, turnTo, until, visit } from '../browser.js';
 
 const inDialog = (page, name) => page.getByRole('dialog').getByRole('button', { name });
 
@@ -43,9 +43,26 @@ async function token(page) {
   await page.getByRole('button', { name: 'Make one' }).click();
   await page.getByRole('button', { name: 'Set the token' }).click();
   await page.getByText(/Job token set/).waitFor();
+  await page.getByText('A token is asked for').waitFor();
   await page.getByRole('button', { name: 'Remove the token' }).click();
   await inDialog(page, 'Remove the token').click();
   await page.getByText('Job token removed.').waitFor();
+  await page.getByText('No token is set').waitFor();
+}
+
+/** Somebody else guesses passwords, and shows. */
+async function throttled(page) {
+  await page.getByText('No address is slowed or refused now.').waitFor();
+  const guess = async () => {
+    const sent = request('/v2/management/host/about', { password: 'guess', localAddress: '127.0.0.7' });
+    sent.end();
+    return (await answerTo(sent)).status;
+  };
+  let status = 401;
+  while (status === 401) status = await guess();
+  assert.equal(status, 429);
+  const row = page.getByRole('row', { name: /127\.0\.0\.7/ });
+  await row.getByText(/Refused|Slowed/).waitFor();
 }
 
 async function reset({ page, prompts }) {
@@ -68,6 +85,7 @@ export default async function access() {
   await plainHttp(browser, visitor.page);
   await password(visitor);
   await token(visitor.page);
+  await throttled(visitor.page);
   await reset(visitor);
   visitor.watch.check();
   await browser.close();

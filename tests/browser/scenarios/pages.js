@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { launch, turnTo, visit } from '../browser.js';
-import { withSpeech } from '../mocks.js';
+import { given, launch, turnTo, visit } from '../browser.js';
 
 export const PAGES = ['overview', 'listeners', 'certificate', 'access', 'batch', 'realtime', 'activity', 'settings', 'api'];
 const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -20,7 +19,7 @@ async function violationsOn(page) {
 /** Bytes of everything that was fetched for the pages, as they came over the wire. */
 async function weigh(page) {
   const sizes = await page.evaluate(() => performance.getEntriesByType('resource')
-    .filter(({ name }) => name.includes('/assets/')).map(({ name, encodedBodySize }) => [name, encodedBodySize]));
+    .filter(({ name }) => name.includes('/interface/')).map(({ name, encodedBodySize }) => [name, encodedBodySize]));
   return [...new Map(sizes).values()].reduce((sum, size) => sum + size, 0);
 }
 
@@ -32,16 +31,24 @@ async function firstPaint(page) {
 
 export default async function pages() {
   const browser = await launch();
-  const { page, watch, context } = await visit(browser);
-  await withSpeech(context);
-  await page.reload();
+  const { page, watch } = await visit(browser);
   await page.getByRole('link', { name: 'Batch' }).waitFor();
+  // Something to look at: a job and its words.
+  await turnTo(page, 'batch');
+  await page.getByLabel('Audio file').setInputFiles(given.sentence);
+  await page.getByRole('button', { name: 'Submit' }).click();
+  await page.getByRole('button', { name: 'Open job 1' }).waitFor({ timeout: 60_000 });
   const found = {};
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     for (const name of PAGES) {
       await turnTo(page, name);
-      await page.waitForTimeout(300);
+      if (name === 'batch') {
+        await page.getByRole('button', { name: 'Open job 1' }).click();
+        await page.locator('.words button').first().waitFor();
+      }
+      await page.waitForFunction((loading) => ![...document.querySelectorAll('.page [role=status]')]
+        .some(({ textContent }) => textContent === loading), 'Loading …');
       const violations = await violationsOn(page);
       if (violations.length) found[`${name}, ${colorScheme}`] = violations;
     }

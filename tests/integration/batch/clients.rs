@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::Output;
 
+use crate::support::certificates::CertificateAuthority;
 use crate::support::curl::curl_as;
 use crate::support::service::Service;
-use crate::support::speech::{batch_setup, client_command, clients, said, sentence, words};
+use crate::support::speech::{
+    batch_setup, client_command, client_trusting, clients, said, sentence, words,
+};
 
 const ASYNC_AND_SYNC: &str = r#"
 import asyncio, sys
@@ -33,6 +36,11 @@ const [key, url, audio] = process.argv.slice(1);
   process.exit(0);
 })().catch((error) => { console.error(error); process.exit(1); });
 "#;
+
+fn set_job_token(service: &Service, token: &str) {
+    let body = format!("{{\"user_token\": \"{token}\"}}");
+    curl_as("admin", &["-d", &body, &service.url("https", "/v2/security/jobtoken")]).expect(200);
+}
 
 /// The command line client against one listener.
 fn cli(service: &Service, listener: &str, arguments: &[&str]) -> Output {
@@ -73,6 +81,57 @@ fn the_command_line_client_does_all_it_can() {
 }
 
 #[test]
+fn the_command_line_client_is_let_in_by_the_job_token_alone() {
+    let service = batch_setup().start();
+    set_job_token(&service, "secret-1");
+    let list = |token: &str| cli(&service, "https", &["list-jobs", "--auth-token", token]);
+    said(list("secret-1"));
+    let refused = list("wrong");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("401"), "{told}");
+}
+
+/// A certificate that an authority has signed: no client needs to be told to trust anything but
+/// the authority, and none trusts the appliance without.
+#[test]
+fn every_client_trusts_the_authority_behind_an_uploaded_certificate() {
+    let service = batch_setup().start();
+    let authority = CertificateAuthority::new();
+    let bundle = authority.pair_a();
+    let url = service.url("https", "/v2/security/sslcertificate");
+    curl_as("admin", &["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url]).expect(200);
+    let (secure, audio) = (service.url("https", "/v2"), sentence());
+    let run = |client: &str, trusted: Option<&Path>| {
+        let start = |program: &Path| client_trusting(program, &service, trusted);
+        let mut command = match client {
+            "speechmatics" => {
+                let mut command = start(&clients().join("venv/bin/speechmatics"));
+                command.args(["batch", "transcribe", "--url", &secure, "--lang", "en"]);
+                command
+            }
+            "python" => {
+                let mut command = start(&clients().join("venv/bin/python"));
+                command.args(["-W", "ignore", "-c", ASYNC_AND_SYNC, "any", &secure, &secure]);
+                command
+            }
+            _ => {
+                let mut command = start(Path::new("node"));
+                command.args(["-e", NODE, "any", &service.url("https", "")]);
+                command
+            }
+        };
+        command.arg(&audio).output().expect("the client")
+    };
+    for client in ["speechmatics", "python", "node"] {
+        let text = said(run(client, Some(&authority.root())));
+        assert!(text.contains("respectable"), "{client}: {text}");
+        let refused = run(client, None);
+        let told = String::from_utf8_lossy(&refused.stderr).to_lowercase();
+        assert!(!refused.status.success() && told.contains("certificate"), "{client}: {told}");
+    }
+}
+
+#[test]
 fn the_python_library_transcribes_async_and_sync() {
     let service = batch_setup().start();
     let script = |key: &str| {
@@ -86,8 +145,7 @@ fn the_python_library_transcribes_async_and_sync() {
     let text = said(script("anything"));
     let heard = words(&text);
     assert_eq!(heard.iter().filter(|word| *word == "respectable").count(), 2, "{text}");
-    let token = service.url("https", "/v2/security/jobtoken");
-    curl_as("admin", &["-d", r#"{"user_token":"secret-1"}"#, &token]).expect(200);
+    set_job_token(&service, "secret-1");
     let refused = script("wrong");
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && told.contains("AuthenticationError"), "{told}");
@@ -97,13 +155,20 @@ fn the_python_library_transcribes_async_and_sync() {
 #[test]
 fn the_javascript_client_transcribes() {
     let service = batch_setup().start();
-    for listener in ["https", "http"] {
-        let output = client_command(Path::new("node"), &service)
-            .args(["-e", NODE, "any", &service.url(listener, "")])
+    let run = |listener: &str, key: &str| {
+        client_command(Path::new("node"), &service)
+            .args(["-e", NODE, key, &service.url(listener, "")])
             .arg(sentence())
             .output()
-            .expect("node");
-        let text = said(output);
+            .expect("node")
+    };
+    for listener in ["https", "http"] {
+        let text = said(run(listener, "any"));
         assert!(text.contains("respectable"), "{text}");
     }
+    set_job_token(&service, "secret-1");
+    said(run("https", "secret-1"));
+    let refused = run("https", "wrong");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("Permission Denied"), "{told}");
 }

@@ -35,6 +35,7 @@ fn forms(folder: &Path) -> Vec<PathBuf> {
         ("vorbis.ogg", &["-c:a", "libvorbis", "-q:a", "5"]),
         ("opus.ogg", &["-c:a", "libopus", "-b:a", "48k"]),
         ("opus.webm", &["-c:a", "libopus", "-b:a", "48k"]),
+        ("vorbis.webm", &["-c:a", "libvorbis", "-q:a", "5"]),
         ("a.mka", &["-c:a", "flac"]),
     ] {
         let file = path(name);
@@ -42,6 +43,11 @@ fn forms(folder: &Path) -> Vec<PathBuf> {
         run("ffmpeg", &[&common, arguments, &[file.to_str().expect("plain")]].concat());
         made.push(file);
     }
+    // As a program writes it that does not know yet how much will come.
+    let streamed = path("streamed.wav");
+    let script = format!("ffmpeg -v error -i '{original}' -f wav - >'{}'", streamed.display());
+    run("sh", &["-c", &script]);
+    made.push(streamed);
     // The name says nothing: the content does.
     let nameless = path("nameless");
     std::fs::copy(path("a.mp3"), &nameless).expect("copy");
@@ -90,6 +96,8 @@ fn damaged(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     };
     let beginning = |bytes: &[u8], count: usize| bytes[..count].to_vec();
     let with_noise = |head: &[u8]| [head, &noise].concat();
+    // Headers that are right as far as they go, and go on for ever.
+    let endless = |head: &[u8], piece: &[u8]| [head, &piece.repeat(500_000)].concat();
     vec![
         ("empty", Vec::new()),
         ("one byte", vec![b'R']),
@@ -98,6 +106,9 @@ fn damaged(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
         ("html", b"<!DOCTYPE html><html><body>404</body></html>".to_vec()),
         ("wav header alone", beginning(&wav, 44)),
         ("wav cut in its header", beginning(&wav, 30)),
+        ("wav of endless chunks", endless(&wav[..12], b"LIST\x04\0\0\0INFO")),
+        ("mp4 of endless boxes", endless(&m4a[..32], b"\0\0\0\x0cfreexxxx")),
+        ("flac of endless blocks", endless(&flac[..42], b"\x01\0\0\x04xxxx")),
         ("wav without channels", patched(&wav, 22, &[0, 0])),
         ("wav with too many channels", patched(&wav, 22, &[0xff, 0xff])),
         ("wav without a rate", patched(&wav, 24, &[0; 4])),
@@ -139,6 +150,22 @@ fn damaged_files_are_rejected_with_a_reason_and_harm_nobody() {
         assert_eq!(curl(&[&service.url("https", &path)]).json()["error"], "Job rejected");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    alive(&service);
+}
+
+/// A few kilobytes that unfold to an hour.
+#[test]
+fn audio_beyond_the_longest_is_rejected_while_it_is_decoded() {
+    let service = batch_setup().settings("speech.longest_audio = \"60s\"").start();
+    let folder = tempfile::tempdir().expect("tempdir");
+    let bomb = folder.path().join("bomb.flac");
+    let bomb = bomb.to_str().expect("a plain path");
+    run("sox", &["-D", "-n", "-r", "16000", "-b", "16", bomb, "trim", "0", "3600"]);
+    assert!(std::fs::metadata(bomb).expect("the file").len() < 2_000_000);
+    let job = ended(&service, &submit(&service, Path::new(bomb)));
+    assert_eq!(job["status"], "rejected", "{job}");
+    let reason = job["errors"][0]["message"].as_str().unwrap_or_default();
+    assert!(reason.contains("longer than 60 s"), "{job}");
     alive(&service);
 }
 

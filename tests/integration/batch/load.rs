@@ -3,14 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::support::curl::{curl, curl_as};
 use crate::support::service::Service;
-use crate::support::speech::{CONFIG, batch_setup, post, recording, sentence};
+use crate::support::speech::{
+    CONFIG, batch_setup, ended, job, long_recording, post, recording, sentence, submit, transcript,
+};
 use crate::support::{millis, seconds, wait_until_blocking};
 
 fn setting(name: &str, default: usize) -> usize {
@@ -28,37 +33,62 @@ fn listed(service: &Service, status: &str) -> BTreeSet<u64> {
     distinct
 }
 
+/// Clients that post at once.
+const POSTERS: usize = 4;
+
+/// How long the management API takes to begin its answers, in seconds, until `end` is set.
+fn answer_times(service: &Service, end: &AtomicBool) -> Vec<f64> {
+    let about = service.url("https", "/v2/management/host/about");
+    let mut times = Vec::new();
+    while !end.load(Ordering::SeqCst) {
+        let reply = curl_as("admin", &[&about]).expect(200);
+        times.push(reply.number("time_starttransfer") - reply.number("time_pretransfer"));
+    }
+    times
+}
+
 #[test]
 fn many_jobs_are_done_in_order_while_the_management_api_answers_at_once() {
     let count = setting("BATCH_JOBS", 30);
     let service = batch_setup().quiet().start();
     let audio = recording("librivox/sense_and_sensibility_01_austen_64kb-0890.wav");
-    let begun = Instant::now();
-    for _ in 0..count {
-        post(&service, &audio, CONFIG).expect(201);
-    }
-    let posted = begun.elapsed();
-    let about = service.url("https", "/v2/management/host/about");
-    let mut slowest: f64 = 0.0;
-    let mut done = BTreeSet::new();
     let width = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    wait_until_blocking("all jobs are done", seconds(30 + 4 * count as u64), || {
-        let reply = curl_as("admin", &[&about]).expect(200);
-        slowest =
-            slowest.max(reply.number("time_starttransfer") - reply.number("time_pretransfer"));
-        done = listed(&service, "done");
-        let highest = done.last().copied().unwrap_or(0);
-        assert!(highest <= done.len() as u64 + width, "out of order: {done:?}");
-        done.len() == count
+    let begun = Instant::now();
+    let done_all = AtomicBool::new(false);
+    let (posted, answered) = std::thread::scope(|scope| {
+        let posters: Vec<_> = (0..POSTERS)
+            .map(|number| {
+                let share = (number..count).step_by(POSTERS);
+                scope.spawn(|| share.for_each(|_| drop(post(&service, &audio, CONFIG).expect(201))))
+            })
+            .collect();
+        let watcher = scope.spawn(|| answer_times(&service, &done_all));
+        for poster in posters {
+            poster.join().expect("a poster");
+        }
+        let posted = begun.elapsed();
+        let mut done = BTreeSet::new();
+        wait_until_blocking("all jobs are done", seconds(30 + 4 * count as u64), || {
+            done = listed(&service, "done");
+            let highest = done.last().copied().unwrap_or(0);
+            assert!(highest <= done.len() as u64 + width, "out of order: {done:?}");
+            done.len() == count
+        });
+        done_all.store(true, Ordering::SeqCst);
+        (posted, watcher.join().expect("the watcher"))
     });
     let usage = service.usage();
+    let slowest = answered.iter().copied().fold(0.0, f64::max);
+    let slow = answered.iter().filter(|seconds| **seconds > 0.1).count();
     eprintln!(
-        "{count} jobs posted in {posted:.1?}, done in {:.1?}; management answered within {slowest:.3} s; peak memory {} MiB, {} threads",
+        "{count} jobs posted in {posted:.1?}, done in {:.1?}; management answered {} times, within {slowest:.3} s, {slow} times not within 0.1 s; peak memory {} MiB, {} threads",
         begun.elapsed(),
+        answered.len(),
         usage.peak_kib / 1024,
         usage.threads
     );
-    assert!(slowest < 0.5, "the management API took {slowest} s");
+    // On an idle machine a tenth of it is plenty.
+    assert!(slowest < 1.0, "the management API took {slowest} s");
     assert!(usage.peak_kib < 600 * 1024, "{usage:?}");
 }
 
@@ -96,7 +126,7 @@ fn jobs_survive_a_process_that_is_killed_again_and_again() {
         done.len()
     );
     for id in &rejected {
-        eprintln!("{}", crate::support::speech::job(&service, &id.to_string())["errors"]);
+        eprintln!("{}", job(&service, &id.to_string())["errors"]);
     }
     assert!(answered.is_subset(&done), "lost: {:?}", answered.difference(&done));
 }
@@ -106,4 +136,64 @@ fn try_post(url: &str, file: &Path) -> Option<u64> {
     let (file, config) = (format!("data_file=@{}", file.display()), format!("config={CONFIG}"));
     let reply = curl(&["-F", &file, "-F", &config, url]);
     (reply.status == 201).then(|| reply.json()["id"].as_str()?.parse().ok()).flatten()
+}
+
+/// The processes in which a single attempt is made.
+fn children(service: &Service) -> Vec<Pid> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).expect("its threads");
+    let children = tasks.filter_map(Result::ok).map(|task| task.path().join("children"));
+    let text: String = children.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
+    let pids = text.split_whitespace().map(|digits| digits.parse().expect("a pid"));
+    // Until it runs the program, a new process is still a copy of the appliance.
+    let runs = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.ends_with(b"transcribe-apart\0"))
+    };
+    pids.filter(runs).map(Pid::from_raw).collect()
+}
+
+/// Waits until the job is in the middle of being worked on.
+fn until_begun(service: &Service, id: &str) {
+    wait_until_blocking("the job is being worked on", seconds(60), || {
+        let job = job(service, id);
+        assert_eq!(job["status"], "running", "it should take longer: {job}");
+        job["progress"].as_f64().is_some_and(|share| share > 0.0)
+    });
+}
+
+#[test]
+fn a_job_during_which_the_process_ends_is_tried_apart_and_only_its_own_fault_rejects_it() {
+    let service = batch_setup().quiet().start();
+    let scratch = tempfile::tempdir().expect("tempdir");
+    let long = long_recording(scratch.path(), 20);
+    let jobs = [submit(&service, &long), submit(&service, &long)];
+    let mut service = service;
+    for _ in 0..2 {
+        for id in &jobs {
+            until_begun(&service, id);
+        }
+        service = service.kill().start();
+    }
+    // Now each has a process of its own. That they end with the appliance counts against nobody.
+    let both = |service: &Service| children(service).len() == 2;
+    wait_until_blocking("both are tried apart", seconds(60), || both(&service));
+    let orphans = children(&service);
+    service = service.kill().start();
+    let gone = |pid: &Pid| !Path::new(&format!("/proc/{pid}")).exists();
+    wait_until_blocking("none is left over", seconds(10), || orphans.iter().all(gone));
+
+    wait_until_blocking("both are tried apart again", seconds(60), || both(&service));
+    kill(children(&service)[0], Signal::SIGKILL).expect("kill the child");
+    let ends = jobs.map(|id| ended(&service, &id));
+    let (done, rejected): (Vec<_>, Vec<_>) = ends.iter().partition(|job| job["status"] == "done");
+    let ([done], [rejected]) = (&done[..], &rejected[..]) else {
+        panic!("one is to be done, one rejected: {ends:?}");
+    };
+    let reason = rejected["errors"][0]["message"].as_str().expect("a reason");
+    assert!(reason.contains("signal: 9") && reason.contains("ended 3 times"), "{reason}");
+    let innocent = done["id"].as_str().expect("an id");
+    assert!(transcript(&service, innocent, "txt").contains("respectable"));
+    let log = curl(&[&service.url("https", &format!("/v2/jobs/{innocent}/log"))]).expect(200);
+    assert!(log.body.contains("in a process of its own"), "{}", log.body);
+    assert!(children(&service).is_empty(), "a process is left over");
 }

@@ -4,3 +4,5 @@ mod api;
 mod clients;
 mod forms;
 mod load;
+mod upkeep;
+mod uploads;

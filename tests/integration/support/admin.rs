@@ -161,6 +161,8 @@ pub(crate) struct Generation {
     pub(crate) connections: u64,
     pub(crate) requests_in_progress: u64,
     pub(crate) websockets: u64,
+    pub(crate) requests_total: u64,
+    pub(crate) carried: Vec<Value>,
 }
 
 impl Listener {

@@ -24,11 +24,20 @@ pub(crate) fn sentence() -> PathBuf {
     recording("librivox/sense_and_sensibility_01_austen_64kb-0920.wav")
 }
 
+/// The sentence `times` over, 6.05 s each, as a flac file in `folder`.
+pub(crate) fn long_recording(folder: &Path, times: usize) -> PathBuf {
+    let (sentence, long) = (sentence(), folder.join("long.flac"));
+    let mut arguments = vec![sentence.to_str().expect("a plain path"); times];
+    arguments.push(long.to_str().expect("a plain path"));
+    run("sox", &arguments);
+    long
+}
+
 /// An appliance with the batch service on `http` and `https`.
 pub(crate) fn batch_setup() -> Setup {
     let listener = |name: &str, extra: &str| {
         format!(
-            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\", \"batch\"]\n\n"
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\", \"monitoring\", \"batch\"]\n\n"
         )
     };
     let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
@@ -109,12 +118,23 @@ fn certificate(service: &Service) -> PathBuf {
 
 /// A client that trusts the certificate of the service.
 pub(crate) fn client_command(program: &Path, service: &Service) -> Command {
+    client_trusting(program, service, Some(&certificate(service)))
+}
+
+/// A client that trusts this certificate, or what the machine trusts.
+pub(crate) fn client_trusting(
+    program: &Path,
+    service: &Service,
+    trusted: Option<&Path>,
+) -> Command {
     let mut command = Command::new(program);
-    command
-        .env("HOME", service.path())
-        .env("SSL_CERT_FILE", certificate(service))
-        .env("NODE_EXTRA_CA_CERTS", service.path().join("served.pem"))
-        .env("NODE_PATH", clients().join("node_modules"));
+    command.env("HOME", service.path()).env("NODE_PATH", clients().join("node_modules"));
+    for variable in ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
+        match trusted {
+            Some(path) => command.env(variable, path),
+            None => command.env_remove(variable),
+        };
+    }
     command
 }
 

@@ -1,10 +1,14 @@
-//! `/v2/jobs` and `/v2/usage`: the batch Speech API. Specification: speech, section 2.
+//! `/v2/jobs` and `/v2/usage`: the batch Speech API, and `/v2/ui`, its page. Specification: speech,
+//! section 2.
 //!
 //! Requests are answered from the job store, whose calls block and therefore run on blocking
-//! threads; [`callbacks`] fetches audio and tells ends on its own.
+//! threads; [`callbacks`] fetches audio and tells ends, [`housekeeping`] clears finished jobs away
+//! and publishes events, both on their own.
 
-pub mod callbacks;
+mod callbacks;
+mod document;
 mod error;
+mod housekeeping;
 mod outbound;
 mod read;
 mod submit;
@@ -14,7 +18,10 @@ mod view;
 
 use std::{sync::Arc, time::Duration};
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::{
+    HttpResponse,
+    web::{self, ServiceConfig},
+};
 use portcullis_speech::{
     RecogniserState, Speech,
     jobs::{Job, JobId, JobStatus, JobStore, Jobs, StoreError},
@@ -22,7 +29,9 @@ use portcullis_speech::{
 };
 
 use self::error::BatchError;
+pub use self::{housekeeping::start, upload::RESERVE};
 use crate::{
+    docs, openapi,
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
@@ -50,11 +59,28 @@ impl Service for Batch {
                     Endpoint::new(path).get(usage::usage).register(config);
                 }
             }),
+            // Open like the page of any API: what it shows is no secret, and a browser could not
+            // send the job token with a link. The requests that it makes carry the token.
+            Mount::new("/v2/ui", Authentication::Open, {
+                let facts = context.appliance.clone();
+                move |config| {
+                    let services: [&dyn Service; 1] = [&Self];
+                    let document =
+                        openapi::document(&facts.name, facts.version, services.into_iter());
+                    let document = Arc::new(document);
+                    let answer = move || {
+                        let document = document.clone();
+                        async move { HttpResponse::Ok().json(&*document) }
+                    };
+                    Endpoint::new("/openapi.json").get(answer).register(config);
+                    docs::routes("/v2/ui", config);
+                }
+            }),
         ]
     }
 
     fn openapi(&self) -> Option<serde_json::Value> {
-        serde_json::from_str(include_str!("openapi.json")).ok()
+        document::part()
     }
 }
 

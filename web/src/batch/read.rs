@@ -9,36 +9,50 @@ use std::{
 use actix_web::{
     HttpResponse,
     http::header,
-    web::{Bytes, Data, Path, Query},
+    web::{self, Bytes, Data, Path},
 };
 use futures::stream;
 use portcullis_speech::jobs::{
     Format, Job, JobConfig, JobStatus, ListFilter, transcript as render,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Desk, blocking, error::BatchError, view};
+use super::{
+    Desk, blocking,
+    document::{JobErrorBody, JobRefusals, NoSuchJob, Transcript},
+    error::BatchError,
+    view::{self, JobList, JobReply},
+};
+use crate::body::Query;
 
 /// How long a question about an unfinished job is held: it saves the client a round.
 const HOLD: Duration = Duration::from_secs(2);
 /// Bytes of audio that are sent at once.
 const CHUNK: usize = 256 * 1024;
 
-#[derive(Deserialize)]
+/// Texts, so that what does not fit is told in the words that clients know.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Without it all jobs are listed.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
+    #[param(format = DateTime)]
     created_before: Option<String>,
+    #[param(format = DateTime)]
     created_after: Option<String>,
+    /// `false` unless given.
+    #[param(value_type = Option<bool>)]
     include_deleted: Option<String>,
 }
 
 /// `GET /v2/jobs`: newest first.
+#[utoipa::path(get, path = "/v2/jobs", tag = "Jobs", operation_id = "ListJobs", security((), ("jobToken" = [])), params(ListQuery), responses((status = 200, body = JobList), JobRefusals))]
 pub(super) async fn list(
     desk: Data<Desk>,
-    query: Query<ListQuery>,
-) -> Result<HttpResponse, BatchError> {
+    Query(query): Query<ListQuery>,
+) -> Result<web::Json<JobList>, BatchError> {
     desk.check_recogniser()?;
     let filter = ListFilter {
         limit: query.limit.as_deref().map(limit).transpose()?,
@@ -47,8 +61,7 @@ pub(super) async fn list(
         include_deleted: boolean("include_deleted", query.include_deleted.as_deref())?,
     };
     let jobs = desk.store(move |store| store.list(&filter)).await?;
-    let jobs: Vec<Value> = jobs.iter().map(view::summary).collect();
-    Ok(HttpResponse::Ok().json(json!({ "jobs": jobs })))
+    Ok(web::Json(JobList { jobs: jobs.iter().map(view::summary).collect() }))
 }
 
 fn limit(text: &str) -> Result<u32, BatchError> {
@@ -100,28 +113,35 @@ async fn hold(desk: &Desk, id: &str) -> Result<Job, BatchError> {
     Ok(job)
 }
 
-/// `GET /v2/jobs/{id}`
-pub(super) async fn job(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
+/// `GET /v2/jobs/{id}`: while it is running the answer is held for two seconds.
+#[utoipa::path(get, path = "/v2/jobs/{id}", tag = "Jobs", operation_id = "GetJob", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, body = JobReply), JobRefusals, NoSuchJob))]
+pub(super) async fn job(
+    desk: Data<Desk>,
+    id: Path<String>,
+) -> Result<web::Json<JobReply>, BatchError> {
     let job = hold(&desk, &id).await?;
-    let mut details = view::details(&job);
-    if !job.status.is_final() {
-        let progress = desk.jobs()?.progress(job.id).unwrap_or(0.0);
-        details["progress"] = json!((progress * 1000.0).round() / 1000.0);
-    }
-    Ok(HttpResponse::Ok().json(json!({ "job": details })))
+    let progress = match job.status.is_final() {
+        true => None,
+        false => Some(desk.jobs()?.progress(job.id).unwrap_or(0.0)),
+    };
+    Ok(web::Json(view::details(&job, progress)))
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct DeleteQuery {
+    /// Whether a running job is ended first; otherwise it is not deleted.
+    #[param(value_type = Option<bool>)]
     force: Option<String>,
 }
 
 /// `DELETE /v2/jobs/{id}`
+#[utoipa::path(delete, path = "/v2/jobs/{id}", tag = "Jobs", operation_id = "DeleteJob", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1"), DeleteQuery), responses((status = 200, body = JobReply), JobRefusals, NoSuchJob, (status = 423, description = "It is running", body = JobErrorBody)))]
 pub(super) async fn delete(
     desk: Data<Desk>,
     id: Path<String>,
-    query: Query<DeleteQuery>,
-) -> Result<HttpResponse, BatchError> {
+    Query(query): Query<DeleteQuery>,
+) -> Result<web::Json<JobReply>, BatchError> {
     let force = boolean("force", query.force.as_deref())?;
     let mut job = desk.find(&id).await?;
     if !job.status.is_final() && !force {
@@ -130,19 +150,23 @@ pub(super) async fn delete(
     let (jobs, number) = (desk.jobs()?.clone(), job.id);
     blocking(move || jobs.delete(number)).await??;
     job.status = JobStatus::Deleted;
-    Ok(HttpResponse::Ok().json(json!({ "job": view::details(&job) })))
+    Ok(web::Json(view::details(&job, None)))
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TranscriptQuery {
+    /// `json-v2` (the default), `txt` or `srt`.
+    #[param(example = "txt")]
     format: Option<String>,
 }
 
-/// `GET /v2/jobs/{id}/transcript?format=json-v2|txt|srt`
+/// `GET /v2/jobs/{id}/transcript?format=json-v2|txt|srt`: also held while the job is running.
+#[utoipa::path(get, path = "/v2/jobs/{id}/transcript", tag = "Jobs", operation_id = "GetTranscript", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1"), TranscriptQuery), responses((status = 200, content((Transcript = "application/json"), (String = "text/plain"))), JobRefusals, NoSuchJob))]
 pub(super) async fn transcript(
     desk: Data<Desk>,
     id: Path<String>,
-    query: Query<TranscriptQuery>,
+    Query(query): Query<TranscriptQuery>,
 ) -> Result<HttpResponse, BatchError> {
     let format = query.format.as_deref().unwrap_or("json-v2");
     let format: Format = format.parse().map_err(|_| BatchError::Format)?;
@@ -170,7 +194,8 @@ pub(super) async fn transcript(
     Ok(HttpResponse::Ok().content_type(format.content_type()).body(text))
 }
 
-/// `GET /v2/jobs/{id}/log`
+/// `GET /v2/jobs/{id}/log`: what the work on it said.
+#[utoipa::path(get, path = "/v2/jobs/{id}/log", tag = "Jobs", operation_id = "GetJobLog", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "text/plain", body = String), JobRefusals, NoSuchJob))]
 pub(super) async fn log(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
     let job = desk.find(&id).await?;
     let log = desk.store(move |store| store.log(job.id)).await?.ok_or(BatchError::NoLog)?;
@@ -178,6 +203,7 @@ pub(super) async fn log(desk: Data<Desk>, id: Path<String>) -> Result<HttpRespon
 }
 
 /// `GET /v2/jobs/{id}/data`: the audio as it was sent.
+#[utoipa::path(get, path = "/v2/jobs/{id}/data", tag = "Jobs", operation_id = "GetJobData", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), JobRefusals, NoSuchJob))]
 pub(super) async fn data(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
     let job = desk.find(&id).await?;
     let file = desk.store(move |store| store.open_audio(job.id)).await?;

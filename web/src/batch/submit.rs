@@ -1,16 +1,29 @@
 //! Posting jobs.
 
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{
     HttpRequest, HttpResponse,
+    error::PayloadError,
     http::header,
-    web::{Data, Payload},
+    web::{Bytes, Data, Payload},
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use portcullis_speech::jobs::{IncomingFile, JobConfig, NewJob};
-use serde_json::json;
 
-use super::{Desk, error::BatchError, upload::AudioUpload};
+use super::{
+    Desk,
+    document::{JobErrorBody, JobForm, JobRefusals},
+    error::BatchError,
+    upload::AudioUpload,
+    view::JobMade,
+};
 
 /// The largest `config` part: vocabularies may be long.
 const MAX_CONFIG: usize = 4 << 20;
@@ -18,6 +31,7 @@ const MAX_CONFIG: usize = 4 << 20;
 const MAX_NAME: usize = 255;
 
 /// `POST /v2/jobs`: 201 once the audio and the job are on the disk.
+#[utoipa::path(post, path = "/v2/jobs", tag = "Jobs", operation_id = "PostJob", security((), ("jobToken" = [])), request_body(content = JobForm, content_type = "multipart/form-data"), responses((status = 201, body = JobMade), JobRefusals, (status = 507, description = "The disk is full; nothing was kept", body = JobErrorBody)))]
 pub(super) async fn submit(
     desk: Data<Desk>,
     request: HttpRequest,
@@ -27,8 +41,11 @@ pub(super) async fn submit(
     check_media_type(&request)?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
-    let multipart = Multipart::new(request.headers(), payload.into_inner());
+    let mut body = Shared(Rc::new(RefCell::new(payload.into_inner())));
+    let multipart = Multipart::new(request.headers(), body.clone());
     let parts = read_parts(&desk, multipart, announced).await?;
+    // The form ends before the body does; a body that is cut there was not sent whole.
+    while body.try_next().await?.is_some() {}
     let config = parts.config.ok_or_else(|| {
         BatchError::Malformed("the field config is missing; it holds the job's JSON".into())
     })?;
@@ -48,7 +65,19 @@ pub(super) async fn submit(
     };
     let id = desk.store(move |store| store.create(job)).await?;
     desk.jobs()?.announce(id);
-    Ok(HttpResponse::Created().json(json!({ "id": id.to_string() })))
+    Ok(HttpResponse::Created().json(JobMade { id: id.to_string() }))
+}
+
+/// A body of which the form reads its part and the handler the rest.
+#[derive(Clone)]
+struct Shared(Rc<RefCell<actix_web::dev::Payload>>);
+
+impl Stream for Shared {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    }
 }
 
 fn check_media_type(request: &HttpRequest) -> Result<(), BatchError> {

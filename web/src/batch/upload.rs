@@ -9,8 +9,8 @@ use super::{Desk, blocking, error::BatchError};
 
 /// Bytes that are gathered before they are written.
 const GATHER: usize = 1 << 20;
-/// Room that uploads leave on the disk for everything else.
-pub(super) const RESERVE: u64 = 128 << 20;
+/// Room that uploads leave on the disk for everything else, in bytes.
+pub const RESERVE: u64 = 128 << 20;
 /// The disk is asked for its room after so many bytes.
 const ASK_AFTER: u64 = 64 << 20;
 

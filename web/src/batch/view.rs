@@ -4,42 +4,103 @@ use portcullis_speech::jobs::{
     Job, JobStatus,
     render::{timestamp, whole_seconds},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
-/// The name of a state: what is still to be done counts as running.
-pub(super) fn status_name(status: JobStatus) -> &'static str {
-    match status {
-        JobStatus::Fetching | JobStatus::Queued | JobStatus::Running => "running",
-        JobStatus::Done => "done",
-        JobStatus::Rejected => "rejected",
-        JobStatus::Deleted => "deleted",
-        JobStatus::Expired => "expired",
-    }
+/// What is still to be done counts as running.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum JobState {
+    Running,
+    Done,
+    Rejected,
+    Deleted,
+    Expired,
+}
+
+#[derive(Serialize, ToSchema)]
+struct JobProblem {
+    message: String,
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
+
+/// A job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobDetails {
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// The name of the file as it was posted; empty for audio that is fetched.
+    data_name: String,
+    /// Whole seconds of audio; 0 until they are known.
+    duration: u64,
+    #[schema(example = "1")]
+    id: String,
+    status: JobState,
+    /// How far the work is, 0 to 1; only while it is running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    progress: Option<f64>,
+    /// As it was submitted, without keys that were null; not in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    config: Option<Value>,
+    /// What went wrong, if anything did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<JobProblem>,
+}
+
+/// One job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobReply {
+    pub(super) job: JobDetails,
+}
+
+/// Jobs, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobList {
+    pub(super) jobs: Vec<JobDetails>,
+}
+
+/// The job that was made.
+#[derive(Serialize, ToSchema)]
+pub(super) struct JobMade {
+    #[schema(example = "1")]
+    pub(super) id: String,
 }
 
 /// What lists show: without the configuration.
-pub(super) fn summary(job: &Job) -> Value {
-    let mut view = json!({
-        "created_at": timestamp(job.created_at),
-        "data_name": job.data_name,
-        "duration": whole_seconds(job),
-        "id": job.id.to_string(),
-        "status": status_name(job.status),
-    });
-    if !job.errors.is_empty() {
-        let errors = job.errors.iter().map(
-            |error| json!({"message": error.message, "timestamp": timestamp(error.timestamp)}),
-        );
-        view["errors"] = errors.collect();
+pub(super) fn summary(job: &Job) -> JobDetails {
+    let problem = |error: &portcullis_speech::jobs::JobError| JobProblem {
+        message: error.message.clone(),
+        timestamp: timestamp(error.timestamp),
+    };
+    JobDetails {
+        created_at: timestamp(job.created_at),
+        data_name: job.data_name.clone(),
+        duration: whole_seconds(job),
+        id: job.id.to_string(),
+        status: match job.status {
+            JobStatus::Fetching | JobStatus::Queued | JobStatus::Running => JobState::Running,
+            JobStatus::Done => JobState::Done,
+            JobStatus::Rejected => JobState::Rejected,
+            JobStatus::Deleted => JobState::Deleted,
+            JobStatus::Expired => JobState::Expired,
+        },
+        progress: None,
+        config: None,
+        errors: job.errors.iter().map(problem).collect(),
     }
-    view
 }
 
-/// A job with its configuration as it was submitted.
-pub(super) fn details(job: &Job) -> Value {
-    let mut view = summary(job);
-    if let Ok(config) = serde_json::from_str::<Value>(&job.config) {
-        view["config"] = config;
-    }
-    view
+/// A job with its configuration as it was submitted, and `progress` while it is running.
+pub(super) fn details(job: &Job, progress: Option<f64>) -> JobReply {
+    let round = |share: f64| (share.clamp(0.0, 1.0) * 1000.0).round() / 1000.0;
+    let job = JobDetails {
+        config: serde_json::from_str(&job.config).ok(),
+        progress: progress.map(round),
+        ..summary(job)
+    };
+    JobReply { job }
 }

@@ -46,7 +46,7 @@ impl Site {
         let digest = hexadecimal(&whole.finalize()[..8]);
         let page = FILES.iter().find(|(path, _)| *path == PAGE).expect("static/ has a page");
         let page = String::from_utf8_lossy(page.1);
-        let page = page.replace(PLACEHOLDER, &format!("/assets/{digest}/"));
+        let page = page.replace(PLACEHOLDER, &format!("/interface/{digest}/"));
         let files = FILES.iter().filter(|(path, _)| *path != PAGE);
         Self {
             page: File::new(PAGE, Bytes::from(page)),

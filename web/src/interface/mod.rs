@@ -1,6 +1,6 @@
 //! The Management Interface: the page at `/` and the files that it is made of.
 //!
-//! The page itself is asked for anew each time. It names its files below `/assets/<digest>/`,
+//! The page itself is asked for anew each time. It names its files below `/interface/<digest>/`,
 //! where the digest is that of all files together, so that browsers may keep them for ever and
 //! never mix those of two versions.
 
@@ -39,7 +39,7 @@ impl Service for Interface {
 
 fn routes(config: &mut ServiceConfig) {
     Endpoint::new("/").get(page).register(config);
-    Endpoint::new("/assets/{digest}/{path:.+}").get(asset).register(config);
+    Endpoint::new("/interface/{digest}/{path:.+}").get(asset).register(config);
 }
 
 /// `GET /`: the page.
@@ -48,7 +48,7 @@ async fn page(request: HttpRequest) -> HttpResponse {
     answer(&request, page, "no-store")
 }
 
-/// `GET /assets/{digest}/{path}`: a file of this version.
+/// `GET /interface/{digest}/{path}`: a file of this version.
 async fn asset(
     request: HttpRequest,
     place: web::Path<(String, String)>,
@@ -118,7 +118,7 @@ mod tests {
         let app = init_service(App::new().configure(routes)).await;
         let site = Site::get();
         for path in site.paths() {
-            let uri = format!("/assets/{}/{path}", site.digest());
+            let uri = format!("/interface/{}/{path}", site.digest());
             let answer = call_service(&app, TestRequest::with_uri(&uri).to_request()).await;
             assert_eq!(answer.status(), StatusCode::OK, "{uri}");
             let header = |name| answer.headers().get(name).and_then(|v| v.to_str().ok());
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(answer.headers().get(header::CACHE_CONTROL).unwrap(), "no-store");
         let body = answer.into_body().try_into_bytes().unwrap();
         let text = std::str::from_utf8(&body).unwrap();
-        assert!(text.contains(&format!("/assets/{}/app.js", Site::get().digest())), "{text}");
+        assert!(text.contains(&format!("/interface/{}/app.js", Site::get().digest())), "{text}");
         assert!(!text.contains("ASSETS"), "{text}");
     }
 
@@ -143,12 +143,12 @@ mod tests {
     async fn what_a_browser_has_is_not_sent_again_and_other_versions_are_not_there() {
         let app = init_service(App::new().configure(routes)).await;
         let site = Site::get();
-        let uri = format!("/assets/{}/app.js", site.digest());
+        let uri = format!("/interface/{}/app.js", site.digest());
         let known = (header::IF_NONE_MATCH, site.file("app.js").unwrap().etag.as_str());
         let request = TestRequest::with_uri(&uri).insert_header(known).to_request();
         assert_eq!(call_service(&app, request).await.status(), StatusCode::NOT_MODIFIED);
         for uri in
-            ["/assets/0000000000000000/app.js", &format!("/assets/{}/nope.js", site.digest())]
+            ["/interface/0000000000000000/app.js", &format!("/interface/{}/nope.js", site.digest())]
         {
             let answer = call_service(&app, TestRequest::with_uri(uri).to_request()).await;
             assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{uri}");

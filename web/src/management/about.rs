@@ -33,6 +33,8 @@ struct About {
 struct Access {
     auth_enabled: bool,
     default_password: Option<bool>,
+    /// Whether the speech services ask for a token.
+    job_token_set: bool,
 }
 
 /// What an administrator should know about without asking.
@@ -76,6 +78,9 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
             ),
         );
     }
+    if let Some(told) = context.owners.ledger.divergence() {
+        warn("state-not-stored", told.to_string());
+    }
     let facts = active.bundle.facts();
     let left = facts.not_after() - OffsetDateTime::now_utc();
     if left.is_negative() {
@@ -116,6 +121,7 @@ pub(super) fn facts(context: &Context) -> Value {
         "authentication": {
             "auth_enabled": owners.authenticator.is_enabled(),
             "default_password": owners.authenticator.has_default_password(),
+            "job_token_set": owners.authenticator.has_job_token(),
         },
         "enable_insecure_ports": owners.insecure_ports.are_enabled(),
         "certificate": CertificateView::of(&owners.certificates.active()),

@@ -1,6 +1,6 @@
 //! `GET health`: how the components of this process are.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use actix_web::web;
 use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
@@ -10,7 +10,9 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::standing_warnings;
-use crate::{error::ApiError, host_figures, monitoring, openapi::Refusals, service::Context};
+use crate::{
+    batch, error::ApiError, host_figures, monitoring, openapi::Refusals, service::Context,
+};
 
 /// Less than this is left on the disk of the data directory: changes will soon fail.
 const LOW_SPACE_BYTES: u64 = 64 << 20;
@@ -61,15 +63,12 @@ impl Component {
 pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Health>, ApiError> {
     let listeners = context.owners.supervisor.send(GetListeners).await?;
     let serves = |name: &str| context.appliance.services.iter().any(|service| service == name);
-    let carried = |name: &str| {
-        if serves(name) { Component::judged(Vec::new(), Vec::new()) } else { Component::disabled() }
-    };
     let mut components = BTreeMap::from([
         ("certificate", certificate(&context)),
         ("authentication", authentication(&context)),
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
         ("storage", storage(&context).await?),
-        ("batch", carried("batch")),
+        ("batch", speech(&context, serves("batch"))),
         ("realtime", realtime(&context, serves("realtime"))),
         ("monitoring", monitoring(&context, serves("monitoring")).await),
         // Nothing here has a database or a graphics processor; the names are documented.
@@ -104,10 +103,38 @@ fn unserved(listeners: &[ListenerStatus]) -> Vec<String> {
     unserved.map(|listener| format!("listener {} does not accept", listener.name)).collect()
 }
 
+/// A speech service is as its recogniser is.
+fn speech(context: &Context, served: bool) -> Component {
+    if !served {
+        return Component::disabled();
+    }
+    match context.speech.recogniser() {
+        RecogniserState::Ready(_) => Component::judged(Vec::new(), Vec::new()),
+        RecogniserState::Loading => {
+            Component::judged(Vec::new(), vec!["the speech model is being read".into()])
+        }
+        RecogniserState::Unavailable(reason) => Component::judged(vec![reason], Vec::new()),
+    }
+}
+
+/// The same, with a warning while no further session is taken.
+fn realtime(context: &Context, served: bool) -> Component {
+    let mut component = speech(context, served);
+    let sessions = &context.owners.sessions;
+    if served && component.errors.is_empty() && !sessions.is_ready() {
+        component.warnings.push(format!("all {} sessions are taken", sessions.count()));
+    }
+    component
+}
+
 async fn storage(context: &Context) -> Result<Component, ApiError> {
     let data_dir = context.appliance.data_dir.clone();
+    let keeps_jobs = context.speech.jobs().is_some();
     let errors = web::block(move || {
         let mut errors = Vec::new();
+        if keeps_jobs {
+            errors.extend(room_for_jobs(&data_dir.join("jobs")));
+        }
         match host_figures::file_systems(&[("data", &data_dir)]).first() {
             Some(found) if found.available < LOW_SPACE_BYTES => errors.push(format!(
                 "{} bytes are free where {} lies; make room",
@@ -123,21 +150,22 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
         }
         errors
     });
-    let errors = errors.await.map_err(|_| ApiError::Unavailable)?;
+    let mut errors = errors.await.map_err(|_| ApiError::Unavailable)?;
+    errors.extend(warnings(context, &["state-not-stored"]));
     Ok(Component::judged(errors, Vec::new()))
 }
 
-fn realtime(context: &Context, served: bool) -> Component {
-    if !served {
-        return Component::disabled();
-    }
-    let errors = match context.speech.recogniser() {
-        RecogniserState::Unavailable(reason) => vec![reason],
-        RecogniserState::Ready(_) | RecogniserState::Loading => Vec::new(),
-    };
-    let sessions = &context.owners.sessions;
-    let full = format!("all {} sessions are taken", sessions.count());
-    Component::judged(errors, (!sessions.is_ready()).then_some(full).into_iter().collect())
+/// What is wrong if uploads are refused for want of room.
+fn room_for_jobs(folder: &Path) -> Option<String> {
+    let found = host_figures::file_systems(&[("jobs", folder)]);
+    let free = found.first()?.available;
+    (free < batch::RESERVE).then(|| {
+        format!(
+            "{free} bytes are free where the jobs lie ({}); jobs are refused below {}: delete jobs, shorten the clean-up interval or make room",
+            folder.display(),
+            batch::RESERVE
+        )
+    })
 }
 
 async fn monitoring(context: &Context, served: bool) -> Component {

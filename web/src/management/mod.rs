@@ -46,7 +46,11 @@ impl Service for Management {
             Mount::new("/v2/management", Authentication::Admin, move |config| routes(api, config)),
             Mount::new("/docs", Authentication::Admin, {
                 let context = context.clone();
-                move |config| docs::routes(context, config)
+                move |config| {
+                    config.app_data(web::Data::new(context));
+                    Endpoint::new("/openapi.json").get(openapi).register(config);
+                    docs::routes("/docs", config);
+                }
             }),
             Mount::new("/healthz", Authentication::Open, |config| {
                 Endpoint::new("").get(healthz).register(config);
@@ -78,7 +82,8 @@ impl Service for Management {
     settings::set_cleanup_interval,
     power::reboot,
     power::shutdown,
-    power::cancel,
+    power::cancel_reboot,
+    power::cancel_shutdown,
     realtime::sessions,
     realtime::ready,
     logs::logs,
@@ -86,8 +91,15 @@ impl Service for Management {
     listeners,
     healthz,
     readyz,
+    openapi,
 ))]
 struct Document;
+
+/// `GET /docs/openapi.json`: the API of the services that some listener carries.
+#[utoipa::path(get, path = "/docs/openapi.json", tag = "Management", operation_id = "OpenApi", responses((status = 200, body = Object, content_type = "application/json"), Refusals))]
+async fn openapi(context: web::Data<Context>) -> HttpResponse {
+    HttpResponse::Ok().json(&context.appliance.openapi)
+}
 
 fn routes(context: Context, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(context));
@@ -111,8 +123,8 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .register(config);
     Endpoint::new("/reboot").delete(power::reboot).register(config);
     Endpoint::new("/shutdown").delete(power::shutdown).register(config);
-    Endpoint::new("/reboot/cancel").post(power::cancel).register(config);
-    Endpoint::new("/shutdown/cancel").post(power::cancel).register(config);
+    Endpoint::new("/reboot/cancel").post(power::cancel_reboot).register(config);
+    Endpoint::new("/shutdown/cancel").post(power::cancel_shutdown).register(config);
     Endpoint::new("/logs").get(logs::logs).register(config);
     Endpoint::new("/logs/zip").get(logs::zip).register(config);
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::requester;
 use crate::{
+    audit,
     error::{ApiError, ErrorBody},
     openapi::Refusals,
     service::Context,
@@ -36,6 +37,7 @@ async fn schedule(
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
     let schedule = SchedulePower { action, by: requester(request) };
     let scheduled = context.owners.power.send(schedule).await??;
+    audit::note_change(request, format!("{action} at {}", scheduled.due_text()));
     let message =
         format!("The {action} is scheduled; POST /v2/management/{action}/cancel calls it off");
     Ok(web::Json(PowerAnswer { message, scheduled }))
@@ -59,16 +61,34 @@ pub(super) async fn shutdown(
     schedule(&request, &context, PowerAction::Shutdown).await
 }
 
-/// `POST /v2/management/reboot/cancel`, and the same for `shutdown`: the machine stays up.
+/// `POST /v2/management/reboot/cancel`: the machine stays up, whichever was scheduled.
 #[utoipa::path(post, path = "/v2/management/reboot/cancel", tag = "Management", operation_id = "CancelReboot", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody)))]
-pub(super) async fn cancel(
+pub(super) async fn cancel_reboot(
     request: HttpRequest,
     context: web::Data<Context>,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    let cancel = CancelPower { by: requester(&request) };
+    cancel(&request, &context).await
+}
+
+/// `POST /v2/management/shutdown/cancel`: the same.
+#[utoipa::path(post, path = "/v2/management/shutdown/cancel", tag = "Management", operation_id = "CancelShutdown", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody)))]
+pub(super) async fn cancel_shutdown(
+    request: HttpRequest,
+    context: web::Data<Context>,
+) -> Result<web::Json<PowerAnswer>, ApiError> {
+    cancel(&request, &context).await
+}
+
+async fn cancel(
+    request: &HttpRequest,
+    context: &Context,
+) -> Result<web::Json<PowerAnswer>, ApiError> {
+    let cancel = CancelPower { by: requester(request) };
     let Some(scheduled) = context.owners.power.send(cancel).await? else {
         return Err(ApiError::Conflict("neither a reboot nor a shutdown is scheduled".into()));
     };
+    let called_off = format!("{} of {} called off", scheduled.action, scheduled.due_text());
+    audit::note_change(request, called_off);
     let message = format!("The {} is called off", scheduled.action);
     Ok(web::Json(PowerAnswer { message, scheduled }))
 }

@@ -5,7 +5,7 @@ use portcullis_actors::settings::{Settings, SettingsChange};
 use serde::{Deserialize, Serialize};
 
 use super::requester;
-use crate::{body::Json, error::ApiError, openapi::Refusals, service::Context};
+use crate::{audit, body::Json, error::ApiError, openapi::Refusals, service::Context};
 
 /// `GET /v2/management/settings`: what holds now.
 #[utoipa::path(get, path = "/v2/management/settings", tag = "Management", operation_id = "GetSettings", responses((status = 200, body = Settings), Refusals))]
@@ -20,8 +20,9 @@ pub(super) async fn put_settings(
     context: web::Data<Context>,
     Json(change): Json<SettingsChange>,
 ) -> Result<web::Json<Settings>, ApiError> {
-    let settings = context.owners.change_settings(&change, &requester(&request)).await?;
-    Ok(web::Json(Settings::clone(&settings)))
+    let changed = context.owners.change_settings(&change, &requester(&request)).await?;
+    audit::note_change(&request, changed.differences);
+    Ok(web::Json(Settings::clone(&changed.settings)))
 }
 
 /// The age at which finished batch jobs are removed.
@@ -53,6 +54,7 @@ pub(super) async fn set_cleanup_interval(
         cleanup_interval_minutes: Some(Some(interval.minutes)),
         ..SettingsChange::default()
     };
-    context.owners.change_settings(&change, &requester(&request)).await?;
+    let changed = context.owners.change_settings(&change, &requester(&request)).await?;
+    audit::note_change(&request, changed.differences);
     Ok(web::Json(interval))
 }

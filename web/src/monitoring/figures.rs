@@ -1,9 +1,10 @@
-//! Figures that are made at each scrape: the machine, this process, the certificate, access.
+//! Figures that are made at each scrape: the machine, this process, the certificate, access, jobs.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use portcullis_actors::watch::WatchedCertificate;
 use portcullis_actors::{metrics::METRICS, sessions::SessionBoard};
+use portcullis_speech::{Speech, jobs::Jobs};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
@@ -22,6 +23,7 @@ pub fn register_figures(context: &Context) {
         data_dir: context.appliance.data_dir.clone(),
         version: context.appliance.version,
         watched: context.appliance.watched_certificate.clone(),
+        speech: context.speech.clone(),
     });
 }
 
@@ -33,6 +35,7 @@ struct Figures {
     data_dir: PathBuf,
     version: &'static str,
     watched: Option<WatchedCertificate>,
+    speech: Arc<Speech>,
 }
 
 impl fmt::Debug for Figures {
@@ -64,11 +67,51 @@ fn yes(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
+fn count_jobs(jobs: &Jobs, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
+    // A store that fails is told by health; figures that are missing say it as well.
+    if let Ok(counts) = jobs.store().counts() {
+        let values = [
+            ("fetching", counts.fetching),
+            ("waiting", counts.queued),
+            ("running", counts.running),
+            ("done", counts.done),
+            ("rejected", counts.rejected),
+        ];
+        labelled_gauge(
+            encoder,
+            "appliance_jobs",
+            "Batch jobs that are kept, by status; waiting is the length of the queue",
+            &values.map(|(status, count)| (("status", status), count as f64)),
+        )?;
+    }
+    let done = jobs.work_done();
+    for (name, help, duration) in [
+        (
+            "appliance_jobs_audio_seconds",
+            "Audio that was transcribed, of the jobs that are done",
+            done.audio,
+        ),
+        (
+            "appliance_jobs_decode_seconds",
+            "Time that the work on it took; the audio over this is the real-time speed of one job",
+            done.work,
+        ),
+    ] {
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(&duration.as_secs_f64(), None)?;
+    }
+    Ok(())
+}
+
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         let encoder = &mut encoder;
         self.certificate(encoder)?;
         self.access(encoder)?;
+        if let Some(jobs) = self.speech.jobs() {
+            count_jobs(jobs, encoder)?;
+        }
         self.process(encoder)?;
         self.machine(encoder)
     }
@@ -124,7 +167,7 @@ impl Figures {
             encoder,
             "appliance_auth_throttled_addresses",
             "Addresses that are refused now for wrong passwords",
-            self.authenticator.throttled_addresses() as f64,
+            self.authenticator.refused_addresses() as f64,
         )?;
         gauge(
             encoder,

@@ -27,8 +27,32 @@ use crate::{
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What Prometheus serves: its queries, its page and what that page loads.
-const HANDED_ON: [&str; 5] = ["/api/v1", "/-", "/graph", "/classic", "/consoles"];
+/// What Prometheus serves: its queries, its pages and what these load. Its page has moved with its
+/// versions: Debian's 2.42 has it below `/classic`, upstream's 2.x loads `/static`, 3.x `/assets`.
+const HANDED_ON: [&str; 22] = [
+    "/api/v1",
+    "/-",
+    "/graph",
+    "/query",
+    "/classic",
+    "/consoles",
+    "/static",
+    "/assets",
+    "/favicon.ico",
+    "/favicon.svg",
+    "/manifest.json",
+    "/agent",
+    "/alertmanager-discovery",
+    "/alerts",
+    "/config",
+    "/flags",
+    "/rules",
+    "/service-discovery",
+    "/starting",
+    "/status",
+    "/targets",
+    "/tsdb-status",
+];
 
 /// The monitoring service.
 #[derive(Debug, Default)]
@@ -56,7 +80,7 @@ impl Service for Monitoring {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(metrics))]
+#[openapi(paths(metrics, prometheus::graph, prometheus::ask, prometheus::ask_by_form))]
 struct Document;
 
 fn hand_on(context: Context, config: &mut ServiceConfig) {

@@ -1,6 +1,6 @@
 //! The real Prometheus behind this service: requests are handed to it without the password.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -13,10 +13,17 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::{error::ApiError, service::Context};
+use crate::{
+    error::{ApiError, ErrorBody},
+    openapi::Refusals,
+    service::Context,
+};
 
 /// The largest query; PromQL is short.
 const MAX_QUERY: usize = 1 << 20;
+
+/// How long a connection may take to be made; how long an answer may take is Prometheus' matter.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Headers of one connection (RFC 9110, section 7.6.1), and those that are for us alone.
 const NOT_HANDED_ON: [&str; 11] = [
@@ -75,7 +82,10 @@ impl Prometheus {
         request: http1_types::Request<Full<Bytes>>,
     ) -> Result<http1_types::Response<Incoming>, String> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.port)).await.map_err(|err| err.to_string())?;
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, self.port)))
+            .await
+            .map_err(|_| format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))?
+            .map_err(|err| err.to_string())?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|err| err.to_string())?;
         actix_web::rt::spawn(async move {
@@ -136,6 +146,22 @@ pub(super) async fn forward(
     })?;
     Ok(answered(answer))
 }
+
+/// Prometheus' own page. What it loads, and its other pages, are handed on as well.
+#[utoipa::path(get, path = "/graph", tag = "Monitoring", operation_id = "Graph", responses((status = 200, content_type = "text/html", body = String), Refusals, (status = 501, body = ErrorBody), (status = 502, body = ErrorBody)))]
+#[allow(dead_code)] // For the document: `forward` answers.
+pub(super) fn graph() {}
+
+/// Prometheus' HTTP API, as it is: `query`, `query_range`, `series`, `labels`, `label/…/values`,
+/// `metadata`, `targets`, `rules`, `status/buildinfo` and the rest.
+#[utoipa::path(get, path = "/api/v1/{path}", tag = "Monitoring", operation_id = "AskPrometheus", params(("path" = String, Path, description = "such as query, with its query string")), responses((status = 200, body = Object, content_type = "application/json"), Refusals, (status = 501, body = ErrorBody), (status = 502, body = ErrorBody)))]
+#[allow(dead_code)]
+pub(super) fn ask() {}
+
+/// The same with the query as a form in the body, which is how Grafana asks.
+#[utoipa::path(post, path = "/api/v1/{path}", tag = "Monitoring", operation_id = "AskPrometheusByForm", params(("path" = String, Path, description = "such as query")), request_body(content = Object, content_type = "application/x-www-form-urlencoded"), responses((status = 200, body = Object, content_type = "application/json"), Refusals, (status = 501, body = ErrorBody), (status = 502, body = ErrorBody)))]
+#[allow(dead_code)]
+pub(super) fn ask_by_form() {}
 
 async fn read(mut payload: web::Payload) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();

@@ -8,8 +8,18 @@ use portcullis_actors::certificate::{
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::requester;
-use crate::{body::Json, error::ApiError, query::Query, service::Context};
+use super::{
+    documents::{Done, PemOrJson, WaitingRequests},
+    requester,
+};
+use crate::{
+    audit::note_change,
+    body::Json,
+    error::{ApiError, ErrorBody},
+    openapi::Refusals,
+    query::Query,
+    service::Context,
+};
 
 /// PEM is what authorities ask for; `application/pkcs10` would promise DER (RFC 5967).
 const PEM_REQUEST: &str = "text/plain; charset=utf-8";
@@ -24,6 +34,7 @@ fn waiting(context: &Context, now: OffsetDateTime) -> &WaitingKeys {
 }
 
 /// `POST /v2/security/csr`: answers once the key waits on the disk.
+#[utoipa::path(post, path = "/v2/security/csr", tag = "Security", operation_id = "RequestCertificate", request_body = NewRequest, responses((status = 201, body = CertificateRequest, headers(("Location" = String, description = "Where the request can be read"))), Refusals, (status = 409, body = ErrorBody)))]
 pub(super) async fn create(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -33,11 +44,13 @@ pub(super) async fn create(
     let details = new.check().map_err(RequestError::from)?;
     let by = requester(&request);
     let made = context.owners.certificate.send(RequestCertificate { details, by }).await??;
+    note_change(&request, format!("certificate request {}", made.id));
     let location = format!("/v2/security/csr/{}", made.id);
     Ok(HttpResponse::Created().insert_header((header::LOCATION, location)).json(&*made))
 }
 
 /// `GET /v2/security/csr`: what waits, oldest first; never a key.
+#[utoipa::path(get, path = "/v2/security/csr", tag = "Security", operation_id = "ListCertificateRequests", responses((status = 200, body = WaitingRequests), Refusals))]
 pub(super) async fn list(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -50,6 +63,7 @@ pub(super) async fn list(
 }
 
 /// `GET /v2/security/csr/{id}`, as JSON or with `?format=pem` the request alone.
+#[utoipa::path(get, path = "/v2/security/csr/{id}", tag = "Security", operation_id = "GetCertificateRequest", params(("id" = String, Path, description = "32 hexadecimal digits"), ("format" = Option<PemOrJson>, Query)), responses((status = 200, content((CertificateRequest = "application/json"), (String = "text/plain"))), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn get(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -69,6 +83,7 @@ pub(super) async fn get(
 }
 
 /// `DELETE /v2/security/csr/{id}`: the key is gone from the disk once it is answered.
+#[utoipa::path(delete, path = "/v2/security/csr/{id}", tag = "Security", operation_id = "DeleteCertificateRequest", params(("id" = String, Path, description = "32 hexadecimal digits")), responses((status = 200, body = Done), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn delete(
     request: HttpRequest,
     context: web::Data<Context>,

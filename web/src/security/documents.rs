@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 
 use portcullis_actors::{
-    certificate::{CertificateFacts, Warning},
+    audit::AuditEntry,
+    auth::ThrottledAddress,
+    certificate::{CertificateFacts, CertificateRequest, Warning},
     store::Installed,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
+
+/// Addresses whose next wrong password is not answered at once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ThrottledAddresses {
+    /// The worst first, at most 500.
+    pub(super) addresses: Vec<ThrottledAddress>,
+    /// How many there are in all.
+    pub(super) count: usize,
+}
 
 /// A certificate and how it came to serve; never its key.
 #[derive(Serialize, ToSchema)]
@@ -59,4 +70,24 @@ pub(super) struct PasswordState {
     auth_enabled: bool,
     /// Null until it has been checked.
     default_password: Option<bool>,
+}
+
+/// The form of an answer.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PemOrJson {
+    Pem,
+    Json,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct WaitingRequests {
+    /// Oldest first.
+    requests: Vec<CertificateRequest>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditRecord {
+    /// Newest first.
+    entries: Vec<AuditEntry>,
 }

@@ -17,8 +17,9 @@ use portcullis_actors::{
         ActiveCertificate, CertificateFacts, InstallCertificate, Judgement,
         RestoreDefaultCertificate,
     },
+    handover::Generations,
     store::Installed,
-    supervisor::{Generations, SetInsecurePorts},
+    supervisor::SetInsecurePorts,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,10 +28,14 @@ use utoipa::{OpenApi, ToSchema};
 use zeroize::Zeroizing;
 
 use self::{
-    documents::{CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState},
+    documents::{
+        AuditRecord, CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState,
+        PemOrJson, ThrottledAddresses,
+    },
     upload::{CertificateUpload, UploadOptions},
 };
 use crate::{
+    audit::note_change,
     body::Json,
     error::{ApiError, ErrorBody},
     openapi::{self, Refusals},
@@ -61,19 +66,28 @@ impl Service for Security {
 }
 
 #[derive(OpenApi)]
-#[openapi(paths(
-    get_certificate,
-    install_certificate,
-    restore_default_certificate,
-    get_insecure_ports,
-    set_insecure_ports,
-    get_admin_password,
-    set_admin_password,
-    disable_authentication,
-    set_job_token,
-    remove_job_token,
-    reset,
-))]
+#[openapi(
+    paths(
+        get_certificate,
+        install_certificate,
+        restore_default_certificate,
+        get_insecure_ports,
+        set_insecure_ports,
+        get_admin_password,
+        set_admin_password,
+        disable_authentication,
+        set_job_token,
+        remove_job_token,
+        throttled,
+        reset,
+        audit,
+        csr::create,
+        csr::list,
+        csr::get,
+        csr::delete,
+    ),
+    components(schemas(PemOrJson))
+)]
 struct Document;
 
 fn routes(context: Context, config: &mut ServiceConfig) {
@@ -95,6 +109,7 @@ fn routes(context: Context, config: &mut ServiceConfig) {
         .delete(disable_authentication)
         .register(config);
     Endpoint::new("/jobtoken").post(set_job_token).delete(remove_job_token).register(config);
+    Endpoint::new("/throttled").get(throttled).register(config);
     Endpoint::new("/audit").get(audit).register(config);
     Endpoint::new("/reset").delete(reset).register(config);
 }
@@ -135,7 +150,7 @@ fn requester(request: &HttpRequest) -> Requester {
 }
 
 /// `GET /v2/security/sslcertificate`, as JSON or with `?format=pem` the chain that is served.
-#[utoipa::path(get, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "GetCertificate", responses((status = 200, body = CertificateServed), Refusals))]
+#[utoipa::path(get, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "GetCertificate", params(("format" = Option<PemOrJson>, Query)), responses((status = 200, content((CertificateServed = "application/json"), (String = "application/x-pem-file"))), Refusals))]
 async fn get_certificate(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -166,7 +181,7 @@ async fn get_certificate(
 ///
 /// A certificate without a key is completed by the key that waits for it. `?force=true` takes an
 /// expired one, `?dry_run=true` tells what would be installed and changes nothing.
-#[utoipa::path(post, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "InstallCertificate", request_body(content = CertificateForm, content_type = "multipart/form-data"), responses((status = 200, body = CertificateChanged), Refusals, (status = 415, body = ErrorBody)))]
+#[utoipa::path(post, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "InstallCertificate", params(("force" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)), request_body(content = CertificateForm, content_type = "multipart/form-data"), responses((status = 200, body = CertificateChanged), Refusals, (status = 415, body = ErrorBody)))]
 async fn install_certificate(
     request: HttpRequest,
     context: web::Data<Context>,
@@ -246,6 +261,7 @@ async fn set_insecure_ports(
     let enabled = setting.enable_insecure_ports;
     let set = SetInsecurePorts { enabled, by: requester(&request) };
     context.owners.supervisor.send(set).await??;
+    note_change(&request, format!("plain HTTP {}", if enabled { "on" } else { "off" }));
     Ok(web::Json(setting))
 }
 
@@ -322,6 +338,13 @@ async fn remove_job_token(
     Ok(web::Json(json!({ "message": "Job token removed" })))
 }
 
+/// `GET /v2/security/throttled`: the addresses that are slowed or refused now.
+#[utoipa::path(get, path = "/v2/security/throttled", tag = "Security", operation_id = "GetThrottledAddresses", responses((status = 200, body = ThrottledAddresses), Refusals))]
+async fn throttled(context: web::Data<Context>) -> web::Json<ThrottledAddresses> {
+    let (addresses, count) = context.owners.authenticator.throttled_addresses();
+    web::Json(ThrottledAddresses { addresses, count })
+}
+
 /// `DELETE /v2/security/reset`: waiting keys go as well.
 #[utoipa::path(delete, path = "/v2/security/reset", tag = "Security", operation_id = "Reset", responses((status = 200, body = CertificateChanged), Refusals))]
 async fn reset(
@@ -338,14 +361,19 @@ async fn reset(
 const AUDIT_LIMIT: usize = 100;
 const AUDIT_LIMIT_MAX: usize = 10_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct AuditQuery {
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<usize>,
+    /// Entries before this time are left out.
+    #[param(format = DateTime)]
     since: Option<String>,
 }
 
 /// `GET /v2/security/audit?limit=&since=`: the newest entries first.
+#[utoipa::path(get, path = "/v2/security/audit", tag = "Security", operation_id = "Audit", params(AuditQuery), responses((status = 200, body = AuditRecord), Refusals))]
 async fn audit(
     context: web::Data<Context>,
     query: Result<web::Query<AuditQuery>, actix_web::Error>,

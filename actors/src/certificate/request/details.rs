@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The most names of one request; authorities take 100 at most.
 const MAX_NAMES: usize = 64;
@@ -21,7 +22,7 @@ fn invalid<T>(reason: impl Into<String>) -> Result<T, InvalidRequest> {
 }
 
 /// The kind of key that is made for a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum KeyType {
     /// ECDSA on the curve P-256.
     #[default]
@@ -42,7 +43,7 @@ pub enum KeyType {
 }
 
 /// The subject of a request; every part may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestSubject {
     /// CN: the name of the appliance, for people; clients go by the names of the request.
@@ -76,7 +77,7 @@ pub enum RequestedName {
 }
 
 /// A request as it arrives, before anything of it is checked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRequest {
     /// Whose certificate it will be.
@@ -90,11 +91,12 @@ pub struct NewRequest {
 }
 
 /// A request that has been checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RequestDetails {
     /// Whose certificate it will be.
     pub subject: RequestSubject,
     /// At least one, each once, in the order in which they were given.
+    #[schema(value_type = Vec<String>)]
     pub names: Vec<RequestedName>,
     /// The kind of key.
     pub key_type: KeyType,

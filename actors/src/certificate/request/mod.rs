@@ -15,6 +15,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 
 pub(super) use self::waiting::FreshRequest;
 pub use self::{
@@ -76,9 +77,10 @@ impl Serialize for RequestId {
 pub struct NoSuchRequest;
 
 /// A request whose key waits; holds nothing secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CertificateRequest {
     /// Its name.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     pub id: RequestId,
     /// The PKCS#10 request as PEM.
     pub csr: String,
@@ -87,9 +89,11 @@ pub struct CertificateRequest {
     pub details: RequestDetails,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub created: OffsetDateTime,
     /// When its key is removed unless the certificate has come.
     #[serde(with = "time::serde::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub expires: OffsetDateTime,
     /// The pin of the public key, by which its certificate is recognised.
     #[serde(skip)]

@@ -58,6 +58,13 @@ pub struct WaitingKeys {
     requests: Arc<ArcSwap<Vec<Arc<CertificateRequest>>>>,
 }
 
+/// Keys that wait no more and are not removed yet.
+pub(crate) struct SetAside {
+    /// Where each lay, and where it lies now.
+    moved: Vec<(PathBuf, PathBuf)>,
+    requests: Arc<Vec<Arc<CertificateRequest>>>,
+}
+
 /// A key and its request, made but not stored yet.
 pub(crate) struct FreshRequest {
     details: RequestDetails,
@@ -188,10 +195,54 @@ impl WaitingKeys {
 
     /// Removes every one, those that cannot be read included. Blocks.
     pub fn remove_all(&self) -> Result<(), StoreError> {
-        self.remove_where(|_| true)?;
+        self.discard(self.set_aside()?)
+    }
+
+    /// Lets none wait any more, those that cannot be read included, until they are put back or
+    /// discarded; a start removes them as well. Blocks. On an error they all wait as before.
+    pub(crate) fn set_aside(&self) -> Result<SetAside, StoreError> {
+        let mut aside = SetAside { moved: Vec::new(), requests: self.requests.load_full() };
+        let moved = self.rename_all(&mut aside.moved).and_then(|()| sync_dir(&self.folder));
+        if let Err(err) = moved {
+            self.put_back(aside);
+            return Err(err);
+        }
+        self.requests.store(Arc::default());
+        Ok(aside)
+    }
+
+    fn rename_all(&self, moved: &mut Vec<(PathBuf, PathBuf)>) -> Result<(), StoreError> {
         for entry in fs::read_dir(&self.folder).map_err(io("list", &self.folder))? {
-            let path = entry.map_err(io("list", &self.folder))?.path();
-            fs::remove_dir_all(&path).map_err(io("remove", &path))?;
+            let entry = entry.map_err(io("list", &self.folder))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            let (from, to) = (entry.path(), self.folder.join(format!(".{name}")));
+            fs::rename(&from, &to).map_err(io("rename", &from))?;
+            moved.push((from, to));
+        }
+        Ok(())
+    }
+
+    /// Lets those wait again that were set aside. Blocks. One that cannot be moved is told in the
+    /// log; a start would remove it.
+    pub(crate) fn put_back(&self, aside: SetAside) {
+        for (path, aside) in &aside.moved {
+            if let Err(err) = fs::rename(aside, path) {
+                log::error!("the waiting key {} is lost: {err}", path.display());
+            }
+        }
+        if let Err(err) = sync_dir(&self.folder) {
+            log::error!("{}", with_source(&err));
+        }
+        self.requests.store(aside.requests);
+    }
+
+    /// Removes what was set aside. Blocks.
+    pub(crate) fn discard(&self, aside: SetAside) -> Result<(), StoreError> {
+        for (_, path) in &aside.moved {
+            fs::remove_dir_all(path).map_err(io("remove", path))?;
         }
         sync_dir(&self.folder)
     }
@@ -386,6 +437,23 @@ mod tests {
         assert!(waiting.remove_key_of(&used.spki_sha256).unwrap());
         assert!(!waiting.remove_key_of(&used.spki_sha256).unwrap());
         assert_eq!(waiting.requests(START), [other]);
+    }
+
+    #[test]
+    fn keys_that_were_set_aside_wait_again_or_are_gone_after_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let added = waiting.add(fresh(), START).unwrap();
+        let aside = waiting.set_aside().unwrap();
+        assert!(waiting.requests(START).is_empty() && waiting.keys(START).is_empty());
+        waiting.put_back(aside);
+        assert_eq!(waiting.requests(START), [added]);
+        assert_eq!(waiting.keys(START).len(), 1);
+
+        waiting.set_aside().unwrap();
+        let restarted = WaitingKeys::open(dir.path(), START).unwrap();
+        assert!(restarted.requests(START).is_empty());
+        assert!(fs::read_dir(dir.path().join(FOLDER)).unwrap().next().is_none());
     }
 
     #[test]

@@ -12,21 +12,21 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use time::{Date, OffsetDateTime};
 
-use self::rows::{append_error, millis, name_of, now, read_job};
+use self::rows::{append_error, millis, name_of, now, read_job, status_of};
 use super::{
     files::{Folder, IncomingFile},
-    store::{Finished, Job, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError, UsageRow},
+    store::{
+        Finished, Job, JobCounts, JobId, JobStatus, JobStore, ListFilter, NewJob, StoreError,
+        UsageRow,
+    },
 };
 use crate::transcript::Item;
 
 /// A job that fails so often is given up.
-const MOST_ATTEMPTS: u32 = 3;
-/// A job whose attempts the process did not outlive is given up at this charge. An attempt costs
-/// [`LATE_CHARGE`] more once it has gone on for a while: three such ones are enough. One that ended
-/// at once was probably not the cause of the end, so it takes thirty of them.
-const MOST_CHARGE: u32 = 30;
-const LATE_CHARGE: u32 = 9;
-/// What is left of an expired or deleted job is kept so many times its retention.
+const MOST_FAILURES: u32 = 3;
+/// The number of the schema, as SQLite's `user_version`.
+const VERSION: i64 = 1;
+/// That there was a job is remembered for so long after it has expired.
 const TOMBSTONES: Duration = Duration::from_secs(7 * 24 * 3600);
 
 const SCHEMA: &str = "
@@ -39,7 +39,8 @@ const SCHEMA: &str = "
         config TEXT NOT NULL,
         duration_ms INTEGER NOT NULL DEFAULT 0,
         attempts INTEGER NOT NULL DEFAULT 0,
-        charge INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0,
+        crashes INTEGER NOT NULL DEFAULT 0,
         errors TEXT NOT NULL DEFAULT '[]',
         notify INTEGER NOT NULL DEFAULT 0
     );
@@ -57,11 +58,9 @@ const SCHEMA: &str = "
         duration_ms INTEGER NOT NULL,
         PRIMARY KEY (day, language, model)
     );
-    CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 ";
 
-const COLUMNS: &str =
-    "id, created_at, finished_at, status, data_name, config, duration_ms, attempts, errors";
+const COLUMNS: &str = "id, created_at, finished_at, status, data_name, config, duration_ms, attempts, crashes, errors";
 
 /// One connection, one writer; calls are short.
 pub struct SqliteStore {
@@ -80,11 +79,11 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl SqliteStore {
-    /// Opens the store below `root`, or makes it. Jobs that were running start again, unless they
-    /// have been tried too often; uploads that were in progress are gone.
+    /// Opens the store below `root`, or makes it. Jobs that were running are queued again; uploads
+    /// that were in progress are gone.
     ///
     /// # Errors
-    /// The folder cannot be written, or the database is damaged.
+    /// The folder cannot be written, or the database is damaged or of a later version.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(root)?;
         private(root)?;
@@ -94,30 +93,21 @@ impl SqliteStore {
         // A commit is on the disk when it returns.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(Duration::from_secs(10))?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if version > VERSION {
+            return Err(StoreError::Later(root.display().to_string()));
+        }
         connection.execute_batch(SCHEMA)?;
+        connection.pragma_update(None, "user_version", VERSION)?;
         let store = Self { connection: Mutex::new(connection), folder };
         store.recover()?;
         Ok(store)
     }
 
     fn recover(&self) -> Result<(), StoreError> {
-        let running = {
-            let connection = self.connection();
-            let mut statement = connection
-                .prepare("SELECT id, attempts, charge FROM jobs WHERE status = 'running'")?;
-            let rows = statement
-                .query_map([], |row| Ok((JobId(row.get(0)?), row.get(1)?, row.get(2)?)))?;
-            rows.collect::<Result<Vec<(JobId, u32, u32)>, _>>()?
-        };
-        for (id, attempts, charge) in running {
-            if charge >= MOST_CHARGE {
-                let reason =
-                    format!("the appliance ended {attempts} times while it worked on this job");
-                self.reject(id, &reason, "")?;
-            } else {
-                self.set_status(id, JobStatus::Queued, &[JobStatus::Running])?;
-            }
-        }
+        let sql =
+            "UPDATE jobs SET status = 'queued', crashes = crashes + 1 WHERE status = 'running'";
+        self.connection().execute(sql, [])?;
         // Audio whose job was not made, or is gone, because of a crash in between.
         for id in self.folder.kept()? {
             let wanted = self
@@ -214,10 +204,32 @@ impl JobStore for SqliteStore {
         rows.map(|row| row.map_err(StoreError::from)?).collect()
     }
 
+    fn counts(&self) -> Result<JobCounts, StoreError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare("SELECT status, count(*) FROM jobs GROUP BY status")?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let mut counts = JobCounts::default();
+        for row in rows {
+            let (status, count) = row?;
+            let slot = match status_of(&status).ok_or(StoreError::Damaged(status))? {
+                JobStatus::Fetching => &mut counts.fetching,
+                JobStatus::Queued => &mut counts.queued,
+                JobStatus::Running => &mut counts.running,
+                JobStatus::Done => &mut counts.done,
+                JobStatus::Rejected => &mut counts.rejected,
+                JobStatus::Deleted | JobStatus::Expired => continue,
+            };
+            *slot = count.unsigned_abs();
+        }
+        Ok(counts)
+    }
+
     fn claim(&self) -> Result<Option<Job>, StoreError> {
         let connection = self.connection();
         let sql = format!(
-            "UPDATE jobs SET status = 'running', attempts = attempts + 1, charge = charge + 1
+            "UPDATE jobs SET status = 'running', attempts = attempts + 1
              WHERE id = (SELECT min(id) FROM jobs WHERE status = 'queued') RETURNING {COLUMNS}"
         );
         let mut statement = connection.prepare(&sql)?;
@@ -225,24 +237,27 @@ impl JobStore for SqliteStore {
         found.transpose()
     }
 
-    fn charge(&self, id: JobId) -> Result<(), StoreError> {
-        let sql = "UPDATE jobs SET charge = charge + ?2 WHERE id = ?1 AND status = 'running'";
-        self.connection().execute(sql, params![id.0, LATE_CHARGE])?;
+    fn release(&self, id: JobId) -> Result<(), StoreError> {
+        let sql = "UPDATE jobs SET status = 'queued' WHERE id = ?1 AND status = 'running'";
+        self.connection().execute(sql, [id.0])?;
         Ok(())
     }
 
-    fn release(&self, id: JobId, counted: bool) -> Result<(), StoreError> {
-        if counted {
-            let attempts = self.get(id)?.map_or(0, |job| job.attempts);
-            if attempts >= MOST_ATTEMPTS {
-                let reason = format!("the recogniser failed {attempts} times on this job");
-                return self.reject(id, &reason, "");
+    fn fail(&self, id: JobId, reason: &str) -> Result<(), StoreError> {
+        self.add_error(id, reason)?;
+        let sql = "UPDATE jobs SET failures = failures + 1,
+                   status = iif(failures + 1 < ?2, 'queued', status)
+                   WHERE id = ?1 AND status = 'running' RETURNING failures";
+        let failures: Option<u32> = self
+            .connection()
+            .query_row(sql, params![id.0, MOST_FAILURES], |row| row.get(0))
+            .optional()?;
+        match failures {
+            Some(failures) if failures >= MOST_FAILURES => {
+                self.reject(id, &format!("the recogniser failed {failures} times on this job"), "")
             }
+            _ => Ok(()),
         }
-        let sql = "UPDATE jobs SET status = 'queued', attempts = attempts - ?2, charge = 0
-                   WHERE id = ?1 AND status = 'running'";
-        self.connection().execute(sql, params![id.0, i64::from(!counted)])?;
-        Ok(())
     }
 
     fn finish(&self, id: JobId, finished: &Finished) -> Result<(), StoreError> {
@@ -366,20 +381,6 @@ impl JobStore for SqliteStore {
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    fn retention(&self) -> Result<Option<Duration>, StoreError> {
-        let sql = "SELECT value FROM settings WHERE name = 'retention_seconds'";
-        let seconds: Option<i64> =
-            self.connection().query_row(sql, [], |row| row.get(0)).optional()?;
-        Ok(seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs())))
-    }
-
-    fn set_retention(&self, retention: Duration) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO settings (name, value) VALUES ('retention_seconds', ?1)";
-        let seconds = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-        self.connection().execute(sql, [seconds])?;
-        Ok(())
     }
 }
 

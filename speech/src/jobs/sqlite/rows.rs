@@ -40,7 +40,8 @@ pub(super) fn read_job(row: &Row<'_>) -> Result<Job, StoreError> {
         config: row.get(5)?,
         duration: Duration::from_millis(row.get::<_, i64>(6)?.unsigned_abs()),
         attempts: row.get(7)?,
-        errors: parse_errors(&row.get::<_, String>(8)?)?,
+        crashes: row.get(8)?,
+        errors: parse_errors(&row.get::<_, String>(9)?)?,
     })
 }
 

@@ -45,43 +45,66 @@ fn jobs_are_numbered_and_claimed_in_order() {
 }
 
 #[test]
-fn a_job_that_ends_the_process_three_times_is_rejected() {
+fn ends_of_the_process_are_counted_and_never_lose_a_job() {
     let folder = tempfile::tempdir().unwrap();
-    let id = add(&SqliteStore::open(folder.path()).unwrap(), "poison.wav");
-    for _ in 0..3 {
+    let id = add(&SqliteStore::open(folder.path()).unwrap(), "a.wav");
+    for crashes in 0..50 {
         let store = SqliteStore::open(folder.path()).unwrap();
-        assert_eq!(store.claim().unwrap().unwrap().id, id);
-        store.charge(id).unwrap();
+        let job = store.claim().unwrap().unwrap();
+        assert_eq!((job.id, job.crashes, job.attempts), (id, crashes, crashes + 1));
     }
+}
+
+#[test]
+fn a_job_on_which_the_recogniser_fails_three_times_is_rejected() {
+    let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).unwrap();
-    assert!(store.claim().unwrap().is_none());
+    let id = add(&store, "a.wav");
+    for _ in 0..3 {
+        assert_eq!(store.claim().unwrap().unwrap().id, id);
+        store.fail(id, "out of memory").unwrap();
+    }
     let job = store.get(id).unwrap().unwrap();
     assert_eq!(job.status, JobStatus::Rejected);
-    assert!(job.errors[0].message.contains("3 times"), "{:?}", job.errors);
+    let told: Vec<_> = job.errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(told[..3], ["out of memory"; 3]);
+    assert!(told[3].contains("3 times"), "{told:?}");
 }
 
 #[test]
-fn ends_right_after_the_beginning_are_borne_longer() {
+fn jobs_are_counted_by_where_they_are() {
     let folder = tempfile::tempdir().unwrap();
-    let id = add(&SqliteStore::open(folder.path()).unwrap(), "innocent.wav");
-    for _ in 0..30 {
-        let store = SqliteStore::open(folder.path()).unwrap();
-        assert_eq!(store.claim().unwrap().unwrap().id, id);
-    }
     let store = SqliteStore::open(folder.path()).unwrap();
-    assert_eq!(status(&store, id), JobStatus::Rejected);
+    let ids: Vec<JobId> = (0..4).map(|_| add(&store, "a.wav")).collect();
+    store.claim().unwrap();
+    store.finish(ids[0], &finished()).unwrap();
+    store.claim().unwrap();
+    store.delete(ids[3]).unwrap();
+    let expected = JobCounts { queued: 1, running: 1, done: 1, ..JobCounts::default() };
+    assert_eq!(store.counts().unwrap(), expected);
 }
 
 #[test]
-fn an_orderly_end_costs_no_attempt() {
+fn a_database_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path()).unwrap();
+    store.connection().pragma_update(None, "user_version", VERSION + 1).unwrap();
+    drop(store);
+    assert!(matches!(SqliteStore::open(folder.path()), Err(StoreError::Later(_))));
+}
+
+#[test]
+fn an_orderly_end_counts_against_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path()).unwrap();
     let id = add(&store, "a.wav");
     for _ in 0..5 {
         store.claim().unwrap().unwrap();
-        store.release(id, false).unwrap();
+        store.release(id).unwrap();
     }
-    assert_eq!(store.get(id).unwrap().unwrap().attempts, 0);
+    drop(store);
+    let store = SqliteStore::open(folder.path()).unwrap();
+    assert_eq!(store.get(id).unwrap().unwrap().crashes, 0);
 }
 
 #[test]

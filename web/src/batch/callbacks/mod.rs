@@ -9,26 +9,13 @@ use std::{
     time::Duration,
 };
 
-use portcullis_speech::{
-    Speech,
-    jobs::{JobEvent, JobId, JobStatus},
-};
+use portcullis_speech::jobs::{JobEvent, JobId, JobStatus};
 use tokio::sync::{Semaphore, broadcast::error::RecvError};
 
 use super::{Desk, outbound};
 
 /// Fetches and callbacks that go on at once.
 const AT_ONCE: usize = 16;
-
-/// Starts to serve the jobs of `speech`, those first that a restart has left; ends with the
-/// process. Call it inside a runtime.
-pub fn start(speech: &Arc<Speech>) {
-    if speech.jobs().is_none() {
-        return;
-    }
-    let desk = Desk::new(speech.clone());
-    actix_web::rt::spawn(run(desk));
-}
 
 /// What is in progress, so that nothing is begun twice.
 #[derive(Clone)]
@@ -39,7 +26,8 @@ struct Office {
     slots: Arc<Semaphore>,
 }
 
-async fn run(desk: Desk) {
+/// Serves the jobs, those first that a restart has left.
+pub(super) async fn run(desk: Desk) {
     let Ok(jobs) = desk.jobs() else { return };
     let mut events = jobs.events();
     let office = Office {

@@ -5,7 +5,6 @@ use std::{io::Read, time::Duration};
 use portcullis_speech::jobs::{
     Format, Job, JobConfig, JobStatus, JobStore, config::Notification, transcript,
 };
-use serde_json::json;
 use ureq::Agent;
 
 use super::{Office, seconds};
@@ -142,7 +141,8 @@ fn pieces(
         };
         let format = match name.as_str() {
             "jobinfo" => {
-                let body = json!({ "job": view::details(job) }).to_string().into_bytes();
+                let body = serde_json::to_vec(&view::details(job, None));
+                let body = body.map_err(|err| err.to_string())?;
                 pieces.push(piece("jobinfo.json", "application/json", body));
                 continue;
             }

@@ -27,7 +27,7 @@ const SUITES: [rustls::SupportedCipherSuite; 9] = [
 /// without. Each handshake takes the current one, so a replacement holds on every port and in
 /// every generation from one instant.
 #[derive(Debug)]
-pub struct TlsConfigs(ArcSwap<Pair>);
+pub(crate) struct TlsConfigs(ArcSwap<Pair>);
 
 #[derive(Debug)]
 struct Pair {

@@ -1,0 +1,392 @@
+//! PocketSphinx with the English model of Debian: for machines without a model of Whisper. It
+//! hears frame by frame, knows no marks and no capitals, and mistakes one word in three.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use portcullis_pocketsphinx::Decoder;
+
+use crate::{
+    agreement::{Agreement, Deadlines},
+    cutter::{Cut, Cutter, CutterSettings},
+    measures::{Measures, Meter},
+    pace::Pace,
+    recogniser::{
+        Cancel, Heard, LiveOptions, Recogniser, RecogniserError, RecogniserInfo, SAMPLE_RATE,
+        Session, SessionOptions, Stretch, Word,
+    },
+    slots::{Slots, Urgency},
+};
+
+/// Where Debian's pocketsphinx-en-us puts its model.
+const MODEL: &str = "/usr/share/pocketsphinx/model/en-us";
+/// Each decoder takes about 100 MB and shares nothing.
+const MOST_DECODERS: usize = 16;
+/// How often a job looks whether a decoder is free.
+const LOOK: Duration = Duration::from_millis(100);
+/// What is told of words that become final before the utterance ends, when the engine knows no
+/// probability yet.
+const UNKNOWN: f64 = 0.5;
+
+/// The recogniser; every session has a decoder of its own.
+pub struct PocketSphinx {
+    folder: PathBuf,
+    info: RecogniserInfo,
+    slots: Slots,
+    decoders: Arc<AtomicUsize>,
+}
+
+/// Why there is no recogniser.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the model of PocketSphinx is not in {0}; install the Debian package pocketsphinx-en-us and start the appliance again"
+)]
+pub struct NoModel(String);
+
+impl PocketSphinx {
+    /// Whether the model is installed.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        Path::new(MODEL).join("en-us.lm.bin").is_file()
+    }
+
+    /// Looks for the model. Decodes take a slot each.
+    ///
+    /// # Errors
+    /// It is not installed.
+    pub fn load(slots: Slots) -> Result<Self, NoModel> {
+        if !Self::is_installed() {
+            return Err(NoModel(MODEL.to_owned()));
+        }
+        let info = RecogniserInfo {
+            engine: "pocketsphinx",
+            model: "en-us".into(),
+            languages: vec!["en".into()],
+        };
+        Ok(Self { folder: MODEL.into(), info, slots, decoders: Arc::default() })
+    }
+
+    /// The right to one more decoder. A job waits for it, a live session does not.
+    fn admit(&self, options: &SessionOptions) -> Result<Admission, RecogniserError> {
+        loop {
+            options.cancel.check()?;
+            let more = |count: usize| (count < MOST_DECODERS).then_some(count + 1);
+            if self.decoders.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
+                return Ok(Admission(self.decoders.clone()));
+            }
+            if options.live.is_some() {
+                return Err(RecogniserError::Engine(format!(
+                    "all {MOST_DECODERS} decoders are in use; try again later"
+                )));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Recogniser for PocketSphinx {
+    fn info(&self) -> &RecogniserInfo {
+        &self.info
+    }
+
+    fn begin(&self, options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError> {
+        if !self.info.languages.contains(&options.language) {
+            let known = self.info.languages.join(", ");
+            return Err(RecogniserError::Language { language: options.language, known });
+        }
+        let admission = self.admit(&options)?;
+        let decoder = Decoder::new(&self.folder).map_err(RecogniserError::Engine)?;
+        let settings = CutterSettings::live(&options.live.clone().unwrap_or_default());
+        Ok(Box::new(PocketSphinxSession {
+            decoder,
+            _admission: admission,
+            slots: self.slots.clone(),
+            cancel: options.cancel,
+            live: options.live,
+            cutter: Cutter::new(settings),
+            utterance: None,
+            decoded: 0,
+            pace: Pace::new(Instant::now()),
+            agreement: Agreement::default(),
+            spoken: false,
+            meter: Meter::default(),
+            waited: Duration::ZERO,
+        }))
+    }
+}
+
+struct Admission(Arc<AtomicUsize>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+struct PocketSphinxSession {
+    decoder: Decoder,
+    _admission: Admission,
+    slots: Slots,
+    cancel: Cancel,
+    live: Option<LiveOptions>,
+    cutter: Cutter,
+    /// Where the decoder's utterance began, in samples of the stream; `None` before it begins.
+    utterance: Option<u64>,
+    /// Up to where the decoder has heard the stream.
+    decoded: u64,
+    pace: Pace,
+    agreement: Agreement,
+    /// Whether words were told since the last end of an utterance.
+    spoken: bool,
+    meter: Meter,
+    waited: Duration,
+}
+
+impl PocketSphinxSession {
+    /// Lets the decoder hear what it has not heard of samples that begin at `start`.
+    fn decode(&mut self, start: u64, samples: &[f32]) -> Result<(), RecogniserError> {
+        let known = self.decoded.saturating_sub(start) as usize;
+        let Some(fresh) = samples.get(known..).filter(|fresh| !fresh.is_empty()) else {
+            return Ok(());
+        };
+        self.utterance.get_or_insert(start + known as u64);
+        let fresh: Vec<i16> = fresh.iter().map(|sample| (sample * 32767.0) as i16).collect();
+        let urgency = if self.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
+        let asked = Instant::now();
+        let slot = self.slots.acquire(urgency, &self.cancel)?;
+        self.waited += asked.elapsed();
+        self.decoder.process(&fresh).map_err(RecogniserError::Engine)?;
+        drop(slot);
+        self.decoded = start + samples.len() as u64;
+        Ok(())
+    }
+
+    fn words(&self, words: Vec<portcullis_pocketsphinx::Word>) -> Vec<Word> {
+        let offset = seconds(self.utterance.unwrap_or(self.decoded));
+        let words = words.into_iter().map(|word| Word {
+            text: word.text,
+            start: offset + word.start,
+            end: offset + word.end.max(word.start),
+            confidence: word.confidence.unwrap_or(UNKNOWN).clamp(0.0, 1.0) as f32,
+        });
+        words.collect()
+    }
+
+    /// Ends the decoder's utterance with a window that ends at sample `end`.
+    fn close(&mut self, start: u64, end: u64) -> Result<Vec<Heard>, RecogniserError> {
+        let words = self.decoder.end().map_err(RecogniserError::Engine)?;
+        let words = self.words(words);
+        let from = self.agreement.until().max(seconds(start));
+        let end = seconds(end.max(self.decoded));
+        self.utterance = None;
+        let words = self.agreement.close(words, end);
+        self.spoken |= !words.is_empty();
+        let end = end.max(self.agreement.until()).max(from);
+        let mut heard = vec![Heard::Final(Stretch { start: from, end, words })];
+        if self.live.as_ref().is_some_and(|live| live.partials) {
+            heard.push(Heard::Partial(Stretch { start: end, end, words: Vec::new() }));
+        }
+        Ok(heard)
+    }
+
+    /// Tells what the open window sounds like, if it is time.
+    fn look(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        let Some(open) = self.cutter.open() else { return Ok(Vec::new()) };
+        let (start, samples) = (open.start, open.samples.to_vec());
+        self.decode(start, &samples)?;
+        let Some(live) = self.live.clone() else { return Ok(Vec::new()) };
+        let now = Instant::now();
+        if !self.pace.is_due(now, &live) {
+            return Ok(Vec::new());
+        }
+        self.pace.decoded(now, Duration::ZERO, Duration::ZERO);
+        let position = self.cutter.position();
+        let max_delay = live.max_delay.as_secs_f64();
+        let deadlines = Deadlines {
+            agreed: position - max_delay / 2.0,
+            due: position + self.pace.next(&live) - max_delay,
+            mode: live.max_delay_mode,
+        };
+        let from = self.agreement.until().max(seconds(start));
+        let words = self.words(self.decoder.words());
+        let (words, rest) = self.agreement.look(words, deadlines);
+        let until = self.agreement.until().max(from);
+        let mut heard = Vec::new();
+        if !words.is_empty() {
+            self.spoken = true;
+            heard.push(Heard::Final(Stretch { start: from, end: until, words }));
+        }
+        if live.partials {
+            let end = rest.last().map_or(until, |word| word.end);
+            heard.push(Heard::Partial(Stretch { start: until, end, words: rest }));
+        }
+        Ok(heard)
+    }
+
+    fn hear(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
+        let mut heard = Vec::new();
+        for cut in self.cutter.feed(samples) {
+            match cut {
+                Cut::Window(window) => {
+                    self.decode(window.start, &window.samples)?;
+                    let end = window.start + window.samples.len() as u64;
+                    heard.extend(self.close(window.start, end)?);
+                }
+                Cut::Silence { at } => {
+                    if std::mem::take(&mut self.spoken) {
+                        heard.push(Heard::EndOfUtterance { at });
+                    }
+                }
+            }
+        }
+        heard.extend(self.look()?);
+        Ok(heard)
+    }
+}
+
+fn seconds(samples: u64) -> f64 {
+    samples as f64 / f64::from(SAMPLE_RATE)
+}
+
+impl Session for PocketSphinxSession {
+    fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
+        self.cancel.check()?;
+        let begun = Instant::now();
+        self.meter.fed(samples.len());
+        self.pace.fed(samples.len());
+        let mut heard = Vec::new();
+        // Between the parts of a long call it can be cancelled.
+        for samples in samples.chunks(SAMPLE_RATE as usize) {
+            heard.extend(self.hear(samples)?);
+        }
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        Ok(heard)
+    }
+
+    fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        self.cancel.check()?;
+        let begun = Instant::now();
+        let heard = match self.cutter.finish() {
+            Some(window) => {
+                self.decode(window.start, &window.samples)?;
+                self.close(window.start, window.start + window.samples.len() as u64)?
+            }
+            None => Vec::new(),
+        };
+        self.spoken = false;
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        Ok(heard)
+    }
+
+    fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError> {
+        if let Some(own) = &mut self.live {
+            own.clone_from(live);
+            self.cutter.set(CutterSettings::live(live));
+        }
+        Ok(())
+    }
+
+    fn measures(&self) -> Measures {
+        self.meter.measures().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recogniser::samples_from_i16;
+
+    /// "Go forward ten meters", from the Debian package pocketsphinx-testdata.
+    fn go_forward() -> Vec<f32> {
+        let bytes = std::fs::read("/usr/share/pocketsphinx/test/data/goforward.raw").unwrap();
+        let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+        samples_from_i16(&samples.collect::<Vec<_>>())
+    }
+
+    fn finals(heard: &[Heard]) -> Vec<Word> {
+        let stretches = heard.iter().filter_map(|heard| match heard {
+            Heard::Final(stretch) => Some(stretch.words.clone()),
+            Heard::Partial(_) | Heard::EndOfUtterance { .. } => None,
+        });
+        stretches.flatten().collect()
+    }
+
+    fn text(words: &[Word]) -> String {
+        words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn recogniser() -> PocketSphinx {
+        PocketSphinx::load(Slots::new(1)).unwrap()
+    }
+
+    #[test]
+    fn a_sentence_is_heard_with_times_and_confidence_and_again_in_a_new_session() {
+        let recogniser = recogniser();
+        for _ in 0..2 {
+            let options = SessionOptions::batch("en", Cancel::default());
+            let mut session = recogniser.begin(options).unwrap();
+            let mut heard = session.feed(&go_forward()).unwrap();
+            heard.extend(session.finish().unwrap());
+            let words = finals(&heard);
+            assert_eq!(text(&words), "go forward ten meters");
+            assert!(words.windows(2).all(|pair| pair[0].end <= pair[1].start + 0.02));
+            assert!(words[0].start > 0.2 && words[3].end < 2.79);
+            assert!(words.iter().all(|word| word.confidence > 0.0 && word.confidence <= 1.0));
+        }
+    }
+
+    #[test]
+    fn a_live_session_tells_partials_finals_and_the_pause_and_times_go_on() {
+        let live = LiveOptions {
+            partials: true,
+            end_of_utterance: Some(Duration::from_secs(1)),
+            ..LiveOptions::default()
+        };
+        let recogniser = recogniser();
+        let options = SessionOptions::live("en", live, Cancel::default());
+        let mut session = recogniser.begin(options).unwrap();
+        let mut samples = go_forward();
+        let length = seconds(samples.len() as u64);
+        samples.extend([0.0; 2 * SAMPLE_RATE as usize]);
+        let mut heard = Vec::new();
+        for chunk in samples.chunks(1600) {
+            heard.extend(session.feed(chunk).unwrap());
+        }
+        assert_eq!(text(&finals(&heard)), "go forward ten meters");
+        assert!(heard.iter().any(|heard| matches!(heard, Heard::Partial(_))));
+        let pauses = heard.iter().filter(|heard| matches!(heard, Heard::EndOfUtterance { .. }));
+        assert_eq!(pauses.count(), 1);
+        let mut again = session.feed(&go_forward()).unwrap();
+        again.extend(session.finish().unwrap());
+        let words = finals(&again);
+        assert!(text(&words).contains("forward"), "{words:?}");
+        assert!(words.iter().all(|word| word.start > length + 1.9));
+    }
+
+    #[test]
+    fn decoders_are_bounded_and_given_back() {
+        let recogniser = recogniser();
+        let live = || SessionOptions::live("en", LiveOptions::default(), Cancel::default());
+        recogniser.decoders.store(MOST_DECODERS - 1, Ordering::Release);
+        let session = recogniser.begin(live()).unwrap();
+        let refused = recogniser.begin(live()).err().expect("it is refused");
+        assert!(refused.to_string().contains("decoders are in use"), "{refused}");
+        let cancel = Cancel::default();
+        let waiting = SessionOptions::batch("en", cancel.clone());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| recogniser.begin(waiting).map(drop));
+            cancel.cancel();
+            assert_eq!(waiting.join().unwrap(), Err(RecogniserError::Cancelled));
+        });
+        drop(session);
+        recogniser.begin(live()).unwrap();
+        let french = SessionOptions::batch("fr", Cancel::default());
+        assert!(recogniser.begin(french).is_err());
+    }
+}

@@ -1,0 +1,248 @@
+//! One window of audio through the model.
+
+use std::time::{Duration, Instant};
+
+use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
+
+use super::{
+    engine,
+    states::States,
+    words::{Token, words},
+};
+use crate::{
+    recogniser::{Cancel, RecogniserError, SAMPLE_RATE, SessionOptions, Word},
+    slots::{Slots, Urgency},
+};
+
+/// whisper.cpp refuses less than a second.
+const LEAST_SAMPLES: usize = SAMPLE_RATE as usize * 11 / 10;
+/// Below about ten seconds of encoder context short sounds make Whisper repeat itself.
+const LEAST_CONTEXT: usize = 512;
+const WHOLE_CONTEXT: usize = 1500;
+/// Encoder positions for each second of audio.
+const POSITIONS: usize = 50;
+/// A window that the model itself takes for silence and is unsure of is an invention.
+const NO_SPEECH: f32 = 0.6;
+const UNSURE: f32 = 0.5;
+/// The longest prompt in characters; Whisper reads 224 tokens of it.
+const LONGEST_PROMPT: usize = 600;
+/// A word may end this long after the last frame that the voice activity detector took for speech.
+const FADING: usize = SAMPLE_RATE as usize / 5;
+
+/// Nobody speaks more tokens in a second, and no text of some seconds is without a few more.
+const TOKENS_PER_SECOND: usize = 8;
+const TOKENS: usize = 24;
+/// Up to so many tokens that come this often one after the other are a model gone astray.
+const LONGEST_LOOP: usize = 4;
+const LOOPS: usize = 5;
+
+/// What a decode is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A glance at a window that is still open: in one pass, whatever comes of it.
+    Look,
+    /// The last word on a window.
+    Whole,
+}
+
+pub(super) struct Decoder {
+    states: States,
+    parameters: FullParams<'static, 'static>,
+    slots: Slots,
+    urgency: Urgency,
+    cancel: Cancel,
+}
+
+/// What a decode gave and what it cost.
+pub(super) struct Decoded {
+    /// `None` where the model went astray in a [`Purpose::Look`].
+    pub(super) words: Option<Vec<Word>>,
+    pub(super) took: Duration,
+    /// Before that, for a slot.
+    pub(super) waited: Duration,
+}
+
+impl Decoder {
+    pub(super) fn new(
+        states: States,
+        language: &'static str,
+        options: &SessionOptions,
+        slots: Slots,
+    ) -> Self {
+        let urgency = if options.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
+        let cancel = options.cancel.clone();
+        Self { states, parameters: parameters(language, options), slots, urgency, cancel }
+    }
+
+    /// The words in `samples`, which begin at sample `start` of the stream and whose last speech
+    /// ends at `spoken`. Blocks until there is a slot, and then for the time of the decode.
+    pub(super) fn decode(
+        &self,
+        start: u64,
+        samples: &[f32],
+        spoken: usize,
+        purpose: Purpose,
+    ) -> Result<Decoded, RecogniserError> {
+        let asked = Instant::now();
+        let _slot = self.slots.acquire(self.urgency, &self.cancel)?;
+        let mut state = self.states.take()?;
+        let begun = Instant::now();
+        let mut padded = samples.to_vec();
+        padded.resize(padded.len().max(LEAST_SAMPLES), 0.0);
+        let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
+        let context = context.clamp(LEAST_CONTEXT, WHOLE_CONTEXT);
+        let mut tokens = self.run(&mut state, &padded, context, purpose)?;
+        let mut astray = loops(&tokens).is_some();
+        if astray && purpose == Purpose::Whole {
+            // As long a silence behind it as the model was trained with mostly helps.
+            tokens = self.run(&mut state, &padded, WHOLE_CONTEXT, purpose)?;
+            if let Some(once) = loops(&tokens) {
+                tokens.truncate(once);
+            }
+            astray = false;
+        }
+        self.states.give_back(state);
+        let seconds = |count: usize| count as f64 / f64::from(SAMPLE_RATE);
+        let offset = start as f64 / f64::from(SAMPLE_RATE);
+        let length = seconds((spoken + FADING).min(samples.len()));
+        let words = (!astray).then(|| words(&tokens, offset, length));
+        Ok(Decoded { words, took: begun.elapsed(), waited: begun.duration_since(asked) })
+    }
+
+    fn run(
+        &self,
+        state: &mut WhisperState,
+        samples: &[f32],
+        context: usize,
+        purpose: Purpose,
+    ) -> Result<Vec<Token>, RecogniserError> {
+        let mut parameters = self.parameters.clone();
+        parameters.set_audio_ctx(context as i32);
+        let tokens = samples.len() * TOKENS_PER_SECOND / SAMPLE_RATE as usize + TOKENS;
+        parameters.set_max_tokens(tokens as i32);
+        if purpose == Purpose::Look {
+            parameters.set_single_segment(true);
+            parameters.set_temperature_inc(0.0);
+        }
+        let done = state.full(parameters, samples);
+        self.cancel.check()?;
+        done.map_err(|err| engine(&err))?;
+        Ok(tokens_of(state))
+    }
+}
+
+/// The tokens of the last decode, without those of segments that were invented.
+fn tokens_of(state: &WhisperState) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    for segment in state.as_iter() {
+        let mut spoken: Vec<Token> = Vec::new();
+        for index in 0..segment.n_tokens() {
+            let Some(token) = segment.get_token(index) else { continue };
+            let Ok(bytes) = token.to_bytes() else { continue };
+            if bytes.starts_with(b"[_") || bytes.starts_with(b"<|") {
+                continue;
+            }
+            let data = token.token_data();
+            spoken.push(Token {
+                bytes: bytes.to_vec(),
+                start: data.t0 as f64 / 100.0,
+                end: data.t1 as f64 / 100.0,
+                probability: data.p,
+            });
+        }
+        let sum: f32 = spoken.iter().map(|token| token.probability).sum();
+        let unsure = sum < UNSURE * spoken.len() as f32;
+        if !(unsure && segment.no_speech_probability() > NO_SPEECH) {
+            tokens.extend(spoken);
+        }
+    }
+    tokens
+}
+
+/// Where the model began to say the same again and again: the tokens up to there and the loop once.
+fn loops(tokens: &[Token]) -> Option<usize> {
+    (1..=LONGEST_LOOP).find_map(|period| {
+        let mut same = 0;
+        (period..tokens.len()).find_map(|index| {
+            same = if tokens[index].bytes == tokens[index - period].bytes { same + 1 } else { 0 };
+            (same >= period * (LOOPS - 1)).then(|| index + 1 - same)
+        })
+    })
+}
+
+/// Made once for a session: whisper-rs never frees the strings and the callback in it.
+fn parameters(language: &'static str, options: &SessionOptions) -> FullParams<'static, 'static> {
+    let mut parameters = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
+    parameters.set_n_threads(1);
+    parameters.set_language(Some(language));
+    parameters.set_print_special(false);
+    parameters.set_print_progress(false);
+    parameters.set_print_realtime(false);
+    parameters.set_print_timestamps(false);
+    parameters.set_token_timestamps(true);
+    parameters.set_no_context(true);
+    parameters.set_suppress_nst(true);
+    // A decode that repeats itself is tried again once, a little warmer.
+    parameters.set_temperature_inc(0.6);
+    let prompt = prompt(&options.vocabulary);
+    if !prompt.is_empty() {
+        parameters.set_initial_prompt(&prompt);
+    }
+    let cancel = options.cancel.clone();
+    // The type is written out because whisper-rs calls the closure through exactly this one.
+    let abort: Box<dyn FnMut() -> bool> = Box::new(move || cancel.is_cancelled());
+    parameters.set_abort_callback_safe::<_, Box<dyn FnMut() -> bool>>(abort);
+    parameters
+}
+
+/// The vocabulary as a text that Whisper takes for what was said before.
+fn prompt(vocabulary: &[String]) -> String {
+    let mut prompt = String::new();
+    for word in vocabulary {
+        let word: String = word.chars().filter(|c| !c.is_control()).collect();
+        if word.trim().is_empty() || prompt.len() + word.len() > LONGEST_PROMPT {
+            continue;
+        }
+        prompt.push_str(if prompt.is_empty() { "Glossary: " } else { ", " });
+        prompt.push_str(word.trim());
+    }
+    if !prompt.is_empty() {
+        prompt.push('.');
+    }
+    prompt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_gone_astray_is_noticed() {
+        let looping = |text: &str| {
+            let token = |text: &str| Token {
+                bytes: text.as_bytes().to_vec(),
+                start: 0.0,
+                end: 0.0,
+                probability: 1.0,
+            };
+            let tokens: Vec<Token> = text.split_whitespace().map(token).collect();
+            loops(&tokens)
+        };
+        assert_eq!(looping(""), None);
+        assert_eq!(looping("no no no no"), None);
+        assert_eq!(looping("old s y y y y y"), Some(3));
+        assert_eq!(looping("5 , 5 . 5 . 5 . 5 . 5 . 5"), Some(4));
+        assert_eq!(looping("a b c a b c a b c a b c a b c d"), Some(3));
+        assert_eq!(looping("she sells sea shells by the sea shore she sells sea shells"), None);
+    }
+
+    #[test]
+    fn the_prompt_is_bounded_and_holds_no_control_characters() {
+        assert_eq!(prompt(&[]), "");
+        assert_eq!(
+            prompt(&["Gnocchi".into(), "\0".into(), "Ceph\0".into()]),
+            "Glossary: Gnocchi, Ceph."
+        );
+        assert!(prompt(&vec!["x".repeat(100); 100]).len() <= LONGEST_PROMPT + 20);
+    }
+}
