@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes everything that reads an administrator's files.
+# Fuzzes everything that reads an administrator's files, and the realtime protocol.
 #
-#   scripts/fuzz.sh [SECONDS [TARGET...]]     600 seconds for each of the three targets
+#   scripts/fuzz.sh [SECONDS [TARGET...]]     600 seconds for each of the four targets
 #
 # cargo-fuzz asks the compiler for instrumentation that only nightly offers by itself;
 # RUSTC_BOOTSTRAP=1 lets the stable one do the same. The seeds are made here, with openssl.
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-600}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- certificate_bundle htpasswd configuration
+[ $# -gt 0 ] || set -- certificate_bundle htpasswd configuration realtime_protocol
 cargo=${CARGO:-cargo}
 sanitizer=${FUZZ_SANITIZER:-address}
 memory_mb=2048
@@ -225,6 +225,18 @@ TOML
     printf '[[listener]]\nname = "a"\naddress = "localhost"\ntls = "maybe"\n' >"$dir/wrong"
     printf 'listener = [{ name = "a", address = "[::1]:0", services = [] }]\n' >"$dir/inline"
     printf 'max_draining = "x"\nmax_draining = 3\n\n[listener]\n' >"$dir/twice"
+}
+
+# Steps: a byte that chooses, a byte that counts, the bytes of the step.
+realtime_protocol_seeds() {
+    dir=$seeds/realtime_protocol
+    mkdir -p "$dir"
+    # Start, opened, audio, consumed, final, end of stream, ended, time.
+    printf '\001\000\007\0011\004\004abcd\012\001\004\013\003Hi.\001\002\014\000\017\001\077' >"$dir/session"
+    # The same with two channels, forced and changed.
+    printf '\001\001\007\000\001\003\001\004\001\007\001\010\001\005\001\006\014\000\014\001' >"$dir/channels"
+    printf '\001\000\007\000\004\004abcd\016\001\005\017\001\377' >"$dir/restart"
+    printf '\000\033{"message":"StartRecognition"' >"$dir/text"
 }
 
 rm -rf "$seeds"
