@@ -8,7 +8,7 @@ use crate::support::realtime::{Client, SECOND, acknowledged, realtime_setup, sam
 use crate::support::seconds;
 use crate::support::speech::{recording, words};
 
-/// What four people say in a minute or so.
+/// What four people say, forty seconds each.
 fn speeches() -> Vec<Vec<u8>> {
     let reading = |number: &str| {
         let name = format!("librivox/sense_and_sensibility_01_austen_64kb-{number}.wav");
@@ -16,9 +16,9 @@ fn speeches() -> Vec<Vec<u8>> {
         audio.resize(audio.len() + 2 * SECOND, 0);
         audio
     };
-    let orders: [&[&str]; 4] =
-        [&["0870", "0880"], &["0890", "0930"], &["0920", "0880"], &["0930", "0870"]];
-    orders.iter().map(|order| order.iter().flat_map(|number| reading(number)).collect()).collect()
+    let readings = ["0870", "0880", "0890", "0920", "0930"];
+    let order = |first: usize| (0..6).map(move |index| readings[(first + index) % 5]);
+    (0..4).map(|first| order(first).flat_map(reading).collect()).collect()
 }
 
 /// A word may wait long, so that where a final ends does not depend on how busy the machine is.
