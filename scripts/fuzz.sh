@@ -243,6 +243,7 @@ rm -rf "$seeds"
 certificate_seeds
 htpasswd_seeds
 configuration_seeds
+realtime_protocol_seeds
 
 # --- runs ----------------------------------------------------------------------------------
 

@@ -88,6 +88,8 @@ impl Seen {
                 assert!(!reason.is_empty());
                 self.error = true;
             }
+            // The limits hold before the start as well.
+            ServerMessage::Warning { .. } => {}
             _ => assert_eq!(self.started, 1, "{text}"),
         }
         assert!(self.started <= 1 && self.ended <= 1);
