@@ -229,7 +229,7 @@ export const texts = {
   speech: {
     submit: 'Submit a file',
     file: 'Audio file',
-    forms: 'WAV, MP3, AAC, Ogg, MPEG, AMR, M4A, MP4 or FLAC, told by its content.',
+    forms: 'WAV, MP3, AAC, Ogg, WebM, M4A, MP4 or FLAC, told by its content.',
     language: 'Language',
     languageHint: 'A code such as en or de.',
     send: 'Submit',
