@@ -33,6 +33,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
         tls: None,
         insecure_ports: true,
         job_token: None,
+        settings: Default::default(),
     };
     let note =
         ChangeNote { at: OffsetDateTime::UNIX_EPOCH, what: "fuzzed".into(), by: "fuzz".into() };

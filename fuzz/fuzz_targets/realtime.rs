@@ -101,7 +101,8 @@ impl Seen {
             Action::Close { code, reason } => {
                 self.closed = true;
                 let documented = [1000, 1003, 1008, 1009, 1011, 1012, 4004, 4005, 4013];
-                assert!(documented.contains(&code) && !reason.is_empty(), "{code} {reason}");
+                assert!(documented.contains(&code), "{code} {reason}");
+                assert!(code == 1000 || !reason.is_empty(), "{code} without a reason");
                 if let Some(error) = self.error {
                     assert!(code == 1009 || (code, reason) == error.close(), "{error:?}: {code}");
                 }
