@@ -15,8 +15,11 @@ use portcullis::speech::{
 };
 use serde_json::Value;
 
-const LIMITS: Limits =
-    Limits { idle: Duration::from_secs(3600), session: Duration::from_secs(172_800), waiting: 1 << 20 };
+const LIMITS: Limits = Limits {
+    idle: Duration::from_secs(3600),
+    session: Duration::from_secs(172_800),
+    waiting: 1 << 20,
+};
 
 /// What the socket would see.
 #[derive(Default)]
@@ -107,7 +110,10 @@ impl Seen {
                     assert!(code == 1009 || (code, reason) == error.close(), "{error:?}: {code}");
                 }
             }
-            Action::Open(_) | Action::Force { .. } | Action::Configure { .. } | Action::End { .. } => {}
+            Action::Open(_)
+            | Action::Force { .. }
+            | Action::Configure { .. }
+            | Action::End { .. } => {}
         }
     }
 
