@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzzes everything that reads an administrator's files, and the realtime protocol.
 #
-#   scripts/fuzz.sh [SECONDS [TARGET...]]     600 seconds for each of the four targets
+#   scripts/fuzz.sh [SECONDS [TARGET...]]     600 seconds for each target
 #
 # cargo-fuzz asks the compiler for instrumentation that only nightly offers by itself;
 # RUSTC_BOOTSTRAP=1 lets the stable one do the same. The seeds are made here, with openssl.
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 seconds=${1:-600}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- certificate_bundle htpasswd configuration realtime_protocol
+[ $# -gt 0 ] || set -- certificate_bundle htpasswd configuration realtime
 cargo=${CARGO:-cargo}
 sanitizer=${FUZZ_SANITIZER:-address}
 memory_mb=2048
@@ -227,23 +227,35 @@ TOML
     printf 'max_draining = "x"\nmax_draining = 3\n\n[listener]\n' >"$dir/twice"
 }
 
-# Steps: a byte that chooses, a byte that counts, the bytes of the step.
-realtime_protocol_seeds() {
-    dir=$seeds/realtime_protocol
+realtime_seeds() {
+    dir=$seeds/realtime
     mkdir -p "$dir"
-    # Start, opened, audio, consumed, final, end of stream, ended, time.
-    printf '\001\000\007\0011\004\004abcd\012\001\004\013\003Hi.\001\002\014\000\017\001\077' >"$dir/session"
-    # The same with two channels, forced and changed.
-    printf '\001\001\007\000\001\003\001\004\001\007\001\010\001\005\001\006\014\000\014\001' >"$dir/channels"
-    printf '\001\000\007\000\004\004abcd\016\001\005\017\001\377' >"$dir/restart"
-    printf '\000\033{"message":"StartRecognition"' >"$dir/text"
+    raw='{"message":"StartRecognition","audio_format":{"type":"raw","encoding":"pcm_s16le","sample_rate":16000}'
+    english='"transcription_config":{"language":"en","enable_partials":true,"max_delay":2}}'
+    {
+        printf '%s,%s\no\nb3200\nc3200\npHe was\nfHe was not.\nu3\nb3200\n' "$raw" "$english"
+        printf '{"message":"ForceEndOfUtterance"}\nF\nU4\n'
+        printf '{"message":"SetRecognitionConfig","transcription_config":{"language":"en","max_delay":1}}\n'
+        printf '{"message":"EndOfStream","last_seq_no":0}\nb1\nc6400\nfThe end.\ne\n.11\n'
+    } >"$dir/session"
+    {
+        printf '@%s,"transcription_config":{"language":"en","diarization":"channel","channel_diarization_labels":["a","b"]}}\no\n' "$raw"
+        for channel in a b; do
+            printf '{"message":"AddChannelAudio","channel":"%s","data":"AAAA"}\n' "$channel"
+            printf '{"message":"EndOfChannel","channel":"%s","last_seq_no":1}\n' "$channel"
+        done
+        printf 'c4\ne4\ne5\n'
+    } >"$dir/channels"
+    printf '%s,%s\nx\n' "$raw" "$english" >"$dir/refused"
+    printf '%s,%s\no\n.2701\n.1000\nr5\n.6\n' "$raw" "$english" >"$dir/idle"
+    printf '{"message":"StartRecognition","audio_format":{"type":"file"},%s\no\nb9\nj\n' "$english" >"$dir/failed"
 }
 
 rm -rf "$seeds"
 certificate_seeds
 htpasswd_seeds
 configuration_seeds
-realtime_protocol_seeds
+realtime_seeds
 
 # --- runs ----------------------------------------------------------------------------------
 

@@ -116,7 +116,7 @@ function Throttled() {
         <div class="scroll" tabindex="0" role="region" aria-label=${t.throttled}><table>
           <thead><tr>${Object.values(t.throttle).map((column) => html`<th key=${column} scope="col">${column}</th>`)}</tr></thead>
           <tbody>${value.addresses.map((one) => html`
-            <tr key=${one.address}><th scope="row" class="breakable">${one.address}</th>
+            <tr key=${one.address}><th scope="row" class="nowrap">${one.address}</th>
               <td><${Badge} kind=${one.state === 'refused' ? 'bad' : 'warn'}>${t.throttleStates[one.state]}</${Badge}></td>
               <td class="number">${one.failures}</td>
               <td>${one.retry_after_seconds ? span(one.retry_after_seconds) : t.atOnce}</td>

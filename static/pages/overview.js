@@ -129,8 +129,6 @@ function Load({ live }) {
   ];
   const known = live.processor || live.memory;
   return html`
-    <${Card} title=${t.rate} id="rate"><${Chart} title=${t.rate} samples=${samples} series=${rate} /></${Card}>
-    <${Card} title=${t.connections} id="connections"><${Chart} title=${t.connections} samples=${samples} series=${connections} /></${Card}>
     <${Card} title=${t.load} id="load">
       ${known
         ? html`<${Chart} title=${t.load} samples=${samples} series=${machine} ceiling=${100} />`
@@ -138,7 +136,9 @@ function Load({ live }) {
       ${live.disks?.map((disk) => html`
         <${Bar} key=${disk.name} label=${t.diskOf(disk.name)} value=${disk.usage_percentage}
           kind=${disk.usage_percentage > 90 ? 'bad' : 'plain'} text=${t.free(bytes(disk.available_kb * 1024))} />`)}
-    </${Card}>`;
+    </${Card}>
+    <${Card} title=${t.rate} id="rate"><${Chart} title=${t.rate} samples=${samples} series=${rate} /></${Card}>
+    <${Card} title=${t.connections} id="connections"><${Chart} title=${t.connections} samples=${samples} series=${connections} /></${Card}>`;
 }
 
 export default function Overview() {
@@ -148,10 +148,12 @@ export default function Overview() {
   return html`
     <div class="grid">
       <${Warnings} about=${about} />
-      <${Countdown} certificate=${about.certificate} />
-      <${Runs} about=${about} node=${live.node} />
-      <${Exposure} about=${about} listeners=${live.listeners} />
-      <${Load} live=${live} />
+      <div class="stack">
+        <${Countdown} certificate=${about.certificate} />
+        <${Exposure} about=${about} listeners=${live.listeners} />
+      </div>
       <${Health} health=${live.health} />
+      <${Runs} about=${about} node=${live.node} />
+      <${Load} live=${live} />
     </div>`;
 }

@@ -90,13 +90,13 @@ function Problem({ known }) {
 }
 
 function Latency({ known }) {
-  const time = (value) => (value === undefined || value === null ? '–' : t.milliseconds(value));
+  const time = (value) => (value === undefined || value === null ? '–' : t.span(value));
   const delays = known.delays.toSorted((a, b) => a - b);
   const typical = delays[Math.floor(delays.length / 2)];
   const sent = known.seconds ? t.sentSeconds(span(known.seconds), bytes(known.sent)) : bytes(known.sent);
   return html`
     <${Card} title=${t.latency} id="latency">
-      <p class="countdown"><strong>${typical === undefined ? '–' : t.seconds(typical)}</strong> <span class="muted">${t.finalsAfter}</span></p>
+      <p class="countdown"><strong>${time(typical)}</strong> <span class="muted">${t.finalsAfter}</span></p>
       <${Facts} items=${[
         [t.slowest, time(delays.at(-1))],
         [t.firstWords, time(known.firstWords)],

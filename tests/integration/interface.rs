@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::certificates::{Bundle, CertificateAuthority, KeyKind};
 use crate::support::http::Connection;
-use crate::support::service::Service;
+use crate::support::service::{Service, Setup};
 use crate::support::speech::sentence;
 use crate::support::{seconds, within};
 
@@ -20,22 +20,22 @@ const DEADLINE: std::time::Duration = seconds(150);
 const PASSPHRASE: &str = "open sesame";
 
 fn service() -> Service {
-    with_services("")
+    with_services(Service::echo(), "\"echo\"")
 }
 
 /// With the speech services, which have a model to read.
 fn speaking_service() -> Service {
-    with_services(", \"batch\", \"realtime\"")
+    with_services(Service::portcullis(), "\"batch\", \"realtime\"")
 }
 
-fn with_services(more: &str) -> Service {
+fn with_services(setup: Setup, more: &str) -> Service {
     let listener = |name: &str, extra: &str| {
         format!(
-            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"monitoring\", \"echo\"{more}]\n\n"
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"interface\", \"security\", \"management\", \"monitoring\", {more}]\n\n"
         )
     };
     let listeners = listener("http", "redirect_to = \"https\"") + &listener("https", "tls = true");
-    Service::echo().listeners(&listeners).start()
+    setup.listeners(&listeners).start()
 }
 
 fn files_of(bundle: &Bundle) -> Value {

@@ -44,7 +44,9 @@ async fn pages_of_other_origins_open_nothing_unless_they_are_listed() {
 fn what_is_no_handshake_is_answered_as_http() {
     let service = realtime_setup().start();
     for listener in ["ws", "wss", "https"] {
-        curl(&[&service.url(listener, "/v2/en")]).expect(400);
+        for path in ["/v2", "/v2/", "/v2/en", "/v2/en/"] {
+            curl(&[&service.url(listener, path)]).expect(400);
+        }
         curl(&["-X", "POST", &service.url(listener, "/v2")]).expect(405);
         curl(&[&service.url(listener, "/v3")]).expect(404);
         curl(&[&service.url(listener, "/v2/en/more")]).expect(404);
