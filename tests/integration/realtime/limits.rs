@@ -110,7 +110,7 @@ async fn at_shutdown_finals_are_told_before_the_end() {
     client.next_of("AudioAdded").await;
     service.signal(Signal::SIGTERM);
     let heard = client.rest().await;
-    assert!(text(&heard).contains("respectable than he was."), "{heard:?}");
+    assert!(text(&heard).contains("respectable than he was"), "{heard:?}");
     assert_eq!(client.closed().await.0, 1012);
     assert_eq!(idle.closed().await.0, 1012);
     drop((client, idle));
