@@ -113,7 +113,9 @@ fn the_command_of_the_manual_prints_the_sentence() {
         .output()
         .expect("the speechmatics command");
     assert!(text(output).contains("respectable than he was"));
-    for (listener, path) in [("ws", "/v2/en"), ("wss", "/v2"), ("http", "/v2/"), ("https", "/v2/en")] {
+    for (listener, path) in
+        [("ws", "/v2/en"), ("wss", "/v2"), ("http", "/v2/"), ("https", "/v2/en")]
+    {
         let heard = text(cli(&service, listener, path, &[wav]));
         assert!(heard.contains("respectable than he was"), "{listener}{path}: {heard}");
     }

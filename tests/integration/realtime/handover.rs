@@ -8,7 +8,7 @@ use crate::support::realtime::{Client, SECOND, acknowledged, realtime_setup, sam
 use crate::support::seconds;
 use crate::support::speech::{recording, words};
 
-/// What four people say, forty seconds each.
+/// What four people say, a minute each.
 fn speeches() -> Vec<Vec<u8>> {
     let reading = |number: &str| {
         let name = format!("librivox/sense_and_sensibility_01_austen_64kb-{number}.wav");
@@ -17,7 +17,7 @@ fn speeches() -> Vec<Vec<u8>> {
         audio
     };
     let readings = ["0870", "0880", "0890", "0920", "0930"];
-    let order = |first: usize| (0..6).map(move |index| readings[(first + index) % 5]);
+    let order = |first: usize| (0..9).map(move |index| readings[(first + index) % 5]);
     (0..4).map(|first| order(first).flat_map(reading).collect()).collect()
 }
 
