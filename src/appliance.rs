@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use portcullis_actors::{
-    Configured, Owners, OwnersSlot, Prepared, logging,
+    Configured, Owners, OwnersSlot, Prepared, clock, logging,
     settings::Settings,
     store::FileStore,
     supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
@@ -120,6 +120,7 @@ impl Appliance {
             let log_dir = data_dir.join("log");
             logging::write_files(&log_dir, rotation)
                 .with_context(|| format!("cannot write the log into {}", log_dir.display()))?;
+            clock::start(&data_dir).context("the clock cannot be watched")?;
             Ok(Prepared::load(store, &data_dir)?)
         })
         .await??;
@@ -186,7 +187,11 @@ impl Appliance {
             humantime::format_duration(config.shutdown_timeout)
         );
         shut_down(&owners, config.shutdown_timeout, &mut signals).await;
-        tokio::task::spawn_blocking(move || speech.stop()).await?;
+        tokio::task::spawn_blocking(move || {
+            speech.stop();
+            clock::save();
+        })
+        .await?;
         Ok(())
     }
 

@@ -14,9 +14,12 @@
 
 pub mod audit;
 pub mod auth;
+pub mod bounds;
 pub mod certificate;
 mod change;
+pub mod clock;
 pub mod events;
+pub mod files;
 pub mod handover;
 pub mod ledger;
 pub mod logging;

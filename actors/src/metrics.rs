@@ -48,6 +48,7 @@ pub struct Metrics {
     pub changes: Family<ChangeLabels, Counter>,
     pub change_duration: Family<ChangeLabels, Histogram, MakeHistogram>,
     pub auth_failures: Family<ReasonLabels, Counter>,
+    pub clock_jumps: Counter,
     pub realtime_errors: Family<ErrorLabels, Counter>,
     pub realtime_factor: Histogram,
     pub realtime_final_delay: Histogram,
@@ -162,6 +163,7 @@ impl Metrics {
             changes: Family::default(),
             change_duration: Family::new_with_constructor(changes),
             auth_failures: Family::default(),
+            clock_jumps: Counter::default(),
             realtime_errors: Family::default(),
             realtime_factor: Histogram::new(FACTOR_BUCKETS),
             realtime_final_delay: Histogram::new(DELAY_BUCKETS),
@@ -257,6 +259,11 @@ impl Metrics {
             "appliance_auth_failures",
             "Requests that no password let in; requests without one left out",
             self.auth_failures.clone(),
+        );
+        r.register(
+            "appliance_clock_jumps",
+            "Steps of the wall clock by ten seconds or more",
+            self.clock_jumps.clone(),
         );
         r.register(
             "appliance_realtime_errors",

@@ -12,6 +12,7 @@ mod authentication;
 mod batch;
 mod carried;
 mod certificates;
+mod clock;
 mod command_line;
 mod console;
 mod console_certificate;

@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod realtime;
 pub(crate) mod service;
+pub(crate) mod shim;
 pub(crate) mod speech;
 pub(crate) mod stored;
 pub(crate) mod tls;
