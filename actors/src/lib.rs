@@ -24,6 +24,7 @@ pub mod handover;
 pub mod ledger;
 pub mod logging;
 pub mod metrics;
+pub mod now_and_then;
 mod owners;
 pub mod power;
 pub mod request_id;
