@@ -19,6 +19,7 @@ mod console_certificate;
 mod crash;
 mod cross_site;
 mod csr;
+mod disk_space;
 mod drain_limits;
 mod edited_state;
 mod events;

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::{
     AdminAccess, ChangeNote, HistoryEntry, Installed, Loaded, Revision, State, StateStore,
-    StoreError, StoredBundle,
+    StoreError, StoredBundle, ballast::Ballast,
 };
 use crate::settings::StoredSettings;
 
@@ -46,6 +46,7 @@ pub struct FileStore {
     writing: Mutex<()>,
     /// Old revisions are being removed.
     pruning: Arc<AtomicBool>,
+    ballast: Ballast,
     /// Held for the life of the store.
     _lock: File,
 }
@@ -77,6 +78,7 @@ impl FileStore {
             Err(fs::TryLockError::Error(source)) => return Err(io("lock", &lock_path)(source)),
         }
         let store = Self {
+            ballast: Ballast::new(&state),
             state,
             revisions,
             writing: Mutex::new(()),
@@ -84,6 +86,7 @@ impl FileStore {
             _lock: lock,
         };
         store.remove_unfinished()?;
+        store.ballast.fill();
         Ok(store)
     }
 
@@ -166,6 +169,27 @@ impl FileStore {
         written.file(dir.join(CHANGE), &json(note))?;
         written.existing_folder(&self.revisions)?;
         written.sync()
+    }
+
+    /// A revision as a whole, or nothing of it.
+    fn write_and_point_at(
+        &self,
+        number: Revision,
+        state: &State,
+        note: &ChangeNote,
+    ) -> Result<(), StoreError> {
+        let dir = self.revisions.join(number.to_string());
+        let written =
+            self.write_revision(&dir, state, note).and_then(|()| self.point_current_at(number));
+        if written.is_err()
+            // Nothing points at it unless the very last fsync failed.
+            && self.current().ok().flatten() != Some(number)
+            && let Err(err) = fs::remove_dir_all(&dir)
+            && err.kind() != ErrorKind::NotFound
+        {
+            log::warn!("cannot remove the unfinished revision {}: {err}", dir.display());
+        }
+        written
     }
 
     fn point_current_at(&self, number: Revision) -> Result<(), StoreError> {
@@ -257,19 +281,12 @@ impl StateStore for FileStore {
     fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let number = self.numbers()?.first().copied().max(self.current()?).unwrap_or(0) + 1;
-        let dir = self.revisions.join(number.to_string());
-        let written =
-            self.write_revision(&dir, state, note).and_then(|()| self.point_current_at(number));
-        if let Err(err) = written {
-            // Nothing points at it unless the very last fsync failed.
-            if self.current().ok().flatten() != Some(number)
-                && let Err(err) = fs::remove_dir_all(&dir)
-                && err.kind() != ErrorKind::NotFound
-            {
-                log::warn!("cannot remove the unfinished revision {}: {err}", dir.display());
-            }
-            return Err(err);
+        let mut written = self.write_and_point_at(number, state, note);
+        if written.as_ref().is_err_and(StoreError::is_storage_full) && self.ballast.give_up() {
+            written = self.write_and_point_at(number, state, note);
         }
+        self.ballast.fill();
+        written?;
         self.prune();
         Ok(number)
     }

@@ -3,6 +3,7 @@
 //! A [`State`] is always written and read whole, so that a crash leaves either the old one or the
 //! new one. [`FileStore`] keeps it in a folder; a cluster would bring a store of its own.
 
+mod ballast;
 mod file;
 
 use std::path::PathBuf;

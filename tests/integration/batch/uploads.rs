@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::support::certificates::CertificateAuthority;
 use crate::support::curl::{curl, curl_as};
+use crate::support::disk::on_a_small_disk;
 use crate::support::http::Connection;
-use crate::support::service::{Service, Setup};
+use crate::support::service::Service;
 use crate::support::speech::{CONFIG, batch_setup, ended, id_of, job, sentence, submit};
 use crate::support::uploads::hex;
 use crate::support::{millis, pace, seconds, wait_until, wait_until_blocking};
@@ -231,26 +232,10 @@ fn a_large_job_is_not_kept_in_memory() {
     assert!(peak < 300 * 1024, "{peak} KiB of memory");
 }
 
-/// The service with a disk of its own for the jobs, so large; `None` where none can be mounted.
-fn on_a_small_disk(mebibytes: usize) -> Option<Setup> {
-    let may = |how: &&str| {
-        let try_it = [how, "mount", "-t", "tmpfs", "none", "/mnt"];
-        Command::new("unshare").args(try_it).status().is_ok_and(|status| status.success())
-    };
-    // As root, or as root of a namespace of its own.
-    let Some(unshare) = ["-m", "-rm"].into_iter().find(may) else {
-        eprintln!("no file system can be mounted here: nothing was tried");
-        return None;
-    };
-    let script = format!(
-        "mkdir -p data/jobs && mount -t tmpfs -o size={mebibytes}m none data/jobs && exec \"$@\""
-    );
-    Some(batch_setup().quiet().wrapper(&["unshare", unshare, "sh", "-c", &script, "sh"]))
-}
-
 #[test]
 fn a_full_disk_is_told_with_what_to_do_and_leaves_nothing_behind() {
-    let Some(setup) = on_a_small_disk(160) else { return };
+    let setup = batch_setup().quiet();
+    let Some(setup) = on_a_small_disk(setup, "data/jobs", 160, None) else { return };
     let service = setup.start();
     let disk = || {
         let url = service.url("https", "/v2/management/diskinfo");

@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod certificates;
 pub(crate) mod console;
 pub(crate) mod curl;
+pub(crate) mod disk;
 pub(crate) mod follower;
 pub(crate) mod http;
 pub(crate) mod http2;
