@@ -33,6 +33,7 @@ mod log;
 mod management;
 mod manual;
 mod monitoring;
+mod mounts;
 mod password_flood;
 mod ports;
 mod prometheus;

@@ -1,5 +1,5 @@
 //! What goes into the audit record, seen from the front: every attempt to change something behind
-//! the admin password, carried out or refused, and every failed login.
+//! the admin password, carried out or refused, and every failed login, wrong tokens included.
 
 use std::{
     net::IpAddr,
@@ -11,13 +11,15 @@ use actix_web::{
     HttpMessage, HttpRequest,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode},
 };
 use portcullis_actors::{
     Owners, Requester,
     audit::{AuditEntry, Outcome},
     auth::ADMIN,
 };
+
+use crate::{authentication, mounts::Matched, service::Authentication};
 
 /// Refusals of strangers that are recorded in one second; a flood must not fill the disk.
 const STRANGERS_PER_SECOND: u32 = 10;
@@ -26,8 +28,6 @@ const STRANGERS_PER_SECOND: u32 = 10;
 #[derive(Clone)]
 pub(crate) struct Auditor {
     owners: Owners,
-    /// The prefixes of the mounts, the longest first, and whether they ask for the admin password.
-    prefixes: Arc<[(&'static str, bool)]>,
     strangers: Arc<Mutex<(Instant, u32)>>,
 }
 
@@ -44,39 +44,45 @@ pub(crate) struct Attempt {
     method: Method,
     path: String,
     address: Option<IpAddr>,
+    authentication: Authentication,
     with_credentials: bool,
     changes: bool,
     fingerprint: String,
 }
 
 impl Auditor {
-    pub(crate) fn new(owners: Owners, prefixes: Vec<(&'static str, bool)>) -> Self {
-        Self {
-            owners,
-            prefixes: prefixes.into(),
-            strangers: Arc::new(Mutex::new((Instant::now(), 0))),
-        }
+    pub(crate) fn new(owners: Owners) -> Self {
+        Self { owners, strangers: Arc::new(Mutex::new((Instant::now(), 0))) }
     }
 
-    /// Takes note of a request that may have to be recorded.
-    pub(crate) fn begin(&self, request: &ServiceRequest) -> Option<Attempt> {
-        let path = request.path();
-        let mount = self.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix));
-        if !mount.is_some_and(|(_, is_admin)| *is_admin) {
-            return None;
-        }
+    /// Takes note of a request that may have to be recorded; `mount` is the one that it belongs to.
+    pub(crate) fn begin(
+        &self,
+        request: &ServiceRequest,
+        mount: Option<Matched>,
+    ) -> Option<Attempt> {
+        let authentication = mount?.authentication;
         let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let with_credentials = request.headers().contains_key(header::AUTHORIZATION);
-        if safe && !with_credentials {
+        let changes = match authentication {
+            Authentication::Open => return None,
+            Authentication::Admin => !safe,
+            // What is behind a token is work, not administration.
+            Authentication::Monitoring | Authentication::JobToken => false,
+        };
+        let with_credentials = authentication::has_credentials(authentication, request.head());
+        if !changes && !with_credentials {
             return None;
         }
+        // As it was routed, so that one handler has one name here.
+        let path = request.match_info().as_str();
         Some(Attempt {
             method: request.method().clone(),
             path: path.chars().filter(char::is_ascii_graphic).take(100).collect(),
             address: request.peer_addr().map(|peer| peer.ip().to_canonical()),
+            authentication,
             with_credentials,
-            changes: !safe,
-            fingerprint: if safe { String::new() } else { self.fingerprint() },
+            changes,
+            fingerprint: if changes { self.fingerprint() } else { String::new() },
         })
     }
 
@@ -92,7 +98,12 @@ impl Auditor {
             return;
         }
         let by = requester.unwrap_or_else(|| Requester {
-            user: if attempt.with_credentials { format!("{ADMIN}?") } else { "anybody".into() },
+            user: match attempt.authentication {
+                Authentication::Admin | Authentication::Monitoring if attempt.with_credentials => {
+                    format!("{ADMIN}?")
+                }
+                _ => "anybody".into(),
+            },
             address: attempt.address,
             request_id: None,
         });
@@ -101,16 +112,21 @@ impl Auditor {
             400..=499 => Outcome::Refused,
             _ => Outcome::Failed,
         };
+        let (login, wrong) = match attempt.authentication {
+            Authentication::JobToken => ("use the job token", "wrong job token"),
+            Authentication::Monitoring => ("log in", "wrong user, password or token"),
+            Authentication::Open | Authentication::Admin => ("log in", "wrong user or password"),
+        };
         let action = if attempt.changes {
             format!("{} {}", attempt.method, attempt.path)
         } else {
-            "log in".to_owned()
+            login.to_owned()
         };
         let mut entry = AuditEntry::new(&by, &action, outcome);
         if let Some(err) = response.response().error() {
             entry = entry.detail(err.to_string());
         } else if failed_login {
-            entry = entry.detail("wrong user or password");
+            entry = entry.detail(wrong);
         } else if outcome != Outcome::Done {
             entry = entry.detail(status.to_string());
         } else if let Some(change) = response.request().extensions().get::<Change>() {

@@ -1,6 +1,6 @@
 //! Who may use a mount: the check that stands before its routes.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use actix_http::{Method, RequestHead};
 use actix_web::{
@@ -13,9 +13,10 @@ use actix_web::{
 use portcullis_actors::{
     Requester,
     auth::{Authenticator, Refusal},
+    now_and_then::NowAndThen,
 };
 
-use crate::{error::ApiError, service::Authentication};
+use crate::{error::ApiError, mounts::Matched, service::Authentication};
 
 /// Lets a request pass, or gives the answer that it gets instead.
 pub(crate) async fn check(
@@ -86,14 +87,33 @@ fn refused(refusal: &Refusal) -> HttpResponse {
         .body(format!("401 Unauthorized\n{reason}\n"))
 }
 
+/// Whether a request brings something that [`check`] would look at.
+pub(crate) fn has_credentials(authentication: Authentication, head: &RequestHead) -> bool {
+    let in_query = || {
+        authentication == Authentication::JobToken
+            && head.upgrade()
+            && head.uri.query().and_then(query_token).is_some()
+    };
+    head.headers().contains_key(header::AUTHORIZATION) || in_query()
+}
+
 /// The middleware of a mount. Handlers find the [`Requester`] in the request's extensions.
 pub(crate) async fn layer(
-    authentication: Authentication,
+    mount: Matched,
     authenticator: Authenticator,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    match check(authentication, &authenticator, request.head()).await {
+    if !mount.is_of(request.request()) {
+        // It cannot happen; if it does, it is a stranger who makes it happen.
+        static TOLD: NowAndThen = NowAndThen::each(Duration::from_secs(10));
+        if let Some(left_out) = TOLD.due() {
+            log::error!("a path was routed to another mount than was judged{left_out}");
+        }
+        let err = ApiError::Internal("the path was read in two ways and is not served".into());
+        return Ok(request.into_response(err.error_response()));
+    }
+    match check(mount.authentication, &authenticator, request.head()).await {
         Ok(requester) => {
             request.extensions_mut().insert(requester);
             next.call(request).await

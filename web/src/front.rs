@@ -13,7 +13,7 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, ma
 use actix_web::{
     App, HttpMessage, HttpResponse, ResponseError,
     body::{BodySize, BoxBody, MessageBody},
-    dev::{AppConfig, ServiceRequest, ServiceResponse},
+    dev::{AppConfig, ServiceRequest, ServiceResponse, Url},
     http::{StatusCode, Version, header},
     middleware::{Next, from_fn},
     web::{self, Bytes},
@@ -32,8 +32,9 @@ use crate::{
     error::ApiError,
     host::Host,
     instruments::{Measured, RequestInstruments},
+    mounts::Mounts,
     origin, redirect,
-    service::{Authentication, Context, Mount, Service},
+    service::{Context, Mount, Service},
 };
 
 /// What the front of one listener knows.
@@ -94,20 +95,16 @@ fn is_secure(connection: Option<&Arc<Connection>>) -> bool {
 pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context) -> HttpApp {
     let front = Front::new(plan, context);
     let names = service_names(plan);
-    let mut mounts: Vec<_> = services.iter().flat_map(|service| service.mounts(context)).collect();
-    // The longest prefix first, so that a mount of everything does not hide the others.
-    mounts.sort_by_key(|mount| std::cmp::Reverse(mount.prefix.len()));
+    let (mounts, table) = mounts_of(services, context);
     let authenticator = context.owners.authenticator.clone();
-    let is_admin = |mount: &Mount| mount.authentication == Authentication::Admin;
-    let prefixes = mounts.iter().map(|mount| (mount.prefix, is_admin(mount))).collect();
-    let auditor = Auditor::new(context.owners.clone(), prefixes);
+    let auditor = Auditor::new(context.owners.clone());
+    let known = table.clone();
     let mut app = App::new().configure(move |config| {
-        for mount in mounts {
-            let authentication = mount.authentication;
+        for (mount, matched) in mounts.into_iter().zip(known.iter()) {
             let authenticator = authenticator.clone();
             let names = names.clone();
             let layer = from_fn(move |request, next| {
-                authentication::layer(authentication, authenticator.clone(), request, next)
+                authentication::layer(matched, authenticator.clone(), request, next)
             });
             let scope = web::scope(mount.prefix)
                 .configure(mount.routes)
@@ -119,7 +116,7 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     let names = service_names(plan);
     app = app.default_service(web::to(move || not_found(names.clone())));
     let instruments = RequestInstruments::new(&plan.name);
-    let watch = Rc::new(Watch { front, auditor, instruments });
+    let watch = Rc::new(Watch { front, mounts: table, auditor, instruments });
     let app = app.wrap(from_fn(move |request, next| pass(watch.clone(), request, next)));
     let factory = app
         .into_factory()
@@ -145,15 +142,7 @@ pub fn continue_gate(
     context: &Context,
 ) -> ContinueGate {
     let front = Front::new(plan, context);
-    let mounts: Arc<[(&'static str, Authentication)]> = {
-        let mut mounts: Vec<_> = services
-            .iter()
-            .flat_map(|service| service.mounts(context))
-            .map(|mount| (mount.prefix, mount.authentication))
-            .collect();
-        mounts.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        mounts.into()
-    };
+    let (_, mounts) = mounts_of(services, context);
     let authenticator = context.owners.authenticator.clone();
     boxed::factory(fn_service(move |request: Request| {
         let (front, mounts, authenticator) = (front.clone(), mounts.clone(), authenticator.clone());
@@ -162,14 +151,10 @@ pub fn continue_gate(
                 return Err(response.into());
             }
             // The mount's own layer has the last word; this one only spares the upload.
-            let path = request.path();
-            let below = |prefix: &str| {
-                path.strip_prefix(prefix)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            if let Some((_, authentication)) = mounts.iter().find(|(prefix, _)| below(prefix)) {
+            if let Some(mount) = mounts.find(&Url::new(request.uri().clone())) {
                 let checked =
-                    authentication::check(*authentication, &authenticator, request.head()).await;
+                    authentication::check(mount.authentication, &authenticator, request.head())
+                        .await;
                 if let Err(response) = checked {
                     return Err(response.into());
                 }
@@ -177,6 +162,13 @@ pub fn continue_gate(
             Ok(request)
         }
     }))
+}
+
+/// The mounts of `services` in the order of the router, and the table of them.
+fn mounts_of(services: &[Arc<dyn Service>], context: &Context) -> (Vec<Mount>, Mounts) {
+    let mut mounts: Vec<_> = services.iter().flat_map(|service| service.mounts(context)).collect();
+    let table = Mounts::sort(&mut mounts);
+    (mounts, table)
 }
 
 /// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
@@ -196,6 +188,7 @@ const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-
 /// What stands at the front of one worker and looks at every request.
 struct Watch {
     front: Front,
+    mounts: Mounts,
     auditor: Auditor,
     instruments: Option<Rc<RequestInstruments>>,
 }
@@ -219,8 +212,9 @@ async fn pass_numbered(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
     let mut in_progress = connection.as_ref().map(Connection::begin_request);
-    let Watch { front, auditor, instruments } = &*watch;
-    let attempt = auditor.begin(&request);
+    let Watch { front, mounts, auditor, instruments } = &*watch;
+    let mount = mounts.resolve(&request);
+    let attempt = auditor.begin(&request, mount);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
     let mut received = None;

@@ -17,6 +17,7 @@ mod instruments;
 pub mod interface;
 pub mod management;
 pub mod monitoring;
+mod mounts;
 pub mod openapi;
 mod origin;
 mod query;

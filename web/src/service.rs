@@ -49,6 +49,7 @@ pub enum Authentication {
 pub struct Mount {
     pub(crate) prefix: &'static str,
     pub(crate) authentication: Authentication,
+    pub(crate) any_host: bool,
     pub(crate) routes: Box<dyn FnOnce(&mut ServiceConfig)>,
 }
 
@@ -61,7 +62,16 @@ impl Mount {
         authentication: Authentication,
         routes: impl FnOnce(&mut ServiceConfig) + 'static,
     ) -> Self {
-        Self { prefix, authentication, routes: Box::new(routes) }
+        Self { prefix, authentication, any_host: false, routes: Box::new(routes) }
+    }
+
+    /// Answers browsers whatever name they reached the appliance by: for what tells nothing and
+    /// does nothing, such as the probes of a load balancer. Everything else is refused under a
+    /// name that is not the appliance's, see `host_names` in the configuration.
+    #[must_use]
+    pub fn for_any_host(mut self) -> Self {
+        self.any_host = true;
+        self
     }
 }
 

@@ -54,11 +54,13 @@ impl Service for Management {
             }),
             Mount::new("/healthz", Authentication::Open, |config| {
                 Endpoint::new("").get(healthz).register(config);
-            }),
+            })
+            .for_any_host(),
             Mount::new("/readyz", Authentication::Open, move |config| {
                 config.app_data(web::Data::new(ready));
                 Endpoint::new("").get(readyz).register(config);
-            }),
+            })
+            .for_any_host(),
         ]
     }
 
