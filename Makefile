@@ -3,8 +3,9 @@
 CARGO ?= cargo
 DATA_DIR ?= target/appliance
 FUZZ_SECONDS ?= 600
+SOAK_SECONDS ?= 600
 
-.PHONY: help run model test check bench fuzz tools screens
+.PHONY: help run model test check bench soak bad-days fuzz tools screens
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
@@ -12,6 +13,8 @@ help:
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
+	@echo "make soak   every attack at once beside ordinary people (SOAK_SECONDS=600)"
+	@echo "make bad-days  a wrong clock, a failing disk, no threads, beside ordinary people"
 	@echo "make screens  pictures of every page of the interface, into target/screens"
 	@echo "make fuzz   ten minutes for each fuzz target (FUZZ_SECONDS=600)"
 
@@ -45,6 +48,17 @@ bench:
 	$(CARGO) build --release -p portcullis-speech --examples
 	python3 benches/recognition.py
 	python3 benches/bench.py
+
+soak:
+	@scripts/tools.sh build bench
+	@scripts/model.sh
+	$(CARGO) build --release --examples
+	python3 benches/soak.py $(SOAK_SECONDS)
+
+bad-days:
+	@scripts/tools.sh build bench
+	$(CARGO) build --release --examples
+	python3 benches/bad_days.py
 
 fuzz:
 	@scripts/tools.sh build test

@@ -12,7 +12,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BINARY = ROOT / "target/release/examples/echo"
+BINARY = Path(os.environ.get("PORTCULLIS_ECHO", ROOT / "target/release/examples/echo"))
 HOST = "127.0.0.1"
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -59,6 +59,8 @@ class Server:
         """`more` is added to the configuration; `counting=False` leaves requests and connections
         uncounted."""
         self.environment = {} if counting else {"ECHO_UNCOUNTED": "1"}
+        # A command that is put in front of the binary, and where its standard error goes.
+        self.wrapper, self.stderr = [], None
         self.folder = Path(tempfile.mkdtemp(prefix="portcullis-bench-"))
         self.process = None
         (self.folder / "portcullis.toml").write_text(
@@ -81,10 +83,10 @@ class Server:
         """Starts the process and waits until every port accepts."""
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
-        command = [BINARY, "run", "--config", self.folder / "portcullis.toml"]
+        command = [*self.wrapper, BINARY, "run", "--config", self.folder / "portcullis.toml"]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--ready-file", ready], stdout=log, stderr=log,
+                [*command, "--ready-file", ready], stdout=log, stderr=self.stderr or log,
                 env={**os.environ, **self.environment},
             )
         until(lambda: ready.exists() or self.process.poll() is not None, 20)
