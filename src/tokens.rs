@@ -2,19 +2,26 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
+use portcullis_actors::files::read_at_most;
 use zeroize::Zeroizing;
 
 /// A shorter token could be guessed.
 const SHORTEST: usize = 16;
 const LONGEST: usize = 4096;
+/// Larger files are no list of tokens.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Reads the file. Blocks.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Zeroizing<String>>> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .with_context(|| format!("monitoring_token_file {shown} cannot be read"))?;
+    let unreadable = || format!("monitoring_token_file {shown} cannot be read");
+    let bytes = read_at_most(path, MAX_FILE).with_context(unreadable)?;
+    let bytes = bytes.ok_or(std::io::ErrorKind::NotFound).map_err(std::io::Error::from);
+    let bytes = bytes.with_context(unreadable)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| anyhow!("it is not text in UTF-8"))
+        .with_context(unreadable)?;
     let mode = std::fs::metadata(path).map(|meta| meta.permissions().mode()).unwrap_or(0);
     if mode & 0o007 != 0 {
         log::warn!("monitoring_token_file {shown} can be read by everybody; chmod it to 0600");

@@ -25,6 +25,7 @@ mod pace;
 pub mod pocketsphinx;
 pub mod realtime;
 pub mod recogniser;
+mod regular;
 pub mod slots;
 pub mod speech;
 pub mod transcript;

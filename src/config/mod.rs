@@ -7,18 +7,22 @@ mod speech;
 
 use std::{
     collections::BTreeSet,
+    io::ErrorKind,
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use portcullis_actors::{power::PowerCommands, supervisor::Tls};
+use portcullis_actors::{files::read_at_most, power::PowerCommands, supervisor::Tls};
 use portcullis_speech::SpeechSettings;
 use portcullis_web::{monitoring::Prometheus, realtime::RealtimeSettings};
 use toml::de::DeTable;
 
 use self::reader::{Found, Source, Table, nearest};
 pub use self::{reader::ConfigError, sections::LogConfig};
+
+/// A configuration is a few kilobytes.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A validated configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,13 +147,18 @@ impl Config {
     /// Names file, line and key, and what would be right.
     pub fn read(path: &Path, known: &[&str]) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|err| ConfigError {
+        let unreadable = |reason: String| ConfigError {
             file: file.clone(),
             line: 0,
             key: "file".into(),
-            reason: format!("cannot be read: {err}"),
-        })?;
-        Self::parse(&file, &text, known)
+            reason: format!("cannot be read: {reason}"),
+        };
+        let bytes = read_at_most(path, MAX_FILE)
+            .and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()))
+            .map_err(|err| unreadable(err.to_string()))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| unreadable("it is not text in UTF-8".into()))?;
+        Self::parse(&file, text, known)
     }
 
     /// Validates the text of a file called `file`.

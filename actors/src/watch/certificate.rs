@@ -1,12 +1,11 @@
 //! A certificate that arrives as files: certbot's, or a mounted Kubernetes secret.
 
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use serde::Serialize;
 use time::OffsetDateTime;
-use zeroize::Zeroizing;
 
 use super::{Nudge, follow};
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
     audit::{AuditEntry, Outcome},
     certificate::{CertificateBundle, InstallCertificate, Judgement, Options, Upload},
     events::EventKind,
+    files::read_at_most,
     ledger::Requester,
 };
 
@@ -62,15 +62,10 @@ impl WatchedCertificate {
 
     /// Reads and judges the pair. Blocks.
     fn read(&self) -> Result<Pair, String> {
-        let read = |path: &PathBuf| -> Result<Zeroizing<Vec<u8>>, String> {
-            let explain = |err: std::io::Error| format!("{} cannot be read: {err}", path.display());
-            let mut bytes = Zeroizing::new(Vec::with_capacity(16 << 10));
-            let file = std::fs::File::open(path).map_err(explain)?;
-            file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(explain)?;
-            if bytes.len() as u64 > MAX_FILE {
-                return Err(format!("{} is larger than {MAX_FILE} bytes", path.display()));
-            }
-            Ok(bytes)
+        let read = |path: &PathBuf| match read_at_most(path, MAX_FILE) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(format!("{} does not exist", path.display())),
+            Err(err) => Err(format!("{} cannot be read: {err}", path.display())),
         };
         let (certificate, key) = (read(&self.certificate)?, read(&self.key)?);
         let mut both = digest::Context::new(&digest::SHA256);

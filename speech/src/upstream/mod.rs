@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 use tungstenite::http::{HeaderValue, Uri};
 
 use self::session::UpstreamSession;
-use crate::recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions};
+use crate::{
+    recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
+    regular,
+};
 
 /// Where the other server is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,7 +140,7 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
         path: path.display().to_string(),
         reason,
     };
-    let pem = std::fs::read(path).map_err(|err| wrong(err.to_string()))?;
+    let pem = regular::read(path).map_err(|err| wrong(err.to_string()))?;
     let mut roots = RootCertStore::empty();
     for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
         let certificate = certificate.map_err(|err| wrong(err.to_string()))?;
@@ -155,7 +158,8 @@ fn authorization(path: &Path) -> Result<HeaderValue, UpstreamError> {
         path: path.display().to_string(),
         reason,
     };
-    let token = std::fs::read_to_string(path).map_err(|err| wrong(err.to_string()))?;
+    let token = regular::read(path).map_err(|err| wrong(err.to_string()))?;
+    let token = String::from_utf8(token).map_err(|_| wrong("it is not text in UTF-8".into()))?;
     let token = token.trim();
     if token.is_empty() {
         return Err(wrong("it is empty".into()));

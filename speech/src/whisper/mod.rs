@@ -14,6 +14,7 @@ use whisper_rs::{WhisperContext, WhisperContextParameters};
 use self::{decoder::Decoder, session::WhisperSession, states::States};
 use crate::{
     recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
+    regular,
     slots::Slots,
 };
 
@@ -99,7 +100,7 @@ fn engine(err: &whisper_rs::WhisperError) -> RecogniserError {
 fn check_file(path: &Path) -> Result<(), LoadError> {
     let shown = || path.display().to_string();
     let read = |source| LoadError::Read { path: shown(), source };
-    let mut file = std::fs::File::open(path).map_err(read)?;
+    let mut file = regular::open(path).map_err(read)?;
     let length = file.metadata().map_err(read)?.len();
     let mut header = [0; 16];
     let whole = std::io::Read::read_exact(&mut file, &mut header).is_ok();
