@@ -7,6 +7,7 @@
 mod answer;
 mod request;
 mod server;
+mod socket;
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write},
@@ -26,17 +27,14 @@ use portcullis_actors::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
         WaitingKeys, load_or_generate, resolve_certificate,
     },
-    store::{ChangeNote, FileStore, State, StateStore},
+    store::{ChangeNote, FileStore, State, StateStore, StoreError},
 };
 use serde_json::json;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-pub(crate) use self::server::ConsoleSocket;
-use self::{
-    request::{Answer, Reply, Request},
-    server::SOCKET,
-};
+use self::request::{Answer, Reply, Request};
+pub(crate) use self::server::{ConsoleServer, ConsoleSocket};
 
 /// A running server that has not answered after this time will not.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -228,18 +226,30 @@ fn first_line() -> anyhow::Result<Zeroizing<String>> {
 
 /// Asks the running server or, where none runs, works on the state directory.
 fn perform(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
-    let path = data_dir.join(SOCKET);
-    match UnixStream::connect(&path) {
-        Ok(stream) => ask(stream, request),
-        Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            offline(request, data_dir)
+    let unreachable = match socket::connect(data_dir) {
+        Ok(stream) => return ask(stream, request),
+        Err(err) if err.kind() == ErrorKind::PermissionDenied => {
+            let shown = socket::path(data_dir);
+            return Err(err).with_context(|| format!("{} cannot be opened", shown.display()));
         }
-        Err(err) => Err(err).with_context(|| format!("{} cannot be opened", path.display())),
+        // Nothing is there, nobody listens, or something else has its name.
+        Err(err) => err,
+    };
+    let done = offline(request, data_dir);
+    let in_use =
+        |err: &anyhow::Error| matches!(err.downcast_ref(), Some(StoreError::Locked { .. }));
+    match done {
+        Err(err) if in_use(&err) => Err(err.context(format!(
+            "{} cannot be reached ({unreachable}); if the appliance runs, it makes it anew within seconds, so try again",
+            socket::path(data_dir).display()
+        ))),
+        done => done,
     }
 }
 
 fn ask(mut stream: UnixStream, request: &Request) -> anyhow::Result<Reply> {
     stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = Zeroizing::new(serde_json::to_vec(request)?);
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -1,12 +1,11 @@
 //! The running appliance's side of the console: a Unix socket that only its owner can open.
 
 use std::{
-    os::unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use nix::sys::stat::{Mode, umask};
 use portcullis_actors::{
     Owners, Requester,
     audit::{AuditEntry, Outcome},
@@ -16,69 +15,108 @@ use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
+    task::JoinHandle,
 };
 
 use super::{
     answer,
     request::{Answer, Reply, Request},
+    socket::{self, Bound},
 };
-
-/// The name of the socket in the data directory.
-pub(crate) const SOCKET: &str = "console.sock";
 
 /// The longest request line: a certificate chain with its key fits many times.
 const MAX_REQUEST: u64 = 4 << 20;
+/// How long a peer may take to say what it wants, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the socket is looked for in its place.
+const LOOK: Duration = Duration::from_secs(2);
 
-/// The bound socket; removed when dropped.
+/// The console's socket, bound.
 pub(crate) struct ConsoleSocket {
-    path: PathBuf,
-    listener: StdUnixListener,
+    bound: Bound,
+    data_dir: PathBuf,
+}
+
+/// Answers the console until its end.
+pub(crate) struct ConsoleServer(JoinHandle<()>);
+
+impl ConsoleServer {
+    /// Answers no more; resolves when the socket is gone.
+    pub(crate) async fn end(self) {
+        self.0.abort();
+        let _ = self.0.await;
+    }
 }
 
 impl ConsoleSocket {
     /// Binds the socket. The caller holds the lock of the data directory, so what lies there is
     /// left over from a crash.
     pub(crate) fn bind(data_dir: &Path) -> anyhow::Result<Self> {
-        let path = data_dir.join(SOCKET);
-        match std::fs::remove_file(&path) {
-            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-                return Err(err).with_context(|| format!("cannot remove {}", path.display()));
-            }
-            _ => {}
-        }
-        // So that it is closed to others from its first instant.
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = StdUnixListener::bind(&path);
-        umask(before);
-        let listener = bound.with_context(|| format!("cannot listen on {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { path, listener })
+        let bound = Bound::new(data_dir)
+            .with_context(|| format!("cannot listen on {}", socket::path(data_dir).display()))?;
+        Ok(Self { bound, data_dir: data_dir.to_owned() })
     }
 
-    /// Answers one request after another for the life of the process.
-    pub(crate) async fn serve(self, owners: Owners) {
-        let listener = match self.listener.try_clone().and_then(UnixListener::from_std) {
-            Ok(listener) => listener,
-            Err(err) => return log::error!("the console socket cannot be served: {err}"),
-        };
-        loop {
-            match listener.accept().await {
+    /// Answers one request after another. A socket that somebody removed or replaced is made anew.
+    pub(crate) fn serve(self, owners: Owners) -> ConsoleServer {
+        let Self { mut bound, data_dir } = self;
+        ConsoleServer(actix::spawn(async move {
+            loop {
+                let listener = bound.listener.try_clone().and_then(UnixListener::from_std);
+                match listener {
+                    Ok(listener) => accept(&listener, &owners, &bound).await,
+                    Err(err) => return log::error!("the console socket cannot be served: {err}"),
+                }
+                bound = bind_again(bound, &data_dir).await;
+            }
+        }))
+    }
+}
+
+/// Accepts until the socket is no longer in its place.
+async fn accept(listener: &UnixListener, owners: &Owners, bound: &Bound) {
+    let mut look = tokio::time::interval(LOOK);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     actix::spawn(converse(stream, owners.clone()));
                 }
                 Err(err) => {
                     log::warn!("the console socket cannot accept: {err}");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(LOOK).await;
                 }
-            }
+            },
+            // One look at an inode in memory.
+            _ = look.tick() => if !bound.is_in_place() {
+                return;
+            },
         }
     }
 }
 
-impl Drop for ConsoleSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+/// A new socket in place of one that somebody has removed or replaced.
+async fn bind_again(lost: Bound, data_dir: &Path) -> Bound {
+    let mut told = false;
+    loop {
+        let folder = data_dir.to_owned();
+        match tokio::task::spawn_blocking(move || Bound::new(&folder)).await {
+            Ok(Ok(bound)) => {
+                log::warn!("the console socket was removed or replaced; it is there again");
+                return bound;
+            }
+            Ok(Err(err)) if !told => {
+                told = true;
+                log::error!(
+                    "the console socket was removed or replaced, and no new one can be made: {err}"
+                );
+            }
+            _ => {}
+        }
+        tokio::time::sleep(LOOK).await;
+        if lost.is_in_place() {
+            return lost;
+        }
     }
 }
 
@@ -87,15 +125,18 @@ async fn converse(mut stream: UnixStream, owners: Owners) {
     let by = Requester::local(format!("console (uid {uid})"));
     let mut line = zeroize::Zeroizing::new(String::new());
     let (reader, mut writer) = stream.split();
-    let read = BufReader::new(reader.take(MAX_REQUEST)).read_line(&mut line).await;
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
+    let Ok(read) = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await else {
+        return log::debug!("the console did not say what it wants");
+    };
     let answer: Answer = match (read, serde_json::from_str(&line)) {
         (Ok(_), Ok(request)) => answer_to(request, &owners, &by).await,
         _ => Err("the request cannot be read; are both sides of the same version?".into()),
     };
     let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
     bytes.push(b'\n');
-    if let Err(err) = writer.write_all(&bytes).await {
-        log::debug!("the console went away: {err}");
+    if !matches!(tokio::time::timeout(PATIENCE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+        log::debug!("the console went away");
     }
 }
 

@@ -2,15 +2,20 @@
 
 use std::fs::File;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::process::Command;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::console::{Console, Machine, said};
 use crate::support::http::Connection;
-use crate::support::service::{Program, Service};
+use crate::support::process::Process;
+use crate::support::service::{Installation, Program, Service};
 use crate::support::stored::Stored;
-use crate::support::{seconds, wait_until};
+use crate::support::{seconds, wait_until, wait_until_blocking};
 
 async fn opens(service: &Service, password: &str) -> bool {
     service.admin().with_password(password).about_status().await == 200
@@ -304,9 +309,88 @@ fn second_writer_is_kept_out_of_the_state() {
     // The service holds the same lock, also against a console that cannot reach its socket.
     let service = installation.start();
     std::fs::remove_file(service.data_dir().join("console.sock")).expect("remove the socket");
-    let line = service.console().run(&["http", "on"]).refusal();
-    assert!(line.contains("in use"), "{line}");
-    assert!(!stored.insecure_ports());
+    wait_until_blocking("the socket is there again", seconds(20), || {
+        let said = service.console().run(&["http", "on"]);
+        if said.code == 0 {
+            return true;
+        }
+        let line = said.refusal();
+        assert!(line.contains("in use") && line.contains("try again"), "{line}");
+        assert!(!stored.insecure_ports());
+        false
+    });
+    assert!(stored.insecure_ports());
+}
+
+#[test]
+fn socket_that_something_has_replaced_is_made_anew() {
+    let service = Service::portcullis().start();
+    let socket = service.data_dir().join("console.sock");
+    type Replace = fn(&Path);
+    let replacements: [(&str, Replace); 4] = [
+        ("a file", |path| std::fs::write(path, "x").expect("write")),
+        ("a dangling link", |path| std::os::unix::fs::symlink("nowhere", path).expect("a link")),
+        ("an empty folder", |path| std::fs::create_dir(path).expect("a folder")),
+        ("a foreign socket", |path| drop(UnixListener::bind(path).expect("a socket"))),
+    ];
+    for (name, replace) in replacements {
+        std::fs::remove_file(&socket).expect("remove the socket");
+        replace(&socket);
+        wait_until_blocking(name, seconds(20), || service.console().run(&["status"]).code == 0);
+        let mode = std::fs::symlink_metadata(&socket).expect("the socket").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+/// Starts the appliance on a data directory of any name, and waits until it is ready.
+fn start_on(installation: &Installation, folder: &Path, data_dir: &Path) -> Process {
+    let ready = installation.path().join("ready.json");
+    let _ = std::fs::remove_file(&ready);
+    let mut command = Command::new(Program::Portcullis.path());
+    command.args(["run", "--config"]).arg(installation.config_file());
+    command.arg("--data-dir").arg(data_dir).arg("--ready-file").arg(&ready);
+    command.current_dir(folder).stderr(Stdio::piped());
+    let process = Process::spawn(command);
+    wait_until_blocking("it is ready", seconds(30), || ready.exists());
+    process
+}
+
+#[test]
+fn console_works_under_any_data_directory_running_and_stopped() {
+    let installation = Service::portcullis().prepare();
+    let root = installation.path();
+    let long = |length: usize| {
+        let mut path = root.join(length.to_string());
+        while path.as_os_str().len() + 201 < length {
+            path.push("d".repeat(200));
+        }
+        let left = length - path.as_os_str().len() - 1;
+        path.join("e".repeat(left))
+    };
+    let mut folders: Vec<PathBuf> = [93, 94, 95, 96, 107, 108, 140, 1000].map(long).to_vec();
+    folders.push(root.join("with 'späce' \"q\""));
+    folders.push("relative/data".into());
+    folders.push(format!("relative/{}/data", "r".repeat(150)).into());
+    for data_dir in folders {
+        let shown = data_dir.display();
+        let console = |words: &[&str]| {
+            let mut command = Command::new(Program::Portcullis.path());
+            command.arg("console").arg("--data-dir").arg(&data_dir).args(words);
+            command.current_dir(root);
+            said(command, "")
+        };
+        let mut process = start_on(&installation, root, &data_dir);
+        let status = console(&["--json", "status"]).expect(0).json();
+        assert_eq!(status["running"], true, "{shown}");
+        console(&["reset-password"]).expect(0);
+        let pid = i32::try_from(process.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("signal it");
+        assert!(process.child.wait().expect("its end").success(), "{shown}");
+        assert!(!process.whole_log().contains("WARN"), "{shown}");
+        let status = console(&["--json", "status"]).expect(0).json();
+        assert_eq!(status["running"], false, "{shown}");
+        console(&["reset-password"]).expect(0);
+    }
 }
 
 #[tokio::test]
