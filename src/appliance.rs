@@ -7,9 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    config::Config,
+    console::{ConsoleServer, ConsoleSocket},
+    inherited::Inherited,
+    limits,
+    notify::{self, Word},
+    process::{Process, Wanted},
+    ready, tokens,
+};
 use anyhow::Context as _;
 use portcullis_actors::{
     Configured, Owners, OwnersSlot, Prepared, clock, logging,
+    pulse::Pulse,
     settings::Settings,
     store::FileStore,
     supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
@@ -27,9 +37,6 @@ use portcullis_web::{
     security::Security,
     service::ApplianceFacts,
 };
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::{config::Config, console::ConsoleSocket, inherited::Inherited, limits, ready, tokens};
 
 /// An appliance before it runs: its name and its services.
 ///
@@ -84,14 +91,44 @@ impl Appliance {
         self.version
     }
 
-    /// Runs until SIGTERM or SIGINT. Resolves when what was in progress has been answered, or
-    /// when `shutdown_timeout` is over or a second signal has come.
+    /// Runs until a signal ends it (SIGTERM, SIGINT, SIGQUIT, SIGPWR). Resolves when what was in
+    /// progress has been answered, or when `shutdown_timeout` is over. A second signal ends the
+    /// process at once, and so does a `shutdown_timeout` that is over while something hangs.
+    ///
+    /// The caller must not drop the runtime afterwards: that waits for every blocking thread.
     ///
     /// # Errors
     /// The appliance cannot start; nothing is left open then.
     pub async fn run(self, config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
-        // Taken first, so that a signal during the start is not lost.
-        let mut signals = Signals::new().context("cannot listen for signals")?;
+        // First, so that a signal during the start is not lost.
+        let mut process = Process::look_after(config.shutdown_timeout)
+            .context("nothing can look after the process")?;
+        let _pulse = Pulse::of("the owners' thread");
+        let timeout = config.shutdown_timeout;
+        let running = tokio::select! {
+            running = self.start(config, ready_file) => running?,
+            signal = process.end() => {
+                log::info!("{signal} during the start: ending");
+                return Ok(());
+            }
+        };
+        let signal = loop {
+            match process.next().await {
+                Wanted::End(signal) => break signal,
+                Wanted::Reload => tokio::select! {
+                    () = running.reload() => {}
+                    signal = process.end() => break signal,
+                },
+            }
+        };
+        let at_most = humantime::format_duration(timeout);
+        log::info!("{signal}: shutting down, {at_most} at most");
+        running.end(timeout, &process).await;
+        Ok(())
+    }
+
+    /// Starts everything; resolves once every port accepts.
+    async fn start(self, config: Config, ready_file: Option<&Path>) -> anyhow::Result<Running> {
         let workers = config.listeners.iter().map(|listener| listener.workers).sum();
         let connections = limits::connections_per_worker(workers);
         let mut inherited = Inherited::from_env()?;
@@ -160,39 +197,19 @@ impl Appliance {
         read_tokens(&config, &owners).await?;
         let nudge = Nudge::default();
         follow_files(&config, &facts, &owners, &nudge).await;
-        match ConsoleSocket::bind(&config.data_dir) {
-            Ok(socket) => drop(actix::spawn(socket.serve(owners.clone()))),
-            Err(err) => log::warn!("the console works only while the server is stopped: {err:#}"),
-        }
+        let console = match ConsoleSocket::bind(&config.data_dir) {
+            Ok(socket) => Some(socket.serve(owners.clone())),
+            Err(err) => {
+                log::warn!("the console works only while the server is stopped: {err:#}");
+                None
+            }
+        };
         let context =
             Context { owners: owners.clone(), appliance: figures, speech: speech.clone() };
         monitoring::register_figures(&context);
         batch::start(&context);
         ready.announce(ready_file)?;
-        let first = loop {
-            match signals.next().await {
-                Signal::Reload => {
-                    log::info!("SIGHUP: reading everything again");
-                    nudge.nudge();
-                    if let Err(err) = read_tokens(&config, &owners).await {
-                        log::error!("{err:#}; the tokens read before stay valid");
-                    }
-                }
-                Signal::End(name) => break name,
-            }
-        };
-        ready::stopping();
-        log::info!(
-            "{first}: shutting down, {} at most",
-            humantime::format_duration(config.shutdown_timeout)
-        );
-        shut_down(&owners, config.shutdown_timeout, &mut signals).await;
-        tokio::task::spawn_blocking(move || {
-            speech.stop();
-            clock::save();
-        })
-        .await?;
-        Ok(())
+        Ok(Running { config, owners, nudge, speech, console })
     }
 
     /// The API of the services that some listener carries.
@@ -268,14 +285,57 @@ async fn start_speech(config: &Config, served: &[String]) -> anyhow::Result<Arc<
     started.context("the jobs cannot be opened")
 }
 
-async fn shut_down(owners: &Owners, timeout: Duration, signals: &mut Signals) {
-    tokio::select! {
-        left = owners.supervisor.send(Shutdown { timeout }) => match left {
+/// What runs once it has started.
+struct Running {
+    config: Config,
+    owners: Owners,
+    nudge: Nudge,
+    speech: Arc<Speech>,
+    console: Option<ConsoleServer>,
+}
+
+impl Running {
+    /// Reads everything again; resolves once what was found holds.
+    async fn reload(&self) {
+        log::info!("SIGHUP: reading everything again");
+        notify::tell(Word::Reloading);
+        if let Err(err) = read_tokens(&self.config, &self.owners).await {
+            log::error!("{err:#}; the tokens read before stay valid");
+        }
+        self.nudge.nudge().await;
+        notify::tell(Word::Ready);
+    }
+
+    /// Lets connections come to their end and puts everything away.
+    async fn end(self, timeout: Duration, process: &Process) {
+        process.waits_for("the connections");
+        match self.owners.supervisor.send(Shutdown { timeout }).await {
             Ok(0) => log::info!("all connections have ended"),
             Ok(left) => log::warn!("shutdown_timeout is over: {left} connections are cut"),
             Err(err) => log::error!("the supervisor did not shut down: {err}"),
-        },
-        second = signals.end() => log::warn!("{second} again: ending at once"),
+        }
+        if let Some(console) = self.console {
+            console.end().await;
+        }
+        let (audit, speech) = (self.owners.audit.clone(), self.speech.clone());
+        let (done, put_away) = tokio::sync::oneshot::channel();
+        // A thread of its own: those for blocking calls may all hang. What takes longest comes
+        // last. All of it is durable already but the last audit entries and seconds of running
+        // time.
+        process.waits_for("the disk");
+        let speech_next = process.waits_for_later("the jobs");
+        let work = move || {
+            clock::save();
+            // Reading waits until everything is written.
+            let _ = audit.read(1, None);
+            speech_next();
+            speech.stop();
+            let _ = done.send(());
+        };
+        match std::thread::Builder::new().name("put-away".into()).spawn(work) {
+            Ok(_) => drop(put_away.await),
+            Err(err) => log::warn!("no thread to put things away ({err}); the next start does it"),
+        }
     }
 }
 
@@ -311,45 +371,5 @@ impl Application for Routes {
 
     fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate {
         front::continue_gate(listener, &self.carried_by(listener), &self.context())
-    }
-}
-
-/// What a signal asks for.
-enum Signal {
-    /// SIGHUP: read everything again.
-    Reload,
-    /// SIGTERM or SIGINT.
-    End(&'static str),
-}
-
-/// The signals that the appliance acts on.
-struct Signals {
-    hangup: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.terminate.recv() => Signal::End("SIGTERM"),
-            _ = self.interrupt.recv() => Signal::End("SIGINT"),
-        }
-    }
-
-    async fn end(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
     }
 }

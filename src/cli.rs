@@ -113,7 +113,11 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
         config.data_dir = data_dir;
     }
     logging::init(config.log.format);
-    actix::System::new().block_on(appliance.run(config, arguments.ready_file.as_deref()))
+    let system = actix::System::new();
+    let done = system.block_on(appliance.run(config, arguments.ready_file.as_deref()));
+    // Dropping it waits for every blocking thread, and one of them may hang.
+    std::mem::forget(system);
+    done
 }
 
 fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Result<()> {

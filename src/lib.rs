@@ -9,6 +9,8 @@ pub mod config;
 mod console;
 mod inherited;
 mod limits;
+mod notify;
+mod process;
 mod ready;
 mod tokens;
 

@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use portcullis_actors::supervisor::BoundListener;
 use serde::Serialize;
 
+use crate::notify::{self, Word};
+
 /// What the ready file holds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Ready {
@@ -33,7 +35,7 @@ impl Ready {
         Self { pid: std::process::id(), listeners }
     }
 
-    /// Writes the ready file, tells systemd and logs the addresses.
+    /// Writes the ready file, tells the service manager and logs the addresses.
     pub(crate) fn announce(&self, file: Option<&Path>) -> anyhow::Result<()> {
         for listener in &self.listeners {
             let scheme = if listener.tls { "https" } else { "http" };
@@ -42,8 +44,7 @@ impl Ready {
         if let Some(file) = file {
             self.write(file).with_context(|| format!("cannot write {}", file.display()))?;
         }
-        // Without systemd there is nobody to tell, which is no error.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        notify::tell(Word::Ready);
         Ok(())
     }
 
@@ -54,9 +55,4 @@ impl Ready {
         std::fs::write(&aside, serde_json::to_vec(self)?)?;
         std::fs::rename(&aside, file)
     }
-}
-
-/// Tells systemd that the end has begun.
-pub(crate) fn stopping() {
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
 }

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod now_and_then;
 mod owners;
 pub mod power;
+pub mod pulse;
 pub mod request_id;
 pub mod sessions;
 pub mod settings;

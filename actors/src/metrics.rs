@@ -49,6 +49,7 @@ pub struct Metrics {
     pub change_duration: Family<ChangeLabels, Histogram, MakeHistogram>,
     pub auth_failures: Family<ReasonLabels, Counter>,
     pub clock_jumps: Counter,
+    pub threads_hanging: Gauge,
     pub realtime_errors: Family<ErrorLabels, Counter>,
     pub realtime_factor: Histogram,
     pub realtime_final_delay: Histogram,
@@ -164,6 +165,7 @@ impl Metrics {
             change_duration: Family::new_with_constructor(changes),
             auth_failures: Family::default(),
             clock_jumps: Counter::default(),
+            threads_hanging: Gauge::default(),
             realtime_errors: Family::default(),
             realtime_factor: Histogram::new(FACTOR_BUCKETS),
             realtime_final_delay: Histogram::new(DELAY_BUCKETS),
@@ -264,6 +266,11 @@ impl Metrics {
             "appliance_clock_jumps",
             "Steps of the wall clock by ten seconds or more",
             self.clock_jumps.clone(),
+        );
+        r.register(
+            "appliance_threads_hanging",
+            "Workers and the thread of the owners that have not run their tasks for too long",
+            self.threads_hanging.clone(),
         );
         r.register(
             "appliance_realtime_errors",

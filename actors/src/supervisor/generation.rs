@@ -33,6 +33,7 @@ use super::{
 use crate::{
     handover::GenerationNumber,
     metrics::{HandshakeLabels, ListenerInstruments, METRICS},
+    pulse::Pulse,
     tls::TlsConfigs,
 };
 
@@ -384,7 +385,10 @@ async fn worker(
         .new_service(())
         .await?;
     let http1 = Rc::new(http1);
+    // Lives as long as the service, which its worker drops at its end.
+    let pulse = Rc::new(Pulse::of(format!("a worker of listener {}", plan.name)));
     Ok(fn_service(move |stream: TcpStream| {
+        let _watched = &pulse;
         let (context, tls) = (context.clone(), tls.clone());
         let (app, http1) = (app.clone(), http1.clone());
         async move {

@@ -9,7 +9,7 @@ mod state;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use self::{
     certificate::{WatchState, WatchedCertificate, follow_certificate},
@@ -33,13 +33,46 @@ const POLL: Duration = Duration::from_secs(10);
 /// Links that are followed from one path.
 const MAX_LINKS: usize = 16;
 
+/// Followers that have not looked after this time are not waited for any longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Asks everything that follows files to look again, as SIGHUP does. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Nudge(Arc<Notify>);
+pub struct Nudge(Arc<Nudges>);
+
+#[derive(Debug, Default)]
+struct Nudges {
+    /// How many there were.
+    asked: watch::Sender<u64>,
+    /// Up to which each follower has looked.
+    looked: Mutex<Vec<watch::Receiver<u64>>>,
+}
 
 impl Nudge {
-    pub fn nudge(&self) {
-        self.0.notify_waiters();
+    /// Resolves when everything that follows files has looked again, or after ten seconds.
+    pub async fn nudge(&self) {
+        let mut number = 0;
+        self.0.asked.send_modify(|asked| {
+            *asked += 1;
+            number = *asked;
+        });
+        let followers = self.0.looked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = async {
+            for mut follower in followers {
+                // One that has ended looks at nothing any more.
+                let _ = follower.wait_for(|looked| *looked >= number).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all).await.is_err() {
+            log::warn!("files that are followed were not looked at within {PATIENCE:?}");
+        }
+    }
+
+    /// For a follower: what it is asked, and where it says up to which it has looked.
+    fn join(&self) -> (watch::Receiver<u64>, watch::Sender<u64>) {
+        let (says, looked) = watch::channel(0);
+        self.0.looked.lock().unwrap_or_else(PoisonError::into_inner).push(looked);
+        (self.0.asked.subscribe(), says)
     }
 }
 
@@ -58,15 +91,17 @@ where
     .inspect_err(|err| log::warn!("files are looked at every {POLL:?} only: {err}"))
     .ok();
     let mut watched = BTreeSet::new();
+    let (mut asked, looked) = nudge.join();
     loop {
         // Before the look, so that nothing that happens after it is missed. Links may point
         // elsewhere now, so the folders are found anew each time.
         rewatch(watcher.as_mut(), &mut watched, &paths);
-        let nudged = nudge.0.notified();
+        let number = *asked.borrow_and_update();
         look().await;
+        looked.send_replace(number);
         tokio::select! {
             () = changed.notified() => settle(&changed).await,
-            () = nudged => {}
+            Ok(()) = asked.changed() => {}
             () = tokio::time::sleep(POLL) => {}
         }
     }

@@ -44,6 +44,8 @@ impl Shim {
             .env("LD_PRELOAD", library())
             .env("SHIM_CLOCK", self.file("clock"))
             .env("SHIM_BROKEN", self.file("broken"))
+            .env("SHIM_HANGING", self.file("hanging"))
+            .env("SHIM_DEAF", self.file("deaf"))
             .env("SHIM_DIR", disk);
     }
 
@@ -63,6 +65,16 @@ impl Shim {
 
     pub(crate) fn mend_disk(&self) {
         std::fs::remove_file(self.file("broken")).expect("the disk was broken");
+    }
+
+    /// From now on whoever changes something on the disk waits, or goes on.
+    pub(crate) fn hang_disk(&self, hangs: bool) {
+        self.put("hanging", if hangs { "1" } else { "0" });
+    }
+
+    /// From now on each thread that reads from a socket hangs there, or goes on.
+    pub(crate) fn hang_readers(&self, hang: bool) {
+        self.put("deaf", if hang { "1" } else { "0" });
     }
 
     /// Whole from its first instant.
