@@ -120,7 +120,8 @@ impl Work<'_> {
         ));
         Ok(Finished {
             duration,
-            items: filter.apply(items(&words, &config.marks), &config.language),
+            items: filter
+                .apply(items(&words, &config.marks, 0.0, duration.as_secs_f64()), &config.language),
             log: std::mem::take(&mut log.0),
             model: config.model.clone().unwrap_or_else(|| "standard".into()),
             language: config.language,

@@ -50,7 +50,7 @@ pub fn transcript(job: &Job, config: &JobConfig, items: &[Item], format: Format)
     match format {
         Format::Json => document(job, config, items).to_string(),
         Format::Text => text(items, &config.language),
-        Format::Srt => srt(items, &config.language, config.srt),
+        Format::Srt => srt(items, &config.language, config.srt, job.duration.as_secs_f64()),
     }
 }
 

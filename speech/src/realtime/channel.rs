@@ -80,7 +80,8 @@ pub(super) fn transcript(
     forced: bool,
 ) -> Transcript {
     let language = &plan.language;
-    let items = plan.filter.apply(items(&stretch.words, &plan.marks), language);
+    let items =
+        plan.filter.apply(items(&stretch.words, &plan.marks, stretch.start, stretch.end), language);
     Transcript {
         format: FORMAT_VERSION,
         metadata: TranscriptMetadata {

@@ -136,7 +136,7 @@ mod tests {
             .split(' ')
             .map(|text| Word { text: text.into(), start: 0.0, end: 1.0, confidence: 1.0 })
             .collect();
-        text(&filter.apply(items(&words, &Marks::All), "en"), "en")
+        text(&filter.apply(items(&words, &Marks::All, 0.0, 100.0), "en"), "en")
     }
 
     #[test]

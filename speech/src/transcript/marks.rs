@@ -1,6 +1,6 @@
 //! Takes the marks off the words that a recogniser prints.
 
-use super::{Item, ItemKind};
+use super::{Item, ItemKind, spans::lasting};
 use crate::recogniser::Word;
 
 /// Marks that become results of their own; other signs around words are dropped.
@@ -34,9 +34,36 @@ impl Marks {
     }
 }
 
-/// The results of a stretch of words.
+/// The shortest that a word may last, in seconds.
+const SHORTEST_WORD: f64 = 0.02;
+
+/// The results of words that were spoken from `from` to `to`, in seconds. Every word lasts, and none
+/// begins before the one before it has ended.
 #[must_use]
-pub fn items(words: &[Word], marks: &Marks) -> Vec<Item> {
+pub fn items(words: &[Word], marks: &Marks, from: f64, to: f64) -> Vec<Item> {
+    let mut items = words_and_marks(words, marks);
+    let spans = items.iter().filter(|item| item.is_word()).map(|item| (item.start, item.end));
+    let mut spans: Vec<_> = spans.collect();
+    // Rounded down, so that nothing is said to come after the end; at least what the words need.
+    let to = (to * 100.0).floor() / 100.0;
+    let from = hundredths(from);
+    let to = to.max(from + SHORTEST_WORD * spans.len() as f64);
+    lasting(&mut spans, SHORTEST_WORD, from, to);
+    let mut spans = spans.into_iter();
+    let mut last_end = from;
+    for item in &mut items {
+        if item.is_word() {
+            let (start, end) = spans.next().unwrap_or((last_end, last_end));
+            (item.start, item.end) = (hundredths(start), hundredths(end));
+            last_end = item.end;
+        } else {
+            (item.start, item.end) = (last_end, last_end);
+        }
+    }
+    items
+}
+
+fn words_and_marks(words: &[Word], marks: &Marks) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for word in words {
         let (content, trailing) = split(&word.text);
@@ -127,6 +154,8 @@ mod tests {
         let items = items(
             &[word("Yes", 0.111, 0.5), word(".", 0.6, 0.7), word("?", 1.0, 1.0)],
             &Marks::All,
+            0.0,
+            2.0,
         );
         assert_eq!(items.len(), 2);
         assert_eq!((items[0].start, items[1].start, items[1].end), (0.11, 0.5, 0.5));
@@ -137,9 +166,18 @@ mod tests {
     fn only_permitted_marks_appear() {
         let words = [word("Yes,", 0.0, 0.5), word("sir.", 0.6, 0.7)];
         let contents = |marks| -> Vec<String> {
-            items(&words, &marks).into_iter().map(|item| item.content).collect()
+            items(&words, &marks, 0.0, 1.0).into_iter().map(|item| item.content).collect()
         };
         assert_eq!(contents(Marks::Only(vec!['.'])), ["Yes", "sir", "."]);
         assert_eq!(contents(Marks::Only(Vec::new())), ["Yes", "sir"]);
+    }
+
+    #[test]
+    fn words_at_one_instant_last_and_none_passes_the_end() {
+        let words: Vec<Word> = (0..17).map(|_| word("be", 2.456, 2.456)).collect();
+        let items = items(&words, &Marks::All, 0.0, 2.4567);
+        assert!(items.iter().all(|item| item.end - item.start > 0.019), "{items:?}");
+        assert!(items.windows(2).all(|pair| pair[0].end <= pair[1].start + 1e-9), "{items:?}");
+        assert!(items.last().unwrap().end <= 2.4567);
     }
 }

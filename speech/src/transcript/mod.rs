@@ -3,6 +3,7 @@
 mod filter;
 mod json;
 mod marks;
+mod spans;
 mod srt;
 mod text;
 

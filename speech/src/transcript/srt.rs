@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Item, text::joined, word_delimiter};
+use super::{Item, spans::lasting, text::joined, word_delimiter};
 
 /// A pause from which a new subtitle begins, in seconds.
 const LONG_GAP: f64 = 1.5;
+/// The shortest that a subtitle is shown, in seconds: less cannot be read.
+const SHORTEST: f64 = 0.4;
 
 /// How large a subtitle may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +23,16 @@ impl Default for SrtLimits {
     }
 }
 
-/// Subtitles are cut at sentence ends, at long pauses and where they are full.
+/// Subtitles are cut at sentence ends, at long pauses and where they are full. `length` is that of
+/// the audio, in seconds; none is shown after it.
 #[must_use]
-pub fn srt(items: &[Item], language: &str, limits: SrtLimits) -> String {
+pub fn srt(items: &[Item], language: &str, limits: SrtLimits, length: f64) -> String {
     let mut out = String::new();
-    for (index, cue) in cues(items, language, limits).iter().enumerate() {
-        let _ = writeln!(out, "{}\n{} --> {}", index + 1, time(cue.start), time(cue.end));
+    let cues = cues(items, language, limits);
+    let mut spans: Vec<_> = cues.iter().map(|cue| (cue.start, cue.end)).collect();
+    lasting(&mut spans, SHORTEST, 0.0, length);
+    for (index, (cue, (start, end))) in cues.iter().zip(spans).enumerate() {
+        let _ = writeln!(out, "{}\n{} --> {}", index + 1, time(start), time(end));
         for line in &cue.lines {
             let _ = writeln!(out, "{line}");
         }
@@ -97,7 +103,7 @@ mod tests {
             let start = 3590.0 + index as f64;
             Word { text: text.into(), start, end: start + 0.5, confidence: 1.0 }
         });
-        items(&words.collect::<Vec<_>>(), &Marks::All)
+        items(&words.collect::<Vec<_>>(), &Marks::All, 0.0, 4000.0)
     }
 
     #[test]
@@ -105,7 +111,7 @@ mod tests {
         let line = "One two. Three four five six seven eight nine ten eleven twelve.";
         let limits = SrtLimits { line_length: 12, lines: 2 };
         assert_eq!(
-            srt(&spoken(line), "en", limits),
+            srt(&spoken(line), "en", limits, 4000.0),
             "1\n00:59:50,000 --> 00:59:51,500\nOne two.\n\n\
              2\n00:59:52,000 --> 00:59:55,500\nThree four\nfive six\n\n\
              3\n00:59:56,000 --> 00:59:59,500\nseven eight\nnine ten\n\n\
@@ -115,6 +121,18 @@ mod tests {
 
     #[test]
     fn nothing_spoken_gives_nothing() {
-        assert_eq!(srt(&[], "en", SrtLimits::default()), "");
+        assert_eq!(srt(&[], "en", SrtLimits::default(), 1.0), "");
+    }
+
+    #[test]
+    fn a_subtitle_is_shown_long_enough_to_be_read() {
+        let word = |text: &str, start, end| Word { text: text.into(), start, end, confidence: 1.0 };
+        let words = [word("The", 4.0, 5.1), word("mailbox.", 5.16, 5.16), word("Yes.", 5.2, 5.2)];
+        let items = items(&words, &Marks::All, 0.0, 5.7);
+        assert_eq!(
+            srt(&items, "en", SrtLimits::default(), 5.7),
+            "1\n00:00:04,000 --> 00:00:05,180\nThe mailbox.\n\n\
+             2\n00:00:05,200 --> 00:00:05,600\nYes.\n\n"
+        );
     }
 }
