@@ -14,6 +14,7 @@ use symphonia::core::{
 
 use super::{
     AudioError,
+    mixer::Mixer,
     resampler::Resampler,
     source::{Meter, Source},
 };
@@ -38,6 +39,7 @@ pub(super) struct Decoder {
     format: Box<dyn FormatReader>,
     codec: Box<dyn Codec>,
     track: u32,
+    mixer: Mixer,
     resampler: Option<(u32, Resampler)>,
     meter: Meter,
     cancel: Cancel,
@@ -72,6 +74,7 @@ impl Decoder {
             format,
             codec,
             track: track.id,
+            mixer: Mixer::default(),
             resampler: None,
             meter,
             cancel: cancel.clone(),
@@ -146,7 +149,7 @@ impl Decoder {
     fn decode(&mut self, packet: &Packet) -> Result<Vec<f32>, AudioError> {
         let damage = match self.codec.decode(packet) {
             Ok(buffer) => {
-                let (spec, mono) = mono(&buffer)?;
+                let (spec, mono) = mono(&buffer, &mut self.mixer)?;
                 self.good += 1;
                 self.damaged_in_a_row = 0;
                 self.meter.progressed();
@@ -213,8 +216,11 @@ fn from_probe(err: Error, cancel: &Cancel) -> AudioError {
     }
 }
 
-/// The mean of all channels.
-fn mono(buffer: &AudioBufferRef<'_>) -> Result<(SignalSpec, Vec<f32>), AudioError> {
+/// The samples of a packet as one channel.
+fn mono(
+    buffer: &AudioBufferRef<'_>,
+    mixer: &mut Mixer,
+) -> Result<(SignalSpec, Vec<f32>), AudioError> {
     let spec = *buffer.spec();
     let channels = spec.channels.count();
     if channels == 0 || !RATES.contains(&spec.rate) {
@@ -222,6 +228,5 @@ fn mono(buffer: &AudioBufferRef<'_>) -> Result<(SignalSpec, Vec<f32>), AudioErro
     }
     let mut samples = SampleBuffer::<f32>::new(buffer.capacity() as u64, spec);
     samples.copy_interleaved_ref(buffer.clone());
-    let frames = samples.samples().chunks_exact(channels);
-    Ok((spec, frames.map(|frame| frame.iter().sum::<f32>() / channels as f32).collect()))
+    Ok((spec, mixer.mix(samples.samples_mut(), channels, spec.rate)))
 }

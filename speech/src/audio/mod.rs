@@ -1,6 +1,7 @@
 //! Any audio file as a stream of samples: 16 kHz, mono. The form is recognised by content.
 
 mod decoder;
+mod mixer;
 mod resampler;
 mod source;
 mod streamed;
