@@ -1,17 +1,17 @@
 //! The real Prometheus behind this service: requests are handed to it without the password.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, io, str::FromStr, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web::{self, Bytes, BytesMut},
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
     error::{ApiError, ErrorBody},
@@ -22,23 +22,47 @@ use crate::{
 /// The largest query; PromQL is short.
 const MAX_QUERY: usize = 1 << 20;
 
-/// How long a connection may take to be made; how long an answer may take is Prometheus' matter.
+/// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Prometheus may take to begin its answer: its own limit of a query is two minutes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
+/// How long it may pause within one.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The head of an answer, and what is read of its body at once, in bytes.
+const MAX_HEAD: usize = 64 << 10;
 
-/// Headers of one connection (RFC 9110, section 7.6.1), and those that are for us alone.
-const NOT_HANDED_ON: [&str; 11] = [
+/// Headers of one connection (RFC 9110, section 7.6.1), and those that are between a browser and
+/// the appliance alone. What `Connection` names is left out as well.
+const NOT_HANDED_ON: [&str; 18] = [
     "authorization",
     "connection",
     "content-length",
     "cookie",
+    "cookie2",
     "expect",
     "host",
+    "http2-settings",
     "keep-alive",
+    "proxy-authenticate",
     "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "set-cookie2",
     "te",
+    "trailer",
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Whether a header goes to the other side, where `connection` are the values of that header.
+fn is_handed_on<'a>(name: &str, mut connection: impl Iterator<Item = &'a [u8]>) -> bool {
+    let named = |value: &[u8]| {
+        value
+            .split(|byte| *byte == b',')
+            .any(|one| one.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
+    };
+    !NOT_HANDED_ON.contains(&name) && !connection.any(named)
+}
 
 /// Where Prometheus listens: plain HTTP, a host and a port, no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,28 +100,56 @@ impl fmt::Display for Prometheus {
 }
 
 impl Prometheus {
-    /// Sends a request over a connection of its own: it is on this machine or near.
+    /// The port, where it is on this machine as far as that shows.
+    #[must_use]
+    pub fn port_on_this_machine(&self) -> Option<u16> {
+        let host = self.bare_host();
+        let loopback = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        (loopback || host.eq_ignore_ascii_case("localhost")).then_some(self.port)
+    }
+
+    fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Sends a request over a connection of its own: it is on this machine or near. The connection
+    /// ends with the answer.
     async fn send(
         &self,
         request: http1_types::Request<Full<Bytes>>,
-    ) -> Result<http1_types::Response<Incoming>, String> {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host, self.port)))
+    ) -> Result<(http1_types::Response<Incoming>, Connection), String> {
+        let connecting = TcpStream::connect((self.bare_host(), self.port));
+        let stream = timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))?
             .map_err(|err| err.to_string())?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD);
         let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|err| err.to_string())?;
-        actix_web::rt::spawn(async move {
+            builder.handshake(TokioIo::new(stream)).await.map_err(|err| err.to_string())?;
+        let connection = Connection(actix_web::rt::spawn(async move {
             if let Err(err) = connection.await {
                 log::debug!("the connection to Prometheus ended: {err}");
             }
-        });
-        sender.send_request(request).await.map_err(|err| err.to_string())
+        }));
+        let answer = timeout(ANSWER_TIMEOUT, sender.send_request(request))
+            .await
+            .map_err(|_| format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))?
+            .map_err(|err| err.to_string())?;
+        Ok((answer, connection))
     }
 
     fn request(&self) -> http1_types::request::Builder {
         http1_types::Request::builder().header("host", format!("{}:{}", self.host, self.port))
+    }
+}
+
+/// The task that moves the bytes of a connection; both end together.
+struct Connection(tokio::task::JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -110,7 +162,7 @@ use hyper::http as http1_types;
 /// Why it is not.
 pub(crate) async fn probe(prometheus: &Prometheus) -> Result<(), String> {
     let request = prometheus.request().uri("/-/ready").body(Full::default());
-    let answer = prometheus.send(request.map_err(|err| err.to_string())?).await?;
+    let (answer, _connection) = prometheus.send(request.map_err(|err| err.to_string())?).await?;
     match answer.status() {
         http1_types::StatusCode::OK => Ok(()),
         status => Err(format!("it answered {status}")),
@@ -132,19 +184,20 @@ pub(super) async fn forward(
     let body = read(payload).await?;
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let mut outgoing = prometheus.request().method(request.method().as_str()).uri(path);
+    let connection = || request.headers().get_all(header::CONNECTION).map(|value| value.as_bytes());
     for (name, value) in request.headers() {
-        if !NOT_HANDED_ON.contains(&name.as_str()) {
+        if is_handed_on(name.as_str(), connection()) {
             outgoing = outgoing.header(name.as_str(), value.as_bytes());
         }
     }
     let outgoing = outgoing
         .body(Full::new(body))
         .map_err(|err| ApiError::BadRequest(format!("the request cannot be handed on: {err}")))?;
-    let answer = prometheus.send(outgoing).await.map_err(|reason| {
+    let (answer, connection) = prometheus.send(outgoing).await.map_err(|reason| {
         log::warn!("Prometheus at {prometheus} cannot be reached: {reason}");
         ApiError::BadGateway(format!("Prometheus at {prometheus} cannot be reached: {reason}"))
     })?;
-    Ok(answered(answer))
+    Ok(answered(answer, connection))
 }
 
 /// Prometheus' own page. What it loads, and its other pages, are handed on as well.
@@ -175,20 +228,33 @@ async fn read(mut payload: web::Payload) -> Result<Bytes, ApiError> {
     Ok(body.freeze())
 }
 
-fn answered(answer: http1_types::Response<Incoming>) -> HttpResponse {
+fn answered(answer: http1_types::Response<Incoming>, connection: Connection) -> HttpResponse {
     let (head, body) = answer.into_parts();
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
+    let named = || head.headers.get_all("connection").iter().map(|value| value.as_bytes());
     for (name, value) in &head.headers {
+        if !is_handed_on(name.as_str(), named()) {
+            continue;
+        }
         let name = header::HeaderName::try_from(name.as_str());
         let value = header::HeaderValue::from_bytes(value.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, value)
-            && !NOT_HANDED_ON.contains(&name.as_str())
-        {
+        if let (Ok(name), Ok(value)) = (name, value) {
             response.append_header((name, value));
         }
     }
-    response.streaming(body.into_data_stream())
+    let pieces = stream::unfold(Some((body, connection)), |state| async move {
+        let (mut body, connection) = state?;
+        let frame = match timeout(PAUSE_TIMEOUT, body.frame()).await {
+            Ok(None) => return None,
+            Ok(Some(Ok(frame))) => Ok(frame.into_data().unwrap_or_default()),
+            Ok(Some(Err(err))) => Err(io::Error::other(err)),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let more = frame.is_ok().then_some((body, connection));
+        Some((frame, more))
+    });
+    response.streaming(pieces)
 }
 
 #[cfg(test)]
@@ -212,6 +278,31 @@ mod tests {
             "http://",
         ] {
             assert!(text.parse::<Prometheus>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn headers_of_one_connection_and_what_it_names_are_not_handed_on() {
+        let connection: [&[u8]; 2] = [b"close, X-Hop ,\tx-other", b"Accept"];
+        let handed_on = |name: &str| is_handed_on(name, connection.into_iter());
+        for name in ["x-hop", "x-other", "accept", "close", "cookie", "set-cookie", "trailer"] {
+            assert!(!handed_on(name), "{name}");
+        }
+        for name in ["x-hop2", "content-type", "x-", "accept-encoding"] {
+            assert!(handed_on(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_this_machine_is_known() {
+        for (address, port) in [
+            ("http://127.0.0.1:9090", Some(9090)),
+            ("http://[::1]:9090", Some(9090)),
+            ("http://LOCALHOST", Some(80)),
+            ("http://192.0.2.1:9090", None),
+            ("http://prometheus:9090", None),
+        ] {
+            assert_eq!(address.parse::<Prometheus>().unwrap().port_on_this_machine(), port);
         }
     }
 }
