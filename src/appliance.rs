@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -32,7 +33,8 @@ use portcullis_web::{
     front,
     interface::Interface,
     management::Management,
-    monitoring::{self, Monitoring},
+    monitoring::{self, Monitoring, Prometheus},
+    outbound::{Guard, Outbound},
     realtime::Realtime,
     security::Security,
     service::ApplianceFacts,
@@ -173,7 +175,6 @@ impl Appliance {
             name: self.name.to_owned(),
             version: self.version,
             started: Instant::now(),
-            addresses,
             services: served(&config),
             watched_certificate: config
                 .tls
@@ -184,8 +185,10 @@ impl Appliance {
             data_dir: config.data_dir.clone(),
             configuration: config.text.clone(),
             prometheus: config.prometheus.clone(),
+            outbound: Arc::new(outbound(&config, &addresses)),
             realtime: config.realtime.clone(),
             openapi: self.openapi(&config),
+            addresses,
         });
         let figures = facts.clone();
         let services = self.services;
@@ -249,6 +252,14 @@ impl Appliance {
 fn served(config: &Config) -> Vec<String> {
     let names = config.listeners.iter().flat_map(|listener| listener.services.iter().cloned());
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// What sends requests to addresses that clients name: never to our own listeners, nor to the
+/// Prometheus behind them if it is on this machine.
+fn outbound(config: &Config, addresses: &BTreeMap<String, SocketAddr>) -> Outbound {
+    let prometheus = config.prometheus.as_ref().and_then(Prometheus::port_on_this_machine);
+    let own_ports = addresses.values().map(SocketAddr::port).chain(prometheus);
+    Outbound::new(Guard::new(config.outbound.allow.clone(), own_ports), config.outbound.longest)
 }
 
 async fn read_tokens(config: &Config, owners: &Owners) -> anyhow::Result<()> {

@@ -50,6 +50,7 @@ pub struct Metrics {
     pub auth_failures: Family<ReasonLabels, Counter>,
     pub clock_jumps: Counter,
     pub threads_hanging: Gauge,
+    pub outbound_requests: Family<OutboundLabels, Counter>,
     pub realtime_errors: Family<ErrorLabels, Counter>,
     pub realtime_factor: Histogram,
     pub realtime_final_delay: Histogram,
@@ -119,6 +120,14 @@ pub struct ReasonLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutboundLabels {
+    /// `fetch` or `callback`.
+    pub purpose: &'static str,
+    /// `done`, `refused` (by the guard of addresses), `slow` or `failed`.
+    pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ErrorLabels {
     /// The close reason of the session, such as `quota_exceeded`.
     pub error: &'static str,
@@ -166,6 +175,7 @@ impl Metrics {
             auth_failures: Family::default(),
             clock_jumps: Counter::default(),
             threads_hanging: Gauge::default(),
+            outbound_requests: Family::default(),
             realtime_errors: Family::default(),
             realtime_factor: Histogram::new(FACTOR_BUCKETS),
             realtime_final_delay: Histogram::new(DELAY_BUCKETS),
@@ -271,6 +281,11 @@ impl Metrics {
             "appliance_threads_hanging",
             "Workers and the thread of the owners that have not run their tasks for too long",
             self.threads_hanging.clone(),
+        );
+        r.register(
+            "appliance_outbound_requests",
+            "Fetches and callbacks to addresses that clients named, by how they ended",
+            self.outbound_requests.clone(),
         );
         r.register(
             "appliance_realtime_errors",

@@ -19,7 +19,10 @@ use portcullis_web::{monitoring::Prometheus, realtime::RealtimeSettings};
 use toml::de::DeTable;
 
 use self::reader::{Found, Source, Table, nearest};
-pub use self::{reader::ConfigError, sections::LogConfig};
+pub use self::{
+    reader::ConfigError,
+    sections::{LogConfig, OutboundConfig},
+};
 
 /// A configuration is a few kilobytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -45,6 +48,8 @@ pub struct Config {
     pub power: PowerCommands,
     /// `[monitoring]`: the Prometheus that graphs and queries are handed to.
     pub prometheus: Option<Prometheus>,
+    /// `[outbound]`
+    pub outbound: OutboundConfig,
     /// `[speech]`
     pub speech: SpeechSettings,
     /// `[realtime]`
@@ -135,6 +140,7 @@ impl Config {
             log: LogConfig::default(),
             power: PowerCommands::default(),
             prometheus: None,
+            outbound: OutboundConfig::default(),
             text: String::new(),
             speech: SpeechSettings::default(),
             realtime: RealtimeSettings::default(),
@@ -192,6 +198,7 @@ impl Config {
             log: sections::read_log(table.table("log")?)?,
             power: sections::read_power(table.table("power")?)?,
             prometheus: sections::read_monitoring(table.table("monitoring")?)?,
+            outbound: sections::read_outbound(table.table("outbound")?)?,
             text: sections::mask(text),
             speech: speech::read(table.table("speech")?)?,
             realtime: defaults.realtime,

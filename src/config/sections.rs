@@ -1,10 +1,15 @@
-//! The smaller tables: `[log]`, `[power]`, `[monitoring]`.
+//! The smaller tables: `[log]`, `[power]`, `[monitoring]`, `[outbound]`.
+
+use std::time::Duration;
 
 use portcullis_actors::{
     logging::{Format, Rotation},
     power::PowerCommands,
 };
-use portcullis_web::monitoring::Prometheus;
+use portcullis_web::{
+    monitoring::Prometheus,
+    outbound::{Network, NetworkError},
+};
 
 use super::reader::{ConfigError, Found, Table};
 
@@ -15,6 +20,21 @@ pub struct LogConfig {
     pub format: Format,
     /// Under the data directory.
     pub rotation: Rotation,
+}
+
+/// `[outbound]`: where audio may be fetched from and callbacks may go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboundConfig {
+    /// Networks that are open beside the public Internet.
+    pub allow: Vec<Network>,
+    /// How long one fetch or callback may take, all redirects included.
+    pub longest: Duration,
+}
+
+impl Default for OutboundConfig {
+    fn default() -> Self {
+        Self { allow: Vec::new(), longest: Duration::from_secs(12 * 3600) }
+    }
 }
 
 type Section<'s, 'd, 'i> = Option<Table<'s, 'd, 'i>>;
@@ -84,6 +104,24 @@ pub(super) fn read_monitoring(
     Ok(prometheus)
 }
 
+pub(super) fn read_outbound(section: Section<'_, '_, '_>) -> Result<OutboundConfig, ConfigError> {
+    let mut outbound = OutboundConfig::default();
+    let Some(mut table) = section else { return Ok(outbound) };
+    for Found { value, offset } in
+        table.strings("allow")?.map(|found| found.value).unwrap_or_default()
+    {
+        let network = value.parse().map_err(|err: NetworkError| {
+            table.error_at("allow", offset, format!("\"{value}\" {err}"))
+        })?;
+        outbound.allow.push(network);
+    }
+    if let Some(longest) = table.duration("longest")? {
+        outbound.longest = longest;
+    }
+    table.finish()?;
+    Ok(outbound)
+}
+
 /// The text with the values of keys that sound like secrets masked; names of files stay.
 pub(super) fn mask(text: &str) -> String {
     let masked = |line: &str| {
@@ -111,6 +149,13 @@ mod tests {
         assert_eq!((config.log.format, config.log.rotation.files), (Format::Json, 3));
         assert_eq!(config.power.reboot, Some(vec!["true".to_owned()]));
         assert_eq!(config.prometheus.unwrap().to_string(), "http://127.0.0.1:9090");
+        let text = "[outbound]\nallow = [\"10.0.0.0/8\", \"::1\"]\nlongest = \"1h\"";
+        let outbound = Config::parse("test.toml", text, &[]).unwrap().outbound;
+        let allow: Vec<_> = outbound.allow.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (allow.join(" "), outbound.longest.as_secs()),
+            ("10.0.0.0/8 ::1/128".into(), 3600)
+        );
     }
 
     #[test]
@@ -119,6 +164,12 @@ mod tests {
             ("[log]\nformat = \"xml\"", "test.toml:2: log.format: is \"xml\""),
             ("[log]\nfile = 3", "log.file: is not a known key; did you mean `files`?"),
             ("[power]\nreboot = []", "power.reboot: must be a program"),
+            (
+                "[outbound]\nallow = [\"10.0.0.0/8\",\n\"10.0.0.1/8\"]",
+                "test.toml:3: outbound.allow: \"10.0.0.1/8\" has bits beyond its length; the network is 10.0.0.0/8",
+            ),
+            ("[outbound]\nallow = [\"localhost\"]", "outbound.allow: \"localhost\" is no network"),
+            ("[outbound]\nallowed = []", "did you mean `allow`?"),
             ("[monitoring]\nprometheus = \"9090\"", "monitoring.prometheus: must be the address"),
         ] {
             let message = Config::parse("test.toml", text, &[]).unwrap_err().to_string();

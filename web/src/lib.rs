@@ -2,7 +2,7 @@
 //!
 //! A request's way: [`front`] (counting, redirect, host and origin checks) ->
 //! [`authentication`] of the service -> handler -> [`error::ApiError`]. A service is one module
-//! and implements [`service::Service`]. This crate owns no state and opens no socket.
+//! and implements [`service::Service`]. This crate owns no state and listens on no socket.
 
 mod audit;
 pub mod authentication;
@@ -20,6 +20,7 @@ pub mod monitoring;
 mod mounts;
 pub mod openapi;
 mod origin;
+pub mod outbound;
 mod query;
 pub mod realtime;
 mod redirect;

@@ -84,7 +84,11 @@ pub(crate) fn part(document: &utoipa::openapi::OpenApi) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc, time::Instant};
+    use std::{
+        collections::BTreeSet,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use actix_web::{App, http::Method};
     use portcullis_actors::{
@@ -99,6 +103,7 @@ mod tests {
         batch::Batch,
         management::Management,
         monitoring::Monitoring,
+        outbound::{Guard, Outbound},
         realtime::Realtime,
         routes,
         security::Security,
@@ -134,6 +139,7 @@ mod tests {
             data_dir: data_dir.to_owned(),
             configuration: String::new(),
             prometheus: None,
+            outbound: Arc::new(Outbound::new(Guard::default(), Duration::ZERO)),
             realtime: Default::default(),
             openapi: Value::Null,
         });

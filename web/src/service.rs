@@ -6,7 +6,7 @@ use actix_web::web::ServiceConfig;
 use portcullis_actors::{Owners, watch::WatchedCertificate};
 use portcullis_speech::Speech;
 
-use crate::{monitoring::Prometheus, realtime::RealtimeSettings};
+use crate::{monitoring::Prometheus, outbound::Outbound, realtime::RealtimeSettings};
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -105,6 +105,8 @@ pub struct ApplianceFacts {
     pub configuration: String,
     /// The Prometheus that graphs and queries are handed to.
     pub prometheus: Option<Prometheus>,
+    /// What sends requests to addresses that others name.
+    pub outbound: Arc<Outbound>,
     /// How realtime sessions are served.
     pub realtime: RealtimeSettings,
     /// The OpenAPI document of the services that are served.

@@ -1,16 +1,15 @@
 //! Posting, reading, deleting; what is refused, and how.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
 use crate::support::curl::{curl, curl_as};
-use crate::support::service::Service;
 use crate::support::speech::{
     CONFIG, batch_setup, ended, id_of, post, sentence, submit, transcript, words,
 };
-use crate::support::{millis, seconds, wait_until_blocking};
+use crate::support::{seconds, wait_until_blocking};
 
 #[test]
 fn a_posted_sentence_is_read_in_every_form_with_and_without_trailing_slash() {
@@ -139,66 +138,4 @@ fn what_cannot_be_done_is_told_and_what_can_be_is_done() {
     for feature in ["translation_errors", "diarization_errors"] {
         assert!(document["metadata"][feature][0]["message"].is_string(), "{document}");
     }
-}
-
-/// Answers one request after another with `status` and `body`; gives what was asked.
-fn web_server(status: &'static str, body: Vec<u8>) -> (u16, std::sync::mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (sender, asked) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(millis(300))).unwrap();
-            let mut request = Vec::new();
-            let mut chunk = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut chunk) {
-                request.extend_from_slice(&chunk[..count]);
-            }
-            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
-            let _ = sender.send(String::from_utf8_lossy(&request).into_owned());
-        }
-    });
-    (port, asked)
-}
-
-fn fetching(service: &Service, port: u16, callback: u16) -> String {
-    let config = json!({
-        "type": "transcription", "transcription_config": {"language": "en"},
-        "fetch_data": {"url": format!("http://127.0.0.1:{port}/a.wav"), "auth_headers": ["X-Key: k1"]},
-        "notification_config": [{"url": format!("http://127.0.0.1:{callback}/cb?x=1"),
-            "contents": ["transcript.txt"], "auth_headers": ["X-Key: k2"]}],
-    });
-    let config = format!("config={config}");
-    id_of(&curl(&["-F", &config, &service.url("https", "/v2/jobs")]).expect(201))
-}
-
-#[test]
-fn audio_is_fetched_and_the_end_is_told() {
-    let service = batch_setup().start();
-    let (port, fetched) = web_server("200 OK", std::fs::read(sentence()).unwrap());
-    let (callback, told) = web_server("200 OK", Vec::new());
-    let id = fetching(&service, port, callback);
-    assert_eq!(ended(&service, &id)["status"], "done");
-    assert!(fetched.recv().unwrap().contains("k1"));
-    let told = told.recv_timeout(seconds(20)).unwrap();
-    assert!(told.starts_with(&format!("POST /cb?x=1&id={id}&status=success HTTP/1.1")), "{told}");
-    assert!(told.contains("Speechmatics-API/2.0") && told.contains("k2"), "{told}");
-    assert!(told.contains("respectable"), "{told}");
-    assert!(!service.log().contains("k1") && !service.log().contains("k2"), "a secret was logged");
-}
-
-#[test]
-fn audio_that_cannot_be_fetched_rejects_the_job() {
-    let service = batch_setup().start();
-    let (port, _fetched) = web_server("404 Not Found", Vec::new());
-    let (callback, told) = web_server("200 OK", Vec::new());
-    let id = fetching(&service, port, callback);
-    let job = ended(&service, &id);
-    assert_eq!(job["status"], "rejected");
-    let message = job["errors"][0]["message"].as_str().unwrap();
-    assert!(message.contains("unable to fetch audio: http status code 404"), "{job}");
-    let told = told.recv_timeout(seconds(20)).unwrap();
-    assert!(told.contains("status=fetch_error"), "{told}");
 }

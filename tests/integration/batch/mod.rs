@@ -4,5 +4,6 @@ mod api;
 mod clients;
 mod forms;
 mod load;
+mod outbound;
 mod upkeep;
 mod uploads;

@@ -41,6 +41,8 @@ pub(super) enum BatchError {
     NotAlignment,
     #[error("could not read log file")]
     NoLog,
+    #[error("what was fetched is handed out once the job is done, and has shown to be audio")]
+    NoData,
     #[error("{0}")]
     NoRecogniser(String),
     #[error(
@@ -103,6 +105,7 @@ impl BatchError {
             Self::Format => "Format Not Supported",
             Self::NotAlignment => "Job is not of type alignment",
             Self::NoLog => "Log file not available",
+            Self::NoData => "Data file not available",
             Self::StorageFull | Self::Store | Self::Stopping => "Internal Server Error",
         }
     }
@@ -121,7 +124,8 @@ impl ResponseError for BatchError {
             | Self::NotReady
             | Self::JobFailed(_)
             | Self::NotAlignment
-            | Self::NoLog => StatusCode::NOT_FOUND,
+            | Self::NoLog
+            | Self::NoData => StatusCode::NOT_FOUND,
             Self::Expired | Self::FileExpired => StatusCode::GONE,
             Self::Locked => StatusCode::LOCKED,
             Self::NoRecogniser(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,

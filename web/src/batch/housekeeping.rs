@@ -25,7 +25,7 @@ pub fn start(context: &Context) {
     if context.speech.jobs().is_none() {
         return;
     }
-    let desk = Desk::new(context.speech.clone());
+    let desk = Desk::new(context);
     actix_web::rt::spawn(callbacks::run(desk.clone()));
     actix_web::rt::spawn(clear(desk.clone(), context.owners.settings.clone()));
     actix_web::rt::spawn(tell(desk, context.owners.events.clone()));

@@ -9,7 +9,6 @@ mod callbacks;
 mod document;
 mod error;
 mod housekeeping;
-mod outbound;
 mod read;
 mod submit;
 mod upload;
@@ -32,6 +31,7 @@ use self::error::BatchError;
 pub use self::{housekeeping::start, upload::RESERVE};
 use crate::{
     docs, openapi,
+    outbound::Outbound,
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
@@ -50,11 +50,11 @@ impl Service for Batch {
     }
 
     fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let (jobs, usage) = (context.speech.clone(), context.speech.clone());
+        let (jobs, usage) = (Desk::new(context), Desk::new(context));
         vec![
             Mount::new("/v2/jobs", Authentication::JobToken, move |config| routes(jobs, config)),
             Mount::new("/v2/usage", Authentication::JobToken, move |config| {
-                config.app_data(web::Data::new(Desk::new(usage)));
+                config.app_data(web::Data::new(usage));
                 for path in ["", "/"] {
                     Endpoint::new(path).get(usage::usage).register(config);
                 }
@@ -84,8 +84,8 @@ impl Service for Batch {
     }
 }
 
-fn routes(speech: Arc<Speech>, config: &mut ServiceConfig) {
-    config.app_data(web::Data::new(Desk::new(speech)));
+fn routes(desk: Desk, config: &mut ServiceConfig) {
+    config.app_data(web::Data::new(desk));
     // Clients follow no redirect, so both forms of every path are served.
     for slash in ["", "/"] {
         let path = |path: &str| format!("{path}{slash}");
@@ -104,11 +104,12 @@ fn routes(speech: Arc<Speech>, config: &mut ServiceConfig) {
 #[derive(Clone)]
 struct Desk {
     speech: Arc<Speech>,
+    outbound: Arc<Outbound>,
 }
 
 impl Desk {
-    fn new(speech: Arc<Speech>) -> Self {
-        Self { speech }
+    fn new(context: &Context) -> Self {
+        Self { speech: context.speech.clone(), outbound: context.appliance.outbound.clone() }
     }
 
     fn jobs(&self) -> Result<&Jobs, BatchError> {

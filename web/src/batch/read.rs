@@ -202,10 +202,13 @@ pub(super) async fn log(desk: Data<Desk>, id: Path<String>) -> Result<HttpRespon
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(log))
 }
 
-/// `GET /v2/jobs/{id}/data`: the audio as it was sent.
+/// `GET /v2/jobs/{id}/data`: the audio as it was sent; what was fetched, once the job is done.
 #[utoipa::path(get, path = "/v2/jobs/{id}/data", tag = "Jobs", operation_id = "GetJobData", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), JobRefusals, NoSuchJob))]
 pub(super) async fn data(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
     let job = desk.find(&id).await?;
+    if !may_be_handed_out(&job) {
+        return Err(BatchError::NoData);
+    }
     let file = desk.store(move |store| store.open_audio(job.id)).await?;
     let file = file.ok_or(BatchError::FileExpired)?;
     let length = file.metadata()?.len();
@@ -223,6 +226,13 @@ pub(super) async fn data(desk: Data<Desk>, id: Path<String>) -> Result<HttpRespo
         .insert_header((header::CONTENT_DISPOSITION, "attachment"))
         .no_chunking(length)
         .streaming(body))
+}
+
+/// Whether the data of a job is its client's to have. What was fetched is only once it was read as
+/// audio: nobody is to read through us what is not meant for him.
+pub(super) fn may_be_handed_out(job: &Job) -> bool {
+    job.status == JobStatus::Done
+        || JobConfig::parse(&job.config).is_ok_and(|config| config.fetch.is_none())
 }
 
 fn read_chunk(file: &mut File) -> std::io::Result<Bytes> {

@@ -24,6 +24,7 @@ use super::{
     upload::AudioUpload,
     view::JobMade,
 };
+use crate::outbound::{self, Request};
 
 /// The largest `config` part: vocabularies may be long.
 const MAX_CONFIG: usize = 4 << 20;
@@ -146,6 +147,7 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
     let text = String::from_utf8(bytes)
         .map_err(|_| BatchError::Malformed("the field config is not UTF-8 text".into()))?;
     let config = JobConfig::parse(&text)?;
+    check_addresses(desk, &config)?;
     let recogniser = desk.recogniser().await?;
     let known = &recogniser.info().languages;
     if !known.contains(&config.language) {
@@ -156,6 +158,24 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
         )));
     }
     Ok(config)
+}
+
+/// Refuses addresses and headers that could never be used.
+fn check_addresses(desk: &Desk, config: &JobConfig) -> Result<(), BatchError> {
+    let fetch = config.fetch.iter().map(|fetch| ("fetch_data", &fetch.url, &fetch.auth_headers));
+    let notifications = config.notifications.iter();
+    let notifications =
+        notifications.map(|entry| ("notification_config", &entry.url, &entry.auth_headers));
+    for (key, url, headers) in fetch.chain(notifications) {
+        let refused = |reason: String| BatchError::Rejected(format!("{key}{reason}"));
+        let request = Request::get(url, headers.as_deref()).map_err(|err| match err {
+            outbound::Error::Headers(err) => refused(format!(".auth_headers {err}")),
+            outbound::Error::Address(err) => refused(format!(".url {err}")),
+            err => refused(format!(": {err}")),
+        })?;
+        desk.outbound.judge(&request).map_err(|err| refused(format!(".url: {err}")))?;
+    }
+    Ok(())
 }
 
 async fn read_audio(

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::outbound::Target;
+
 /// What is still to be done counts as running.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -42,7 +44,7 @@ pub(super) struct JobDetails {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0.0, maximum = 1.0)]
     progress: Option<f64>,
-    /// As it was submitted, without keys that were null; not in lists.
+    /// As it was submitted, without keys that were null; secrets are `***`. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     config: Option<Value>,
@@ -94,13 +96,89 @@ pub(super) fn summary(job: &Job) -> JobDetails {
     }
 }
 
-/// A job with its configuration as it was submitted, and `progress` while it is running.
+/// A job with its configuration as it was submitted but for secrets, and `progress` while it is
+/// running.
 pub(super) fn details(job: &Job, progress: Option<f64>) -> JobReply {
     let round = |share: f64| (share.clamp(0.0, 1.0) * 1000.0).round() / 1000.0;
     let job = JobDetails {
-        config: serde_json::from_str(&job.config).ok(),
+        config: serde_json::from_str(&job.config).ok().map(masked),
         progress: progress.map(round),
         ..summary(job)
     };
     JobReply { job }
+}
+
+/// A configuration without the secrets in it: the values of headers, and of addresses what comes
+/// after the host, for that is where tokens of callbacks and signatures of downloads stand.
+fn masked(mut config: Value) -> Value {
+    for key in ["fetch_data", "fetch_text"] {
+        if let Some(entry) = config.get_mut(key) {
+            mask(entry);
+        }
+    }
+    let notifications = config.get_mut("notification_config").and_then(Value::as_array_mut);
+    notifications.into_iter().flatten().for_each(mask);
+    config
+}
+
+fn mask(entry: &mut Value) {
+    if let Some(Value::String(url)) = entry.get_mut("url") {
+        *url = match url.parse::<Target>() {
+            Ok(target) if target.path() == "/" => target.origin().to_string(),
+            Ok(target) => format!("{}/***", target.origin()),
+            Err(_) => "***".into(),
+        };
+    }
+    let lines = entry.get_mut("auth_headers").and_then(Value::as_array_mut);
+    for line in lines.into_iter().flatten() {
+        let name = line.as_str().and_then(|line| line.split_once(':')).map(|(name, _)| name);
+        *line = name.map_or_else(|| "***".into(), |name| format!("{name}: ***")).into();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn secrets_of_addresses_are_not_shown() {
+        let config = json!({
+            "type": "transcription",
+            "transcription_config": {"language": "en"},
+            "tracking": {"title": "https://example.com/kept?kept"},
+            "fetch_data": {
+                "url": "https://bucket.example/a.wav?X-Amz-Signature=s3cret",
+                "auth_headers": ["Authorization: Bearer s3cret", "s3cret", 7],
+            },
+            "fetch_text": {"url": "https://user:s3cret@example.com/"},
+            "notification_config": [
+                {"url": "http://hooks.example:8080/services/s3cret", "auth_headers": ["X-Key:s3cret"]},
+                {"url": "https://plain.example", "contents": ["jobinfo"]},
+                {"url": "https://query.example/?token=s3cret"},
+            ],
+        });
+        assert_eq!(
+            masked(config),
+            json!({
+                "type": "transcription",
+                "transcription_config": {"language": "en"},
+                "tracking": {"title": "https://example.com/kept?kept"},
+                "fetch_data": {
+                    "url": "https://bucket.example/***",
+                    "auth_headers": ["Authorization: ***", "***", "***"],
+                },
+                "fetch_text": {"url": "***"},
+                "notification_config": [
+                    {"url": "http://hooks.example:8080/***", "auth_headers": ["X-Key: ***"]},
+                    {"url": "https://plain.example", "contents": ["jobinfo"]},
+                    {"url": "https://query.example/***"},
+                ],
+            })
+        );
+        for odd in [json!({"fetch_data": 1}), json!({"notification_config": {}}), json!([])] {
+            assert_eq!(masked(odd.clone()), odd);
+        }
+    }
 }

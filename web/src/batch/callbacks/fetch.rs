@@ -1,91 +1,125 @@
 //! Fetching audio.
 
-use std::{
-    io::{Read, Write},
-    time::Duration,
+use portcullis_speech::jobs::{IncomingFile, JobId, JobStatus};
+
+use super::{Errand, Kind, Office, Outcome, Pauses, count, seconds};
+use crate::{
+    batch::{error::BatchError, upload::AudioUpload},
+    outbound::{self, Request},
 };
 
-use portcullis_speech::jobs::{IncomingFile, Job, JobConfig, JobStatus, JobStore, config::Fetch};
-use ureq::Agent;
+const PAUSES: Pauses = [seconds(2), seconds(10), seconds(20)];
 
-use super::{Office, seconds};
-use crate::batch::{outbound, upload::RESERVE};
+/// Why an attempt did not bring audio.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Exchange(#[from] outbound::Error),
+    #[error("http status code {0}")]
+    Status(u16),
+    #[error("it took longer than {0}")]
+    TooLong(humantime::FormattedDuration),
+    #[error("the job says nowhere to fetch it")]
+    Nowhere,
+    #[error(transparent)]
+    Store(#[from] BatchError),
+}
 
-/// The pauses before the attempts after the first.
-const PAUSES: [Duration; 3] = [seconds(2), seconds(10), seconds(20)];
-const CHUNK: usize = 1 << 20;
+impl FetchError {
+    /// Whether another attempt cannot go otherwise.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Exchange(err) => err.is_final(),
+            Self::Nowhere => true,
+            Self::Status(_) | Self::TooLong(_) | Self::Store(_) => false,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Exchange(err) => Outcome::of(err),
+            Self::TooLong(_) => Outcome::Slow,
+            Self::Status(_) | Self::Nowhere | Self::Store(_) => Outcome::Failed,
+        }
+    }
+}
 
 impl Office {
     /// Fetches the audio of a job and queues it, or rejects it after some attempts.
-    pub(super) async fn fetch(&self, job: &Job) {
-        let config = JobConfig::parse(&job.config).ok();
-        let Some(fetch) = config.and_then(|config| config.fetch) else {
-            return self.give_up(job, "the job says nowhere to fetch its audio".into()).await;
-        };
+    pub(super) async fn fetch(&self, errand: &Errand) {
+        let id = errand.id;
         let mut last = String::new();
         for pause in [None].into_iter().chain(PAUSES.map(Some)) {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
-            let id = job.id;
-            let now = self.desk.store(move |store| store.get(id)).await;
-            if !matches!(now, Ok(Some(job)) if job.status == JobStatus::Fetching) {
-                return;
-            }
-            let Ok(jobs) = self.desk.jobs() else { return };
-            let (store, fetch) = (jobs.store().clone(), fetch.clone());
-            match self.attempt(move |agent| download(store.as_ref(), agent, &fetch)).await {
-                Ok(audio) => {
+            match self.attempt(errand).await {
+                Ok(None) => return,
+                Ok(Some(audio)) => {
                     let attached =
                         self.desk.store(move |store| store.attach_audio(id, audio)).await;
                     if let Err(err) = attached {
-                        self.give_up(job, err.to_string()).await;
+                        self.give_up(id, err.to_string()).await;
                     }
                     return;
                 }
-                Err(reason) => {
-                    last = format!("unable to fetch audio: {reason}");
+                Err(err) => {
+                    last = format!("unable to fetch audio: {err}");
+                    if err.is_final() {
+                        break;
+                    }
                     self.note(id, last.clone()).await;
                 }
             }
         }
-        self.give_up(job, last).await;
+        self.give_up(id, last).await;
     }
 
-    async fn give_up(&self, job: &Job, reason: String) {
-        let id = job.id;
+    /// One attempt when it is its turn; `None` if the job waits for no audio any more.
+    async fn attempt(&self, errand: &Errand) -> Result<Option<IncomingFile>, FetchError> {
+        let Some(request) = self.request(errand.id).await? else { return Ok(None) };
+        let origin = request.origin().to_string();
+        // Not held while it waits: there may be many.
+        drop(request);
+        let turn = self.fetches.wait(&errand.client, &origin).await;
+        let (Some(_turn), Some(request)) = (turn, self.request(errand.id).await?) else {
+            return Ok(None);
+        };
+        let longest = self.desk.outbound.limits().whole;
+        let fetched = tokio::time::timeout(longest, self.download(&request)).await;
+        let fetched = fetched
+            .unwrap_or_else(|_| Err(FetchError::TooLong(humantime::format_duration(longest))));
+        count(Kind::Fetch, fetched.as_ref().map_or_else(FetchError::outcome, |_| Outcome::Done));
+        fetched.map(Some)
+    }
+
+    /// What fetches the audio of a job; `None` if it waits for none.
+    async fn request(&self, id: JobId) -> Result<Option<Request>, FetchError> {
+        let found = self.job_and_config(id).await;
+        let Some((_, config)) = found.filter(|(job, _)| job.status == JobStatus::Fetching) else {
+            return Ok(None);
+        };
+        let fetch = config.fetch.ok_or(FetchError::Nowhere)?;
+        Ok(Some(Request::get(&fetch.url, fetch.auth_headers.as_deref())?))
+    }
+
+    async fn download(&self, request: &Request) -> Result<IncomingFile, FetchError> {
+        let mut answer = self.desk.outbound.send(request).await?;
+        if !answer.is_success() {
+            return Err(FetchError::Status(answer.status()));
+        }
+        let announced = answer.length().unwrap_or(0);
+        let mut upload = AudioUpload::begin(&self.desk, announced).await?;
+        while let Some(chunk) = answer.chunk().await? {
+            upload.write(&chunk).await?;
+        }
+        Ok(upload.finish().await?.0)
+    }
+
+    async fn give_up(&self, id: JobId, reason: String) {
         let _ = self.desk.store(move |store| store.reject(id, &reason, "")).await;
         if let Ok(jobs) = self.desk.jobs() {
             jobs.announce_end(id);
         }
     }
-}
-
-/// Blocks.
-fn download(store: &dyn JobStore, agent: &Agent, fetch: &Fetch) -> Result<IncomingFile, String> {
-    let mut request = agent.get(&fetch.url);
-    for (name, value) in outbound::header_lines(fetch.auth_headers.as_ref()) {
-        request = request.header(name, value);
-    }
-    let response = request.call().map_err(|err| outbound::reason(&err))?;
-    if !response.status().is_success() {
-        return Err(format!("http status code {}", response.status().as_u16()));
-    }
-    let mut incoming = store.begin_upload().map_err(|err| err.to_string())?;
-    let mut file = incoming.take_file().ok_or("the upload has no file")?;
-    let mut body = response.into_body().into_reader();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let count =
-            body.read(&mut chunk).map_err(|err| format!("the body broke off: {}", err.kind()))?;
-        if count == 0 {
-            break;
-        }
-        if store.free_space().map_err(|err| err.to_string())? < RESERVE {
-            return Err("the disk is full".into());
-        }
-        file.write_all(&chunk[..count]).map_err(|err| err.to_string())?;
-    }
-    file.sync_all().map_err(|err| err.to_string())?;
-    Ok(incoming)
 }

@@ -1,7 +1,11 @@
 //! What jobs need from elsewhere: audio that is fetched, and callbacks at their end.
+//!
+//! All of it is async and ends with the process at once; only what touches the disk or the store
+//! runs on blocking threads. What was cut short is taken up at the next start.
 
 mod fetch;
 mod notify;
+mod turns;
 
 use std::{
     collections::HashSet,
@@ -9,33 +13,48 @@ use std::{
     time::Duration,
 };
 
-use portcullis_speech::jobs::{JobEvent, JobId, JobStatus};
-use tokio::sync::{Semaphore, broadcast::error::RecvError};
+use portcullis_actors::{
+    metrics::{METRICS, OutboundLabels},
+    now_and_then::NowAndThen,
+};
+use portcullis_speech::jobs::{Job, JobConfig, JobEvent, JobId, JobStatus};
+use tokio::sync::broadcast::error::RecvError;
 
-use super::{Desk, outbound};
+use self::turns::Turns;
+use super::Desk;
+use crate::outbound;
 
-/// Fetches and callbacks that go on at once.
-const AT_ONCE: usize = 16;
+/// The pauses before the attempts after the first.
+type Pauses = [Duration; 3];
 
 /// What is in progress, so that nothing is begun twice.
 #[derive(Clone)]
 struct Office {
     desk: Desk,
-    agent: ureq::Agent,
     busy: Arc<Mutex<HashSet<JobId>>>,
-    slots: Arc<Semaphore>,
+    fetches: Arc<Turns>,
+    callbacks: Arc<Turns>,
+}
+
+/// What a job waits for. It is held for each job that waits, so it holds little.
+struct Errand {
+    id: JobId,
+    /// Who has posted the job.
+    client: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Fetch,
+    Notify,
 }
 
 /// Serves the jobs, those first that a restart has left.
 pub(super) async fn run(desk: Desk) {
     let Ok(jobs) = desk.jobs() else { return };
     let mut events = jobs.events();
-    let office = Office {
-        agent: outbound::agent(),
-        busy: Arc::default(),
-        slots: Arc::new(Semaphore::new(AT_ONCE)),
-        desk,
-    };
+    let (fetches, callbacks) = (Arc::new(Turns::new()), Arc::new(Turns::new()));
+    let office = Office { desk, busy: Arc::default(), fetches, callbacks };
     office.look_at_all().await;
     loop {
         match events.recv().await {
@@ -61,26 +80,30 @@ impl Office {
 
     /// Begins what a job needs next, if anything.
     async fn look_at(&self, id: JobId) {
-        let Ok(Some(job)) = self.desk.store(move |store| store.get(id)).await else { return };
-        let waits = match job.status {
-            JobStatus::Fetching => true,
-            JobStatus::Done | JobStatus::Rejected => job.config.contains("notification_config"),
-            JobStatus::Queued | JobStatus::Running | JobStatus::Deleted | JobStatus::Expired => {
-                false
+        let Some(job) = self.job(id).await else { return };
+        let kind = match job.status {
+            JobStatus::Fetching => Kind::Fetch,
+            JobStatus::Done | JobStatus::Rejected if job.config.contains("notification_config") => {
+                Kind::Notify
             }
+            JobStatus::Done
+            | JobStatus::Rejected
+            | JobStatus::Queued
+            | JobStatus::Running
+            | JobStatus::Deleted
+            | JobStatus::Expired => return,
         };
-        if !waits || !self.busy().insert(id) {
+        if !self.busy().insert(id) {
             return;
         }
-        let office = self.clone();
+        let (office, errand) = (self.clone(), Errand { id, client: String::new() });
         actix_web::rt::spawn(async move {
-            if job.status == JobStatus::Fetching {
-                office.fetch(&job).await;
-            } else {
-                office.notify(&job).await;
+            match kind {
+                Kind::Fetch => office.fetch(&errand).await,
+                Kind::Notify => office.notify(&errand).await,
             }
             office.busy().remove(&id);
-            if job.status == JobStatus::Fetching {
+            if kind == Kind::Fetch {
                 // What became of it may need a callback.
                 if let Ok(jobs) = office.desk.jobs() {
                     jobs.announce(id);
@@ -93,24 +116,59 @@ impl Office {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one attempt on a blocking thread, when it is its turn.
-    async fn attempt<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&ureq::Agent) -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
-        let slot = self.slots.clone().acquire_owned().await;
-        let agent = self.agent.clone();
-        let done = super::blocking(move || {
-            let _slot = slot;
-            work(&agent)
-        });
-        done.await.unwrap_or_else(|err| Err(err.to_string()))
+    /// A job as it is now; `None` also where the store has failed, which the log tells.
+    async fn job(&self, id: JobId) -> Option<Job> {
+        self.desk.store(move |store| store.get(id)).await.ok().flatten()
     }
 
+    /// The same with its configuration.
+    async fn job_and_config(&self, id: JobId) -> Option<(Job, JobConfig)> {
+        let job = self.job(id).await?;
+        let config = JobConfig::parse(&job.config).ok()?;
+        Some((job, config))
+    }
+
+    /// Notes in the job what went wrong; the log is told now and then, for strangers make jobs.
     async fn note(&self, id: JobId, message: String) {
-        log::warn!("job {id}: {message}");
+        static FAILURES: NowAndThen = NowAndThen::each(seconds(10));
+        if let Some(left_out) = FAILURES.due() {
+            log::warn!("job {id}: {message}{left_out}");
+        }
         let _ = self.desk.store(move |store| store.add_error(id, &message)).await;
     }
+}
+
+/// How an attempt ended, for the metrics.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Done,
+    Refused,
+    Slow,
+    Failed,
+}
+
+impl Outcome {
+    fn of(err: &outbound::Error) -> Self {
+        match err {
+            outbound::Error::NotAllowed(_) | outbound::Error::NoAddress => Self::Refused,
+            outbound::Error::Slow => Self::Slow,
+            _ => Self::Failed,
+        }
+    }
+}
+
+fn count(kind: Kind, outcome: Outcome) {
+    let purpose = match kind {
+        Kind::Fetch => "fetch",
+        Kind::Notify => "callback",
+    };
+    let outcome = match outcome {
+        Outcome::Done => "done",
+        Outcome::Refused => "refused",
+        Outcome::Slow => "slow",
+        Outcome::Failed => "failed",
+    };
+    METRICS.outbound_requests.get_or_create(&OutboundLabels { purpose, outcome }).inc();
 }
 
 const fn seconds(count: u64) -> Duration {

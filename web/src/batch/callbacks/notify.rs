@@ -1,24 +1,24 @@
 //! Telling that a job has ended.
 
-use std::{io::Read, time::Duration};
+use std::fs::File;
 
 use portcullis_speech::jobs::{
-    Format, Job, JobConfig, JobStatus, JobStore, config::Notification, transcript,
+    Format, Job, JobConfig, JobId, JobStatus, JobStore, StoreError, config::Notification,
+    transcript,
 };
-use ureq::Agent;
 
-use super::{Office, seconds};
-use crate::batch::{outbound, view};
+use super::{Errand, Kind, Office, Outcome, Pauses, count, seconds};
+use crate::{
+    batch::{error::BatchError, read, view},
+    outbound::{self, Body, Request},
+};
 
-/// The pauses before the attempts after the first.
-const PAUSES: [Duration; 3] = [seconds(15), seconds(20), seconds(30)];
-/// The most audio that a callback carries, in bytes; it is held in memory.
-const MOST_DATA: u64 = 256 << 20;
+const PAUSES: Pauses = [seconds(15), seconds(20), seconds(30)];
 
 /// What is sent.
 struct Message {
     content_type: String,
-    body: Vec<u8>,
+    body: Body,
 }
 
 /// One item of it.
@@ -26,57 +26,111 @@ struct Piece {
     name: String,
     file_name: String,
     content_type: &'static str,
-    body: Vec<u8>,
+    content: Content,
+}
+
+enum Content {
+    Text(Vec<u8>),
+    /// Read while it is sent; so many bytes.
+    Audio(File, u64),
+}
+
+/// Why an attempt did not reach anybody.
+#[derive(Debug, thiserror::Error)]
+enum NotifyError {
+    #[error(transparent)]
+    Exchange(#[from] outbound::Error),
+    #[error("http status code {0}")]
+    Status(u16),
+    #[error(transparent)]
+    Store(#[from] BatchError),
 }
 
 impl Office {
     /// Tells everybody who wants to know, all at once; failures are noted in the job.
-    pub(super) async fn notify(&self, job: &Job) {
-        let id = job.id;
+    pub(super) async fn notify(&self, errand: &Errand) {
+        let id = errand.id;
         let waiting = self.desk.store(move |store| Ok(store.unnotified()?.contains(&id))).await;
-        let (Ok(true), Ok(config)) = (waiting, JobConfig::parse(&job.config)) else { return };
-        let entries = config.notifications.iter();
-        futures::future::join_all(entries.map(|entry| self.tell(job, &config, entry))).await;
+        let Ok(true) = waiting else { return };
+        let Some((_, config)) = self.job_and_config(id).await else { return };
+        let entries = 0..config.notifications.len();
+        drop(config);
+        futures::future::join_all(entries.map(|entry| self.tell(errand, entry))).await;
         let _ = self.desk.store(move |store| store.mark_notified(id)).await;
     }
 
-    async fn tell(&self, job: &Job, config: &JobConfig, entry: &Notification) {
+    async fn tell(&self, errand: &Errand, entry: usize) {
         for pause in [None].into_iter().chain(PAUSES.map(Some)) {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
             }
-            let Ok(jobs) = self.desk.jobs() else { return };
-            let store = jobs.store().clone();
-            let (job, config, entry) = (job.clone(), config.clone(), entry.clone());
-            let id = job.id;
-            let told = self.attempt(move |agent| {
-                let message = message(store.as_ref(), &job, &config, entry.contents.as_deref())?;
-                send(agent, &job, &entry, message)
-            });
-            match told.await {
+            match self.attempt_to_tell(errand, entry).await {
                 Ok(()) => return,
-                Err(reason) => {
-                    self.note(id, format!("unable to send notification: {reason}")).await
+                Err(err) => {
+                    let last = matches!(&err, NotifyError::Exchange(err) if err.is_final());
+                    self.note(errand.id, format!("unable to send notification: {err}")).await;
+                    if last {
+                        return;
+                    }
                 }
             }
         }
     }
+
+    /// One attempt when it is its turn; nothing if the job is gone.
+    async fn attempt_to_tell(&self, errand: &Errand, entry: usize) -> Result<(), NotifyError> {
+        let Some((job, _, notification)) = self.notification(errand.id, entry).await else {
+            return Ok(());
+        };
+        let origin = request(&job, &notification)?.origin().to_string();
+        // Not held while it waits: there may be many.
+        drop((job, notification));
+        let turn = self.callbacks.wait(&errand.client, &origin).await;
+        let (Some(_turn), Some((job, config, notification))) =
+            (turn, self.notification(errand.id, entry).await)
+        else {
+            return Ok(());
+        };
+        let request = request(&job, &notification)?;
+        let put = notification.method.is_some_and(|method| method.eq_ignore_ascii_case("put"));
+        let contents = notification.contents;
+        let made = self.desk.store(move |store| message(store, &job, &config, contents.as_deref()));
+        let Message { content_type, body } = made.await?;
+        let request = request.with_body(put, &content_type, body)?;
+        let whole = self.desk.outbound.limits().whole;
+        let answer = tokio::time::timeout(whole, self.desk.outbound.send(&request)).await;
+        let answer = answer.unwrap_or(Err(outbound::Error::Slow));
+        count(
+            Kind::Notify,
+            match &answer {
+                Ok(answer) if answer.is_success() => Outcome::Done,
+                Ok(_) => Outcome::Failed,
+                Err(err) => Outcome::of(err),
+            },
+        );
+        let answer = answer?;
+        if answer.is_success() { Ok(()) } else { Err(NotifyError::Status(answer.status())) }
+    }
+
+    /// A finished job and one of those whom it wants told.
+    async fn notification(
+        &self,
+        id: JobId,
+        entry: usize,
+    ) -> Option<(Job, JobConfig, Notification)> {
+        let (job, config) = self.job_and_config(id).await?;
+        let notification = config.notifications.get(entry)?.clone();
+        matches!(job.status, JobStatus::Done | JobStatus::Rejected).then_some((
+            job,
+            config,
+            notification,
+        ))
+    }
 }
 
-/// Blocks.
-fn send(agent: &Agent, job: &Job, entry: &Notification, message: Message) -> Result<(), String> {
-    let url = address(job, &entry.url);
-    let put = entry.method.as_deref().is_some_and(|method| method.eq_ignore_ascii_case("put"));
-    let mut request = if put { agent.put(&url) } else { agent.post(&url) };
-    for (name, value) in outbound::header_lines(entry.auth_headers.as_ref()) {
-        request = request.header(name, value);
-    }
-    if !message.content_type.is_empty() {
-        request = request.header("Content-Type", &message.content_type);
-    }
-    let response = request.send(&message.body[..]).map_err(|err| outbound::reason(&err))?;
-    let status = response.status();
-    if status.is_success() { Ok(()) } else { Err(format!("http status code {}", status.as_u16())) }
+/// Where it goes, still without a body.
+fn request(job: &Job, notification: &Notification) -> Result<Request, outbound::Error> {
+    Request::get(&address(job, &notification.url), notification.auth_headers.as_deref())
 }
 
 /// The address with `id` and `status` among its parameters.
@@ -104,23 +158,33 @@ fn message(
     job: &Job,
     config: &JobConfig,
     contents: Option<&[String]>,
-) -> Result<Message, String> {
+) -> Result<Message, StoreError> {
     let Some(contents) = contents else {
         let mut pieces = pieces(store, job, config, &["transcript".to_owned()])?;
         for piece in &mut pieces {
             piece.name = "data_file".into();
         }
-        return Ok(form(&pieces));
+        return Ok(form(pieces));
     };
     let mut pieces = pieces(store, job, config, contents)?;
-    Ok(match (contents.len(), pieces.pop()) {
-        (_, None) => Message { content_type: String::new(), body: Vec::new() },
-        (1, Some(piece)) => Message { content_type: piece.content_type.into(), body: piece.body },
-        (_, Some(last)) => {
-            pieces.push(last);
-            form(&pieces)
+    if contents.len() > 1 && !pieces.is_empty() {
+        return Ok(form(pieces));
+    }
+    let mut body = Body::default();
+    let content_type = pieces.pop().map_or_else(String::new, |piece| {
+        piece.content.append_to(&mut body);
+        piece.content_type.into()
+    });
+    Ok(Message { content_type, body })
+}
+
+impl Content {
+    fn append_to(self, body: &mut Body) {
+        match self {
+            Self::Text(text) => body.push(text),
+            Self::Audio(file, length) => body.push_file(file, length),
         }
-    })
+    }
 }
 
 /// What is not to be had, such as the transcript of a rejected job, is left out.
@@ -129,29 +193,30 @@ fn pieces(
     job: &Job,
     config: &JobConfig,
     contents: &[String],
-) -> Result<Vec<Piece>, String> {
-    let items = store.items(job.id).map_err(|err| err.to_string())?;
+) -> Result<Vec<Piece>, StoreError> {
+    let items = store.items(job.id)?;
     let mut pieces = Vec::new();
     for name in contents {
-        let piece = |file_name: &str, content_type, body| Piece {
+        let piece = |file_name: &str, content_type, content| Piece {
             name: name.clone(),
             file_name: file_name.to_owned(),
             content_type,
-            body,
+            content,
         };
         let format = match name.as_str() {
             "jobinfo" => {
                 let body = serde_json::to_vec(&view::details(job, None));
-                let body = body.map_err(|err| err.to_string())?;
-                pieces.push(piece("jobinfo.json", "application/json", body));
+                let body = body.map_err(|err| StoreError::Damaged(err.to_string()))?;
+                pieces.push(piece("jobinfo.json", "application/json", Content::Text(body)));
                 continue;
             }
             "data" => {
-                if let Some(audio) = store.open_audio(job.id).map_err(|err| err.to_string())? {
-                    let mut body = Vec::new();
-                    let read = audio.take(MOST_DATA).read_to_end(&mut body);
-                    read.map_err(|err| err.to_string())?;
-                    pieces.push(piece("data", "application/octet-stream", body));
+                if read::may_be_handed_out(job)
+                    && let Some(audio) = store.open_audio(job.id)?
+                {
+                    let length = audio.metadata()?.len();
+                    let content = Content::Audio(audio, length);
+                    pieces.push(piece("data", "application/octet-stream", content));
                 }
                 continue;
             }
@@ -165,27 +230,26 @@ fn pieces(
                 Format::Text => "transcript.txt",
                 Format::Srt => "transcript.srt",
             };
-            let body = transcript(job, config, items, format).into_bytes();
-            pieces.push(piece(file_name, format.content_type(), body));
+            let text = transcript(job, config, items, format).into_bytes();
+            pieces.push(piece(file_name, format.content_type(), Content::Text(text)));
         }
     }
     Ok(pieces)
 }
 
 /// multipart/form-data with one file for each piece.
-fn form(pieces: &[Piece]) -> Message {
+fn form(pieces: Vec<Piece>) -> Message {
     // 122 random bits do not come up in any body.
     let boundary = format!("portcullis-{:032x}", rand::random::<u128>());
-    let mut body = Vec::new();
+    let mut body = Body::default();
     for piece in pieces {
-        let head = format!(
+        body.push(format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{}\"\r\nContent-Type: {}\r\n\r\n",
             piece.name, piece.file_name, piece.content_type
-        );
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(&piece.body);
-        body.extend_from_slice(b"\r\n");
+        ));
+        piece.content.append_to(&mut body);
+        body.push("\r\n");
     }
-    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    body.push(format!("--{boundary}--\r\n"));
     Message { content_type: format!("multipart/form-data; boundary={boundary}"), body }
 }
