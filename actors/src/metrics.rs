@@ -37,6 +37,8 @@ pub struct Metrics {
     pub http_response_body: Family<RequestBytesLabels, Counter>,
     pub http_requests_in_progress: Family<ListenerLabels, Gauge>,
     pub websockets_open: Family<ListenerLabels, Gauge>,
+    pub websocket_unfinished: Gauge,
+    pub websockets_refused: Family<WebSocketLabels, Counter>,
     pub uploads_open: Family<ListenerLabels, Gauge>,
     pub connections_open: Family<ListenerLabels, Gauge>,
     pub connections: Family<ListenerLabels, Counter>,
@@ -128,6 +130,12 @@ pub struct OutboundLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WebSocketLabels {
+    /// `too_large`, `protocol`, `not_utf8`, `full` (no memory left) or `late`.
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ErrorLabels {
     /// The close reason of the session, such as `quota_exceeded`.
     pub error: &'static str,
@@ -162,6 +170,8 @@ impl Metrics {
             http_response_body: Family::default(),
             http_requests_in_progress: Family::default(),
             websockets_open: Family::default(),
+            websocket_unfinished: Gauge::default(),
+            websockets_refused: Family::default(),
             uploads_open: Family::default(),
             connections_open: Family::default(),
             connections: Family::default(),
@@ -221,6 +231,17 @@ impl Metrics {
             "appliance_websockets_open",
             "WebSockets open now",
             self.websockets_open.clone(),
+        );
+        r.register_with_unit(
+            "appliance_websocket_unfinished",
+            "Memory of WebSocket messages that have not come whole yet, small ones left out",
+            bytes(),
+            self.websocket_unfinished.clone(),
+        );
+        r.register(
+            "appliance_websockets_refused",
+            "WebSockets that were closed because of what the peer sent, by reason",
+            self.websockets_refused.clone(),
         );
         r.register(
             "appliance_uploads_open",

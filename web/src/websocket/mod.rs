@@ -1,27 +1,42 @@
 //! WebSocket sessions. The only file that names `actix-web-actors`: the crate is retired upstream
 //! but fixed for this product, and everything else speaks to [`Session`] and [`Socket`].
+//!
+//! The crate runs the actor and writes; what peers send is read by [`inbox`], because the crate
+//! judges a frame only once it holds all of it.
 #![allow(deprecated)]
+
+mod frames;
+mod inbox;
 
 use std::{
     cell::Cell,
+    net::IpAddr,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture};
-use actix_http::ws::Item;
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Bytes, BytesMut, Payload},
+    web::{Bytes, Payload},
 };
 use actix_web_actors::ws;
 use futures::{Stream, stream};
-use portcullis_actors::supervisor::Connection;
+use portcullis_actors::{
+    bounds::Client,
+    metrics::{METRICS, WebSocketLabels},
+    supervisor::Connection,
+};
+
+use self::{
+    frames::{Incoming, Violation},
+    inbox::{Broken, Inbox, Link},
+};
 
 /// The largest message, in one frame or in fragments.
 pub const MAX_MESSAGE: usize = 4 << 20;
-/// The close code for messages above [`MAX_MESSAGE`] (RFC 6455, section 7.4.1).
+/// The close code for messages that are too large (RFC 6455, section 7.4.1).
 pub const TOO_LARGE: u16 = 1009;
 /// The close code of a server that restarts.
 pub const SERVICE_RESTART: u16 = 1012;
@@ -34,7 +49,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Heartbeat {
     /// How often the peer is pinged.
     pub interval: Duration,
-    /// A peer of whom nothing at all was heard for so long is cut off.
+    /// A peer of whom nothing at all was heard for so long is cut off, and one that does not end a
+    /// message in this time is closed; a large message has more, a second for each 16 KiB.
     pub patience: Duration,
 }
 
@@ -62,7 +78,13 @@ pub trait Session: Unpin + 'static {
     /// Called every second.
     fn tick(&mut self, _socket: &mut Socket<'_>) {}
 
-    /// A message is larger than [`MAX_MESSAGE`]; nothing more can be read.
+    /// The largest message that is taken now, in bytes, never more than [`MAX_MESSAGE`]. Asked after
+    /// each call of the others.
+    fn limit(&self) -> usize {
+        MAX_MESSAGE
+    }
+
+    /// A message is larger than the limit, by the head of its frame; nothing more is read.
     fn too_large(&mut self, socket: &mut Socket<'_>) {
         socket.close(TOO_LARGE, "message too large");
     }
@@ -150,32 +172,35 @@ pub fn start_with_events<S: Session>(
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let link = Rc::new(Link {
+        limit: Cell::new(session.limit().min(MAX_MESSAGE)),
+        heard: Cell::new(Instant::now()),
+    });
+    let address = request.peer_addr().map_or(IpAddr::from([0; 4]), |peer| peer.ip());
+    let inbox = Inbox::new(payload, link.clone(), Client::from(address), heartbeat.patience);
     let actor = Actors {
         session,
         events: Some(Box::pin(events)),
+        inbox: Some(inbox),
         connection,
         heartbeat,
-        heard: Rc::new(Cell::new(Instant::now())),
-        fragments: None,
+        link,
         closing: false,
     };
-    ws::WsResponseBuilder::new(actor, request, payload).frame_size(MAX_MESSAGE).start()
+    // The crate is given nothing to read.
+    ws::WsResponseBuilder::new(actor, request, stream::pending()).start()
 }
 
 struct Actors<S: Session> {
     session: S,
     /// Until the actor has started.
     events: Option<std::pin::Pin<Box<dyn Stream<Item = S::Event>>>>,
+    /// Until the actor has started.
+    inbox: Option<Inbox<Payload>>,
     connection: Option<Arc<Connection>>,
     heartbeat: Heartbeat,
-    heard: Rc<Cell<Instant>>,
-    fragments: Option<Fragments>,
+    link: Rc<Link>,
     closing: bool,
-}
-
-struct Fragments {
-    text: bool,
-    bytes: BytesMut,
 }
 
 type Ctx<S> = ws::WebsocketContext<Actors<S>>;
@@ -188,7 +213,9 @@ impl<S: Session> Actors<S> {
         }
         let mut lent = Lent { context: ctx, close: None };
         work(&mut self.session, &mut Socket { send: &mut lent });
-        if let Some((code, reason)) = lent.close {
+        let close = lent.close;
+        self.link.limit.set(self.session.limit().min(MAX_MESSAGE));
+        if let Some((code, reason)) = close {
             self.close(code.into(), &reason, ctx);
         }
     }
@@ -201,61 +228,44 @@ impl<S: Session> Actors<S> {
         }
     }
 
-    /// A message that may not come while another is unfinished.
-    fn whole(&mut self, ctx: &mut Ctx<S>, work: impl FnOnce(&mut S, &mut Socket<'_>)) {
-        if self.fragments.is_some() {
-            return self.close(ws::CloseCode::Protocol, "a message inside another", ctx);
-        }
-        self.lend(ctx, work);
-    }
-
-    fn deliver(&mut self, text: bool, bytes: Bytes, ctx: &mut Ctx<S>) {
-        if !text {
-            return self.lend(ctx, |session, socket| session.binary(bytes, socket));
-        }
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => self.lend(ctx, |session, socket| session.text(text, socket)),
-            Err(_) => self.close(ws::CloseCode::Invalid, "text is not UTF-8", ctx),
-        }
-    }
-
-    fn continued(&mut self, item: Item, ctx: &mut Ctx<S>) {
-        let (begins, bytes, last) = match item {
-            Item::FirstText(bytes) => (Some(true), bytes, false),
-            Item::FirstBinary(bytes) => (Some(false), bytes, false),
-            Item::Continue(bytes) => (None, bytes, false),
-            Item::Last(bytes) => (None, bytes, true),
+    /// Tells the peer why nothing more is read.
+    fn broken(&mut self, broken: Broken, ctx: &mut Ctx<S>) {
+        let reason = match broken {
+            Broken::Violation(Violation::TooLarge) => "too_large",
+            Broken::Violation(Violation::Protocol(_)) => "protocol",
+            Broken::Violation(Violation::NotUtf8) => "not_utf8",
+            Broken::Full => "full",
+            Broken::Late => "late",
         };
-        if let Some(text) = begins {
-            self.fragments = Some(Fragments { text, bytes: BytesMut::new() });
+        METRICS.websockets_refused.get_or_create(&WebSocketLabels { reason }).inc();
+        match broken {
+            Broken::Violation(Violation::TooLarge) => self.lend(ctx, |session, socket| {
+                session.too_large(socket);
+                socket.close(TOO_LARGE, "message too large");
+            }),
+            Broken::Violation(Violation::Protocol(why)) => {
+                self.close(ws::CloseCode::Protocol, why, ctx);
+            }
+            Broken::Violation(Violation::NotUtf8) => {
+                self.close(ws::CloseCode::Invalid, "text is not UTF-8", ctx);
+            }
+            Broken::Full => self.close(
+                ws::CloseCode::Again,
+                "unfinished messages take all the memory they may; try again later",
+                ctx,
+            ),
+            Broken::Late => {
+                self.close(ws::CloseCode::Policy, "a message was begun and did not end", ctx);
+            }
         }
-        let Some(mut fragments) = self.fragments.take() else {
-            return self.close(ws::CloseCode::Protocol, "nothing to continue", ctx);
-        };
-        if fragments.bytes.len() + bytes.len() > MAX_MESSAGE {
-            return self.too_large(ctx);
-        }
-        fragments.bytes.extend_from_slice(&bytes);
-        if last {
-            self.deliver(fragments.text, fragments.bytes.freeze(), ctx);
-        } else {
-            self.fragments = Some(fragments);
-        }
-    }
-
-    fn too_large(&mut self, ctx: &mut Ctx<S>) {
-        self.lend(ctx, |session, socket| {
-            session.too_large(socket);
-            socket.close(TOO_LARGE, "message too large");
-        });
     }
 }
 
 /// Cuts the connection of a peer that is gone. Stands outside of the actor, which is not run any
 /// more while a peer takes nothing of what it is sent.
-async fn watch(heard: Weak<Cell<Instant>>, patience: Duration, connection: Arc<Connection>) {
+async fn watch(link: Weak<Link>, patience: Duration, connection: Arc<Connection>) {
     loop {
-        let Some(silent) = heard.upgrade().map(|heard| heard.get().elapsed()) else { return };
+        let Some(silent) = link.upgrade().map(|link| link.heard.get().elapsed()) else { return };
         let Some(left) = patience.checked_sub(silent) else {
             log::debug!("a WebSocket peer is not heard of any more");
             return connection.cut();
@@ -275,9 +285,12 @@ impl<S: Session> Actor for Actors<S> {
         if let Some(events) = self.events.take() {
             ctx.add_stream(stream::StreamExt::map(events, Pushed));
         }
+        if let Some(inbox) = self.inbox.take() {
+            ctx.add_stream(inbox);
+        }
         if let Some(connection) = self.connection.clone() {
-            let heard = Rc::downgrade(&self.heard);
-            actix::spawn(watch(heard, self.heartbeat.patience, connection.clone()));
+            let link = Rc::downgrade(&self.link);
+            actix::spawn(watch(link, self.heartbeat.patience, connection.clone()));
             let ended = async move {
                 let generation = connection.generation();
                 generation.ended().await;
@@ -301,27 +314,29 @@ impl<S: Session> StreamHandler<Pushed<S::Event>> for Actors<S> {
     fn finished(&mut self, _ctx: &mut Self::Context) {}
 }
 
-impl<S: Session> StreamHandler<Result<ws::Message, ws::ProtocolError>> for Actors<S> {
-    fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
-        self.heard.set(Instant::now());
-        match message {
-            Ok(ws::Message::Text(text)) => {
-                self.whole(ctx, |session, socket| session.text(&text, socket));
+impl<S: Session> StreamHandler<Result<Incoming, Broken>> for Actors<S> {
+    fn handle(&mut self, incoming: Result<Incoming, Broken>, ctx: &mut Self::Context) {
+        match incoming {
+            Ok(Incoming::Text(text)) => {
+                self.lend(ctx, |session, socket| session.text(&text, socket));
             }
-            Ok(ws::Message::Binary(bytes)) => {
-                self.whole(ctx, |session, socket| session.binary(bytes, socket));
+            Ok(Incoming::Binary(bytes)) => {
+                self.lend(ctx, |session, socket| session.binary(bytes, socket));
             }
-            Ok(ws::Message::Continuation(item)) => self.continued(item, ctx),
-            Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
-            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
-            Ok(ws::Message::Close(reason)) => {
+            Ok(Incoming::Ping(bytes)) if !self.closing => ctx.pong(&bytes),
+            Ok(Incoming::Ping(_) | Incoming::Pong) => {}
+            Ok(Incoming::Close(code)) => {
                 if !self.closing {
-                    ctx.close(reason.filter(|reason| reason.code != ws::CloseCode::Abnormal));
+                    ctx.close(code.map(|code| ws::CloseCode::from(code).into()));
                 }
                 ctx.stop();
             }
-            Err(ws::ProtocolError::Overflow) => self.too_large(ctx),
-            Err(err) => self.close(ws::CloseCode::Protocol, &err.to_string(), ctx),
+            Err(broken) => self.broken(broken, ctx),
         }
     }
+}
+
+/// What the crate would have read.
+impl<S: Session> StreamHandler<Result<ws::Message, ws::ProtocolError>> for Actors<S> {
+    fn handle(&mut self, _: Result<ws::Message, ws::ProtocolError>, _: &mut Self::Context) {}
 }
