@@ -11,6 +11,7 @@ from server import HOST, Server, until
 REALTIME = """
 [realtime]
 max_sessions = 4000
+max_sessions_per_address = 4000
 [[listener]]
 name = "realtime"
 address = "127.0.0.1:0"

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::events::{EventKind, EventLog};
+use crate::{
+    bounds::{Client, Full},
+    events::{EventKind, EventLog},
+};
 
 /// Who has a session open; the realtime service registers them. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,8 +23,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Board {
     next: u64,
-    open: BTreeMap<u64, String>,
+    open: BTreeMap<u64, (String, Client)>,
     capacity: Option<usize>,
+    /// Of one client.
+    share: Option<usize>,
 }
 
 impl SessionBoard {
@@ -29,32 +34,42 @@ impl SessionBoard {
         Self(Arc::new(Shared { events, board: Mutex::default() }))
     }
 
-    /// How many sessions may be open at once; `None`: as many as come.
-    pub fn set_capacity(&self, capacity: Option<usize>) {
-        self.board(|board| board.capacity = capacity);
+    /// How many sessions may be open at once, and how many of them may be of one client; `None`: as
+    /// many as come.
+    pub fn set_capacity(&self, capacity: Option<usize>, share: Option<usize>) {
+        self.board(|board| (board.capacity, board.share) = (capacity, share));
     }
 
-    /// Registers a session until the guard is dropped, and tells how many are open then; `None`
-    /// while there is no room for one more.
-    #[must_use]
-    pub fn try_open(&self, request_id: String) -> Option<(OpenSession, usize)> {
+    /// Registers a session until the guard is dropped, and tells how many are open then.
+    ///
+    /// # Errors
+    /// There is no room for one more, or not for this client.
+    pub fn try_open(
+        &self,
+        request_id: String,
+        client: Client,
+    ) -> Result<(OpenSession, usize), Full> {
         let (number, open) = self.board(|board| {
             if board.capacity.is_some_and(|capacity| board.open.len() >= capacity) {
-                return None;
+                return Err(Full::All);
+            }
+            let own = board.open.values().filter(|(_, other)| *other == client).count();
+            if board.share.is_some_and(|share| own >= share) {
+                return Err(Full::Client);
             }
             let number = board.next;
             board.next += 1;
-            board.open.insert(number, request_id);
-            Some((number, board.open.len()))
+            board.open.insert(number, (request_id, client));
+            Ok((number, board.open.len()))
         })?;
         self.0.events.publish(EventKind::SessionCount { open });
-        Some((OpenSession { board: self.clone(), number }, open))
+        Ok((OpenSession { board: self.clone(), number }, open))
     }
 
     /// The request ids of the open sessions, oldest first.
     #[must_use]
     pub fn request_ids(&self) -> Vec<String> {
-        self.board(|board| board.open.values().cloned().collect())
+        self.board(|board| board.open.values().map(|(id, _)| id.clone()).collect())
     }
 
     /// How many sessions are open.
@@ -95,17 +110,33 @@ impl Drop for OpenSession {
 mod tests {
     use super::*;
 
+    fn client(last: u8) -> Client {
+        std::net::IpAddr::from([192, 0, 2, last]).into()
+    }
+
     #[test]
     fn a_session_is_listed_until_it_is_dropped() {
         let board = SessionBoard::new(EventLog::default());
-        board.set_capacity(Some(2));
-        let (first, _) = board.try_open("first".into()).unwrap();
-        let (_second, open) = board.try_open("second".into()).unwrap();
+        board.set_capacity(Some(2), None);
+        let (first, _) = board.try_open("first".into(), client(1)).unwrap();
+        let (_second, open) = board.try_open("second".into(), client(1)).unwrap();
         assert_eq!((board.request_ids(), open), (vec!["first".into(), "second".into()], 2));
         assert!(!board.is_ready());
-        assert!(board.try_open("third".into()).is_none());
+        assert_eq!(board.try_open("third".into(), client(2)).unwrap_err(), Full::All);
         drop(first);
         assert_eq!(board.request_ids(), ["second"]);
         assert!(board.is_ready());
+    }
+
+    #[test]
+    fn one_client_does_not_take_all_of_them() {
+        let board = SessionBoard::new(EventLog::default());
+        board.set_capacity(Some(3), Some(2));
+        let (first, _) = board.try_open("first".into(), client(1)).unwrap();
+        let _second = board.try_open("second".into(), client(1)).unwrap();
+        assert_eq!(board.try_open("third".into(), client(1)).unwrap_err(), Full::Client);
+        let _other = board.try_open("other".into(), client(2)).unwrap();
+        drop(first);
+        board.try_open("third".into(), client(1)).unwrap();
     }
 }

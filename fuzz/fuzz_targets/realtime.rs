@@ -12,6 +12,7 @@ use portcullis::speech::{
         protocol::{Action, ChannelEvent, Input, Limits, Opened, Protocol},
     },
     recogniser::{Heard, Stretch, Word},
+    transcript::Replacements,
 };
 use serde_json::Value;
 
@@ -19,6 +20,7 @@ const LIMITS: Limits = Limits {
     idle: Duration::from_secs(3600),
     session: Duration::from_secs(172_800),
     waiting: 1 << 20,
+    start: Duration::from_secs(60),
 };
 
 /// What the socket would see.
@@ -55,6 +57,7 @@ fuzz_target!(|script: &str| {
                 usage: 1,
                 quota: 2,
                 at: "2026-01-01T00:00:00Z".into(),
+                replacements: Replacements::default(),
             }),
             'x' => Input::Refused(Refusal::new(ErrorType::QuotaExceeded, "all are taken")),
             'f' | 'F' => heard(channel, Heard::Final(stretch(rest)), kind == 'F'),

@@ -19,6 +19,7 @@ pub mod audio;
 mod cutter;
 mod engine;
 pub mod jobs;
+mod lists;
 pub mod measures;
 mod pace;
 #[cfg(feature = "pocketsphinx")]

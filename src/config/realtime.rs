@@ -19,10 +19,13 @@ pub(super) fn read(
     let flush = shutdown_timeout.mul_f64(0.8);
     let defaults = RealtimeSettings { flush, ..RealtimeSettings::default() };
     let Some(mut table) = table else { return Ok(defaults) };
+    let max_sessions =
+        table.integer("max_sessions", 1..=MAX_SESSIONS)?.unwrap_or(defaults.max_sessions);
     let settings = RealtimeSettings {
-        max_sessions: table
-            .integer("max_sessions", 1..=MAX_SESSIONS)?
-            .unwrap_or(defaults.max_sessions),
+        max_sessions,
+        max_sessions_per_address: table
+            .integer("max_sessions_per_address", 1..=MAX_SESSIONS)?
+            .unwrap_or_else(|| RealtimeSettings::share_of(max_sessions)),
         limits: Limits {
             idle: at_least_a_second(&mut table, "idle_timeout")?.unwrap_or(defaults.limits.idle),
             session: at_least_a_second(&mut table, "session_timeout")?
@@ -30,6 +33,7 @@ pub(super) fn read(
             waiting: table
                 .integer("spool_mebibytes", 1..=1 << 20)?
                 .map_or(defaults.limits.waiting, |count| count as u64 * MEBIBYTE),
+            start: at_least_a_second(&mut table, "start_timeout")?.unwrap_or(defaults.limits.start),
         },
         peer_timeout: at_least_a_second(&mut table, "peer_timeout")?
             .unwrap_or(defaults.peer_timeout),
@@ -77,9 +81,22 @@ mod tests {
         let text = "shutdown_timeout = \"10s\"\n[realtime]\nmax_sessions = 3\nidle_timeout = \"5m\"\nspool_mebibytes = 2\nallowed_origins = [\"https://App.example.com\"]";
         let realtime = Config::parse("test.toml", text, &[]).unwrap().realtime;
         assert_eq!((realtime.max_sessions, realtime.limits.waiting), (3, 2 << 20));
+        assert_eq!(realtime.max_sessions_per_address, 2, "all but one");
         assert_eq!(realtime.limits.idle, Duration::from_secs(300));
         assert_eq!(realtime.flush, Duration::from_secs(8));
         assert_eq!(realtime.allowed_origins, ["https://app.example.com"]);
+    }
+
+    #[test]
+    fn one_address_leaves_a_part_of_the_sessions_to_others() {
+        let share = |text: &str| {
+            let config = Config::parse("test.toml", text, &[]).unwrap();
+            config.realtime.max_sessions_per_address
+        };
+        for (sessions, expected) in [(1, 1), (2, 1), (4, 3), (8, 7), (64, 56)] {
+            assert_eq!(share(&format!("[realtime]\nmax_sessions = {sessions}")), expected);
+        }
+        assert_eq!(share("[realtime]\nmax_sessions = 2\nmax_sessions_per_address = 2"), 2);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod mounts;
 pub mod openapi;
 mod origin;
 pub mod outbound;
+mod patterns;
 mod query;
 pub mod realtime;
 mod redirect;

@@ -7,15 +7,17 @@ use serde_json::Value;
 
 use super::messages::{ErrorType, Refusal, StartRecognition};
 use crate::{
+    lists,
     recogniser::{Cancel, LiveOptions, MaxDelayMode, SessionOptions},
-    transcript::{Filter, Marks, Replacement},
+    transcript::{Filter, Marks, Rule, Rules},
 };
 
 /// Seconds a final may be made to wait.
 const MAX_DELAYS: std::ops::RangeInclusive<f64> = 0.7..=20.0;
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
 const MOST_CHANNELS: usize = 8;
-const MOST_WORDS: usize = 20_000;
+/// Bytes of a label.
+const LONGEST_LABEL: usize = 100;
 
 /// How the audio comes. Nothing said means a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -79,7 +81,9 @@ pub struct SessionPlan {
     pub vocabulary: Vec<String>,
     pub live: LiveOptions,
     pub marks: Marks,
+    /// Its replacements are those of `rules`, once the session is open.
     pub filter: Filter,
+    pub rules: Rules,
     /// Whether results name a speaker; here it is always `UU`, unknown.
     pub speakers: bool,
     /// The labels of the channels where they come apart.
@@ -133,11 +137,7 @@ pub struct RawTranscription {
 #[serde(untagged)]
 enum RawVocabulary {
     Plain(String),
-    Entry {
-        content: String,
-        #[serde(rename = "sounds_like", default)]
-        _sounds_like: Option<Vec<String>>,
-    },
+    Entry { content: String, sounds_like: Option<Vec<String>> },
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -159,14 +159,7 @@ struct RawConversation {
 #[serde(deny_unknown_fields, default)]
 struct RawFiltering {
     remove_disfluencies: Option<bool>,
-    replacements: Option<Vec<RawReplacement>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawReplacement {
-    from: String,
-    to: String,
+    replacements: Option<Vec<Rule>>,
 }
 
 fn refuse<T>(reason: impl Into<String>) -> Result<T, Refusal> {
@@ -203,13 +196,15 @@ impl SessionPlan {
         let mut live = LiveOptions::default();
         change(&mut live, &raw)?;
         let (speakers, channels) = diarization(&raw)?;
+        let (filter, rules) = filter(raw.transcript_filtering_config)?;
         Ok(Self {
             audio,
             language,
             vocabulary: vocabulary(raw.additional_vocab)?,
             live,
             marks: marks(raw.punctuation_overrides)?,
-            filter: filter(raw.transcript_filtering_config)?,
+            filter,
+            rules,
             speakers,
             channels,
             translation: start.translation_config.is_some_and(|value| !value.is_null()),
@@ -300,14 +295,23 @@ fn diarization(raw: &RawTranscription) -> Result<(bool, Option<Vec<String>>), Re
             "diarization by channel needs 1 to {MOST_CHANNELS} different channel_diarization_labels"
         ));
     }
+    if labels.iter().any(|label| label.len() > LONGEST_LABEL) {
+        return refuse(format!(
+            "a label of channel_diarization_labels has more than {LONGEST_LABEL} bytes"
+        ));
+    }
     Ok((speakers, Some(labels)))
 }
 
 fn vocabulary(raw: Option<Vec<RawVocabulary>>) -> Result<Vec<String>, Refusal> {
     let raw = raw.unwrap_or_default();
-    if raw.len() > MOST_WORDS {
-        return refuse(format!("additional_vocab has more than {MOST_WORDS} entries"));
-    }
+    let entries = raw.iter().map(|entry| match entry {
+        RawVocabulary::Plain(content) => (&**content, &[][..]),
+        RawVocabulary::Entry { content, sounds_like } => {
+            (&**content, sounds_like.as_deref().unwrap_or_default())
+        }
+    });
+    lists::check_vocabulary(entries).or_else(refuse)?;
     let content = |entry| match entry {
         RawVocabulary::Plain(content) | RawVocabulary::Entry { content, .. } => content,
     };
@@ -320,20 +324,19 @@ fn marks(raw: Option<RawPunctuation>) -> Result<Marks, Refusal> {
         return refuse("punctuation_overrides.sensitivity must be from 0 to 1");
     }
     let Some(permitted) = raw.permitted_marks else { return Ok(Marks::All) };
+    lists::check_marks(&permitted).or_else(refuse)?;
     if permitted.iter().any(|mark| mark == "all") {
         return Ok(Marks::All);
     }
     Ok(Marks::Only(permitted.iter().filter_map(|mark| mark.chars().next()).collect()))
 }
 
-fn filter(raw: Option<RawFiltering>) -> Result<Filter, Refusal> {
+fn filter(raw: Option<RawFiltering>) -> Result<(Filter, Rules), Refusal> {
     let raw = raw.unwrap_or_default();
-    let rules = raw.replacements.unwrap_or_default().into_iter();
-    let replacements = rules
-        .map(|rule| Replacement::new(&rule.from, &rule.to))
-        .collect::<Result<Vec<_>, _>>()
+    let rules = Rules::new(raw.replacements.unwrap_or_default())
         .or_else(|err| refuse(format!("transcript_filtering_config: {err}")))?;
-    Ok(Filter { remove_disfluencies: raw.remove_disfluencies.unwrap_or_default(), replacements })
+    let remove_disfluencies = raw.remove_disfluencies.unwrap_or_default();
+    Ok((Filter { remove_disfluencies, ..Filter::default() }, rules))
 }
 
 #[cfg(test)]

@@ -238,9 +238,20 @@ pub struct Refusal {
     pub reason: String,
 }
 
+/// Characters of a reason: it may repeat what the client sent.
+const LONGEST_REASON: usize = 500;
+
 impl Refusal {
+    /// What of the reason is no plain text, or too much, is left out.
     #[must_use]
     pub fn new(kind: ErrorType, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into() }
+        let mut reason: String = reason.into();
+        if reason.len() > LONGEST_REASON || reason.contains(char::is_control) {
+            let plain = reason.chars().filter(|c| !c.is_control());
+            let short: String = plain.clone().take(LONGEST_REASON).collect();
+            let is_cut = plain.count() > LONGEST_REASON;
+            reason = if is_cut { short + " …" } else { short };
+        }
+        Self { kind, reason }
     }
 }

@@ -3,6 +3,7 @@
 mod filter;
 mod json;
 mod marks;
+mod replacements;
 mod spans;
 mod srt;
 mod text;
@@ -10,9 +11,10 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    filter::{Filter, Replacement, ReplacementError},
+    filter::Filter,
     json::{FORMAT_VERSION, JsonDocument, language_pack_info, live_results, results},
     marks::{Marks, items},
+    replacements::{Replacements, Rule, RuleError, Rules},
     srt::{SrtLimits, srt},
     text::{live_text, text},
 };

@@ -72,7 +72,9 @@ async fn a_file_that_is_no_audio_is_told_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_sessions_than_there_are_places_are_refused_until_one_is_free() {
-    let service = realtime_setup().settings("[realtime]\nmax_sessions = 2").start();
+    let service = realtime_setup()
+        .settings("[realtime]\nmax_sessions = 2\nmax_sessions_per_address = 2")
+        .start();
     let first = Client::session(&service, &json!({})).await;
     let mut second = Client::session(&service, &json!({})).await;
     let admin = service.admin();

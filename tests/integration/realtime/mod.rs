@@ -1,5 +1,6 @@
 //! The realtime Speech API over real sockets.
 
+mod bounds;
 mod clients;
 mod errors;
 mod flow;

@@ -53,6 +53,8 @@ pub(super) enum BatchError {
     Timeout(u64),
     #[error("the jobs could not be read or written; see the log of the appliance")]
     Store,
+    #[error("too many patterns are being compiled; try again later")]
+    Busy,
     #[error("the appliance is shutting down")]
     Stopping,
 }
@@ -93,7 +95,9 @@ impl BatchError {
             Self::Config(ConfigError::Product(_)) | Self::NoRecogniser(_) => {
                 "Requested product not available"
             }
-            Self::Config(ConfigError::NotJson { .. } | ConfigError::Schema(_))
+            Self::Config(
+                ConfigError::NotJson { .. } | ConfigError::Schema(_) | ConfigError::Replacements(_),
+            )
             | Self::Rejected(_)
             | Self::JobFailed(_) => "Job rejected",
             Self::Query(reason) => reason,
@@ -106,7 +110,9 @@ impl BatchError {
             Self::NotAlignment => "Job is not of type alignment",
             Self::NoLog => "Log file not available",
             Self::NoData => "Data file not available",
-            Self::StorageFull | Self::Store | Self::Stopping => "Internal Server Error",
+            Self::StorageFull | Self::Store | Self::Busy | Self::Stopping => {
+                "Internal Server Error"
+            }
         }
     }
 }
@@ -128,7 +134,7 @@ impl ResponseError for BatchError {
             | Self::NoData => StatusCode::NOT_FOUND,
             Self::Expired | Self::FileExpired => StatusCode::GONE,
             Self::Locked => StatusCode::LOCKED,
-            Self::NoRecogniser(_) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRecogniser(_) | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Store => StatusCode::INTERNAL_SERVER_ERROR,

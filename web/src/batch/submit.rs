@@ -15,7 +15,10 @@ use actix_web::{
     web::{Bytes, Data, Payload},
 };
 use futures::{Stream, StreamExt, TryStreamExt};
-use portcullis_speech::jobs::{IncomingFile, JobConfig, NewJob};
+use portcullis_speech::{
+    jobs::{ConfigError, IncomingFile, JobConfig, NewJob},
+    transcript::RuleError,
+};
 
 use super::{
     Desk,
@@ -24,7 +27,10 @@ use super::{
     upload::AudioUpload,
     view::JobMade,
 };
-use crate::outbound::{self, Request};
+use crate::{
+    outbound::{self, Request},
+    patterns,
+};
 
 /// The largest `config` part: vocabularies may be long.
 const MAX_CONFIG: usize = 4 << 20;
@@ -157,7 +163,12 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
             known.join(", ")
         )));
     }
-    Ok(config)
+    match patterns::compile(config.replacements().clone()).await {
+        // The documented outcome of what is no pattern is a job that is rejected.
+        Ok(_) | Err(patterns::Error::Rule(RuleError::NotRegular { .. })) => Ok(config),
+        Err(patterns::Error::Rule(err)) => Err(ConfigError::from(err).into()),
+        Err(patterns::Error::Busy) => Err(BatchError::Busy),
+    }
 }
 
 /// Refuses addresses and headers that could never be used.

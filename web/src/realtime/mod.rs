@@ -35,6 +35,8 @@ const LANGUAGE: &str = "{language:[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})*|auto|multi
 pub struct RealtimeSettings {
     /// Sessions at once.
     pub max_sessions: usize,
+    /// How many of them may be of one address.
+    pub max_sessions_per_address: usize,
     pub limits: Limits,
     /// A peer of whom nothing was heard for so long is cut off; it is pinged four times as often.
     pub peer_timeout: Duration,
@@ -50,11 +52,21 @@ impl Default for RealtimeSettings {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             max_sessions: 4 * cores,
+            max_sessions_per_address: Self::share_of(4 * cores),
             limits: Limits::default(),
             peer_timeout: Duration::from_secs(90),
             flush: Duration::from_secs(24),
             allowed_origins: Vec::new(),
         }
+    }
+}
+
+impl RealtimeSettings {
+    /// What one address may have of so many sessions if nothing else is said: all but an eighth, and
+    /// all but one at least, so that a single client works and does not keep the others out.
+    #[must_use]
+    pub fn share_of(max_sessions: usize) -> usize {
+        (max_sessions - (max_sessions / 8).max(1)).max(1)
     }
 }
 
@@ -83,7 +95,8 @@ impl Service for Realtime {
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let facts = &context.appliance;
         let sessions = context.owners.sessions.clone();
-        sessions.set_capacity(Some(facts.realtime.max_sessions));
+        let settings = &facts.realtime;
+        sessions.set_capacity(Some(settings.max_sessions), Some(settings.max_sessions_per_address));
         let pipes = self.pipes.get_or_init(|| {
             let started = Pipes::start(&facts.data_dir.join("realtime"), Arc::new(measured));
             let told = |err| log::error!("realtime sessions cannot be served: {err}");

@@ -11,6 +11,7 @@ use actix_web::{
 };
 use futures::{StreamExt, stream};
 use portcullis_actors::{
+    bounds::{Client, Full},
     metrics::{ErrorLabels, METRICS},
     sessions::OpenSession,
 };
@@ -28,7 +29,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
 use super::Desk;
-use crate::websocket::{self, Heartbeat, Socket};
+use crate::{
+    patterns,
+    websocket::{self, Heartbeat, Socket},
+};
 
 /// Events of recognisers that may wait for the socket.
 const EVENTS: usize = 64;
@@ -54,6 +58,7 @@ pub(super) fn start(
     let session = RealtimeSession {
         protocol: Protocol::new(desk.settings.limits, path_language, Duration::ZERO),
         id: id_of(request),
+        client: websocket::client_of(request),
         desk,
         began,
         plan: None,
@@ -104,6 +109,7 @@ struct RealtimeSession {
     desk: Arc<Desk>,
     protocol: Protocol,
     id: String,
+    client: Client,
     began: Instant,
     plan: Option<SessionPlan>,
     /// One for each channel, once it is open.
@@ -130,7 +136,7 @@ impl RealtimeSession {
     ) -> Result<(), (usize, Refusal)> {
         for action in actions {
             match action {
-                Action::Send(message) => send(&message, socket),
+                Action::Send(message) => self.send(&message, socket),
                 Action::Open(plan) => self.ask(*plan),
                 Action::Close { code, reason } => {
                     self.pipes.clear();
@@ -153,12 +159,16 @@ impl RealtimeSession {
     /// Looks for room and a recogniser; the answer comes as an event.
     fn ask(&mut self, plan: SessionPlan) {
         let (desk, id, answers) = (self.desk.clone(), self.id.clone(), self.answers.clone());
-        let language = plan.language.clone();
-        self.plan = Some(plan);
+        let client = self.client;
+        self.plan = Some(plan.clone());
         actix::spawn(async move {
-            let admission = admit(&desk, id, &language).await;
-            // Without a receiver the client has gone.
-            let _ = answers.send(Box::new(admission)).await;
+            tokio::select! {
+                admission = admit(&desk, id, client, plan) => {
+                    let _ = answers.send(Box::new(admission)).await;
+                }
+                // The client has gone.
+                () = answers.closed() => {}
+            }
         });
     }
 
@@ -180,38 +190,60 @@ impl RealtimeSession {
         };
         self.handle(input, socket);
     }
+
+    fn send(&self, message: &ServerMessage, socket: &mut Socket<'_>) {
+        if let ServerMessage::Error { kind, reason } = message {
+            // Anybody can be refused as often as he likes; there are not many sessions.
+            let level = if self.open.is_some() { log::Level::Info } else { log::Level::Debug };
+            log::log!(level, "a realtime session ends with {kind:?}: {reason}");
+            let (_, name) = kind.close();
+            METRICS.realtime_errors.get_or_create(&ErrorLabels { error: name }).inc();
+        }
+        match serde_json::to_string(message) {
+            Ok(text) => socket.text(&text),
+            Err(err) => log::error!("a message cannot be written: {err}"),
+        }
+    }
 }
 
-fn send(message: &ServerMessage, socket: &mut Socket<'_>) {
-    if let ServerMessage::Error { kind, reason } = message {
-        log::info!("a realtime session ends with {kind:?}: {reason}");
-        let (_, name) = kind.close();
-        METRICS.realtime_errors.get_or_create(&ErrorLabels { error: name }).inc();
-    }
-    match serde_json::to_string(message) {
-        Ok(text) => socket.text(&text),
-        Err(err) => log::error!("a message cannot be written: {err}"),
-    }
-}
-
-async fn admit(desk: &Desk, id: String, language: &str) -> Result<Admission, Refusal> {
+async fn admit(
+    desk: &Desk,
+    id: String,
+    client: Client,
+    plan: SessionPlan,
+) -> Result<Admission, Refusal> {
     let recogniser = recogniser(desk).await?;
-    let languages = &recogniser.info().languages;
-    if !languages.iter().any(|known| known == language) {
+    let (languages, language) = (&recogniser.info().languages, &plan.language);
+    if !languages.contains(language) {
         let reason = format!(
             "the language {language} is not installed; installed are {}",
             languages.join(", ")
         );
         return Err(Refusal::new(ErrorType::InvalidModel, reason));
     }
-    let quota = desk.settings.max_sessions;
-    let (open, usage) = desk.sessions.try_open(id.clone()).ok_or_else(|| {
-        let reason = format!("all {quota} sessions of this appliance are taken; try again later");
+    let (quota, share) = (desk.settings.max_sessions, desk.settings.max_sessions_per_address);
+    let (open, usage) = desk.sessions.try_open(id.clone(), client).map_err(|full| {
+        let reason = match full {
+            Full::All => {
+                format!("all {quota} sessions of this appliance are taken; try again later")
+            }
+            Full::Client => format!(
+                "your address has {share} sessions open, the most that one address may have of the {quota}; try again later"
+            ),
+        };
         Refusal::new(ErrorType::QuotaExceeded, reason)
+    })?;
+    // After the place was taken, so that one address does not keep the others from it.
+    let replacements = patterns::compile(plan.rules).await.map_err(|err| {
+        let kind = match err {
+            patterns::Error::Rule(_) => ErrorType::InvalidConfig,
+            patterns::Error::Busy => ErrorType::JobError,
+        };
+        Refusal::new(kind, err.to_string())
     })?;
     let at = OffsetDateTime::now_utc();
     let at = at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default();
-    let opened = Opened { id, version: desk.version.clone(), usage, quota, at };
+    let opened = Opened { id, version: desk.version.clone(), usage, quota, at, replacements };
     Ok(Admission { open, opened, recogniser })
 }
 
@@ -251,6 +283,10 @@ impl websocket::Session for RealtimeSession {
 
     fn tick(&mut self, socket: &mut Socket<'_>) {
         self.handle(Input::Tick, socket);
+    }
+
+    fn limit(&self) -> usize {
+        self.protocol.message_limit()
     }
 
     fn too_large(&mut self, socket: &mut Socket<'_>) {

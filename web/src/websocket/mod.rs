@@ -176,8 +176,7 @@ pub fn start_with_events<S: Session>(
         limit: Cell::new(session.limit().min(MAX_MESSAGE)),
         heard: Cell::new(Instant::now()),
     });
-    let address = request.peer_addr().map_or(IpAddr::from([0; 4]), |peer| peer.ip());
-    let inbox = Inbox::new(payload, link.clone(), Client::from(address), heartbeat.patience);
+    let inbox = Inbox::new(payload, link.clone(), client_of(request), heartbeat.patience);
     let actor = Actors {
         session,
         events: Some(Box::pin(events)),
@@ -189,6 +188,11 @@ pub fn start_with_events<S: Session>(
     };
     // The crate is given nothing to read.
     ws::WsResponseBuilder::new(actor, request, stream::pending()).start()
+}
+
+/// Whom the bounds of the request's connection count it to.
+pub(crate) fn client_of(request: &HttpRequest) -> Client {
+    request.peer_addr().map_or_else(|| IpAddr::from([0; 4]), |peer| peer.ip()).into()
 }
 
 struct Actors<S: Session> {

@@ -5,9 +5,12 @@ mod raw;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::raw::{RawConfig, RawDiarization, RawPunctuation, RawReplacement, RawSrt, RawVocabulary};
+use self::raw::{RawConfig, RawDiarization, RawPunctuation, RawSrt, RawVocabulary};
 
-use crate::transcript::{Filter, Marks, Replacement, ReplacementError, SrtLimits};
+use crate::{
+    lists,
+    transcript::{Filter, Marks, RuleError, Rules, SrtLimits},
+};
 
 const MOST_NOTIFICATIONS: usize = 3;
 
@@ -28,7 +31,7 @@ pub struct JobConfig {
     /// Features that were asked for and are not to be had here, with what is told about each.
     pub failed_features: Vec<(String, Value)>,
     remove_disfluencies: bool,
-    replacements: Vec<RawReplacement>,
+    replacements: Rules,
 }
 
 /// Where the audio is to be fetched.
@@ -82,6 +85,8 @@ pub enum ConfigError {
     NotJson { line: usize, column: usize },
     #[error("{0}")]
     Schema(String),
+    #[error("transcript_filtering_config: {0}")]
+    Replacements(#[from] RuleError),
     #[error("transcription_config has no language")]
     NoLanguage,
     #[error("jobs of type {0} are not to be had here; the type must be transcription")]
@@ -120,25 +125,30 @@ impl JobConfig {
         Ok(Self {
             language,
             model: transcription.model.or(transcription.operating_point),
-            vocabulary: vocabulary(transcription.additional_vocab.unwrap_or_default()),
+            vocabulary: vocabulary(transcription.additional_vocab.unwrap_or_default())?,
             marks: marks(transcription.punctuation_overrides)?,
             srt: srt_limits(raw.output_config.and_then(|output| output.srt_overrides))?,
             fetch: raw.fetch_data,
             notifications,
             failed_features,
             remove_disfluencies,
-            replacements,
+            replacements: Rules::new(replacements)?,
             submitted,
         })
+    }
+
+    /// What is to be replaced; compiling it is work.
+    #[must_use]
+    pub fn replacements(&self) -> &Rules {
+        &self.replacements
     }
 
     /// The filter for the results.
     ///
     /// # Errors
     /// A replacement is no regular expression; the job fails then.
-    pub fn filter(&self) -> Result<Filter, ReplacementError> {
-        let rules = self.replacements.iter().map(|rule| Replacement::new(&rule.from, &rule.to));
-        let replacements = rules.collect::<Result<_, _>>()?;
+    pub fn filter(&self) -> Result<Filter, RuleError> {
+        let replacements = self.replacements.compile()?;
         Ok(Filter { remove_disfluencies: self.remove_disfluencies, replacements })
     }
 }
@@ -163,13 +173,17 @@ fn serde_path(value: &Value) -> Result<RawConfig, ConfigError> {
         .map_err(|err| ConfigError::Schema(format!("the config does not fit: {err}")))
 }
 
-fn vocabulary(raw: Vec<RawVocabulary>) -> Vec<String> {
-    raw.into_iter()
-        .map(|entry| match entry {
-            RawVocabulary::Plain(content) => content,
-            RawVocabulary::Entry(entry) => entry.content,
-        })
-        .collect()
+fn vocabulary(raw: Vec<RawVocabulary>) -> Result<Vec<String>, ConfigError> {
+    let entries = raw.iter().map(|entry| match entry {
+        RawVocabulary::Plain(content) => (&**content, &[][..]),
+        RawVocabulary::Entry(entry) => (&*entry.content, entry.sounds_like()),
+    });
+    lists::check_vocabulary(entries).map_err(ConfigError::Schema)?;
+    let content = |entry| match entry {
+        RawVocabulary::Plain(content) => content,
+        RawVocabulary::Entry(entry) => entry.content,
+    };
+    Ok(raw.into_iter().map(content).collect())
 }
 
 fn marks(raw: Option<RawPunctuation>) -> Result<Marks, ConfigError> {
@@ -178,6 +192,7 @@ fn marks(raw: Option<RawPunctuation>) -> Result<Marks, ConfigError> {
         return Err(ConfigError::Schema("punctuation_overrides.sensitivity must be 0 to 1".into()));
     }
     let Some(permitted) = raw.permitted_marks else { return Ok(Marks::All) };
+    lists::check_marks(&permitted).map_err(ConfigError::Schema)?;
     if permitted.iter().any(|mark| mark == "all") {
         return Ok(Marks::All);
     }
@@ -220,7 +235,13 @@ fn check_notifications(notifications: &[Notification]) -> Result<(), ConfigError
             let text = "notification_config.method must be post or put";
             return Err(ConfigError::Schema(text.into()));
         }
-        for item in notification.contents.iter().flatten() {
+        let contents = notification.contents.as_deref().unwrap_or_default();
+        if contents.len() > CONTENTS.len() {
+            let text =
+                format!("notification_config.contents has more than {} entries", CONTENTS.len());
+            return Err(ConfigError::Schema(text));
+        }
+        for item in contents {
             if !CONTENTS.contains(&item.as_str()) {
                 let text = format!(
                     "notification_config.contents may hold {}, not `{item}`",

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Fetch, Notification};
+use crate::transcript::Rule;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,8 +93,13 @@ pub(super) enum RawVocabulary {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawVocabularyEntry {
     pub(super) content: String,
-    #[serde(rename = "sounds_like")]
-    _sounds_like: Option<Vec<String>>,
+    sounds_like: Option<Vec<String>>,
+}
+
+impl RawVocabularyEntry {
+    pub(super) fn sounds_like(&self) -> &[String] {
+        self.sounds_like.as_deref().unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,14 +113,7 @@ pub(super) struct RawPunctuation {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFiltering {
     pub(super) remove_disfluencies: Option<bool>,
-    pub(super) replacements: Option<Vec<RawReplacement>>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawReplacement {
-    pub(super) from: String,
-    pub(super) to: String,
+    pub(super) replacements: Option<Vec<Rule>>,
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@ use crate::{
         messages::{Refusal, ServerMessage},
     },
     recogniser::{Heard, LiveOptions},
+    transcript::Replacements,
 };
 
 /// The limits of a session.
@@ -19,15 +20,18 @@ pub struct Limits {
     pub session: Duration,
     /// Bytes of audio that may wait for the recogniser, of all channels together.
     pub waiting: u64,
+    /// Time until `StartRecognition` must have come.
+    pub start: Duration,
 }
 
 impl Default for Limits {
-    /// An hour, 48 hours, 200 MiB.
+    /// An hour, 48 hours, 200 MiB, a minute.
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(3600),
             session: Duration::from_secs(48 * 3600),
             waiting: 200 << 20,
+            start: Duration::from_secs(60),
         }
     }
 }
@@ -37,7 +41,7 @@ impl Default for Limits {
 pub enum Input<'a> {
     Text(&'a str),
     Binary(Vec<u8>),
-    /// A message is above the limit of the socket.
+    /// A message is above [`Protocol::message_limit`](super::Protocol::message_limit).
     TooLarge,
     /// There is room and a recogniser: the answer to [`Action::Open`].
     Opened(Opened),
@@ -63,6 +67,8 @@ pub struct Opened {
     pub quota: usize,
     /// Now, RFC 3339.
     pub at: String,
+    /// The rules of its plan, compiled.
+    pub replacements: Replacements,
 }
 
 /// What the recogniser of a channel tells.

@@ -11,6 +11,15 @@ const IDLE_WARNINGS: [u32; 3] = [4, 6, 12];
 const SESSION_WARNINGS: [u32; 3] = [64, 96, 192];
 
 impl Protocol {
+    pub(super) fn check_start(&self, now: Duration) -> Result<(), Refusal> {
+        let limit = self.limits.start;
+        if now.saturating_sub(self.began) < limit {
+            return Ok(());
+        }
+        let reason = format!("no StartRecognition came within {}", minutes(limit));
+        Err(Refusal::new(ErrorType::IdleTimeout, reason))
+    }
+
     pub(super) fn check_idle_limit(&mut self, now: Duration) -> Result<(), Refusal> {
         let limit = self.limits.idle;
         let left = limit.saturating_sub(now.saturating_sub(self.last_audio));

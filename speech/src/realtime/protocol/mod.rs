@@ -34,6 +34,11 @@ const FAREWELL: Duration = Duration::from_secs(10);
 const ACKNOWLEDGE_AT_LEAST: Duration = Duration::from_secs(60);
 /// Messages that may wait for their acknowledgement.
 const MOST_WAITING: usize = 100_000;
+/// Bytes of a message before the session is open: `StartRecognition` with its vocabulary.
+const FIRST_MESSAGE: usize = 256 << 10;
+/// Bytes of a message in a session.
+const LARGEST_MESSAGE: usize = 4 << 20;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Fresh,
@@ -84,6 +89,15 @@ impl Protocol {
         }
     }
 
+    /// Bytes that a message may have now.
+    #[must_use]
+    pub fn message_limit(&self) -> usize {
+        match self.phase {
+            Phase::Fresh | Phase::Opening => FIRST_MESSAGE,
+            Phase::Running | Phase::Ending | Phase::Done { .. } | Phase::Closed => LARGEST_MESSAGE,
+        }
+    }
+
     /// Takes what happens and gives what is to be done, in order.
     pub fn handle(&mut self, now: Duration, input: Input<'_>) -> Vec<Action> {
         if self.phase != Phase::Closed
@@ -99,11 +113,16 @@ impl Protocol {
             Input::Text(text) => self.message(now, ClientMessage::parse(text)?)?,
             Input::Binary(bytes) => self.binary(now, bytes)?,
             Input::TooLarge => {
-                let reason = "a message is larger than 4 MiB, the limit of this appliance";
-                self.send(ServerMessage::Error {
-                    kind: ErrorType::InvalidMessage,
-                    reason: reason.to_owned(),
-                });
+                let limit = self.message_limit();
+                let reason = if limit < LARGEST_MESSAGE {
+                    format!(
+                        "a message is larger than {} KiB, the limit before RecognitionStarted",
+                        limit >> 10
+                    )
+                } else {
+                    format!("a message is larger than {} MiB, the limit here", limit >> 20)
+                };
+                self.send(ServerMessage::Error { kind: ErrorType::InvalidMessage, reason });
                 self.close(1009, "message too large");
             }
             Input::Opened(opened) if self.phase == Phase::Opening => self.opened(now, opened),
@@ -178,7 +197,9 @@ impl Protocol {
     }
 
     fn opened(&mut self, now: Duration, opened: Opened) {
-        let Some(plan) = self.plan.clone() else { return };
+        let Some(plan) = &mut self.plan else { return };
+        plan.filter.replacements = opened.replacements;
+        let plan = plan.clone();
         self.phase = Phase::Running;
         (self.last_audio, self.last_acknowledged, self.idle_warnings) = (now, now, 0);
         self.channels = match &plan.channels {
@@ -433,6 +454,9 @@ impl Protocol {
             for index in 0..self.channels.len() {
                 self.acknowledge_one(now, index);
             }
+        }
+        if matches!(self.phase, Phase::Fresh | Phase::Opening) {
+            return self.check_start(now);
         }
         self.check_session_limit(now)?;
         if self.phase == Phase::Ending { Ok(()) } else { self.check_idle_limit(now) }

@@ -1,7 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::recogniser::{Stretch, Word};
+use crate::{
+    recogniser::{Stretch, Word},
+    transcript::Replacements,
+};
 
 /// A session on a clock that the test moves.
 struct Client {
@@ -44,6 +47,7 @@ impl Client {
             usage: 1,
             quota: 2,
             at: "2026-01-01T00:00:00Z".into(),
+            replacements: Replacements::default(),
         }))
     }
 
