@@ -4,6 +4,7 @@ use actix::MailboxError;
 
 use crate::{
     auth::CredentialError,
+    blocking::NotDone,
     handover::{Generations, HandoverError},
     settings::SettingsError,
     store::StoreError,
@@ -20,6 +21,8 @@ pub enum ChangeError {
     Handover(#[source] HandoverError),
     #[error("the stored credential cannot be used; nothing was changed")]
     Credential(#[from] CredentialError),
+    #[error("the change could not be made; nothing was changed")]
+    NotDone(#[from] NotDone),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("the appliance is shutting down")]

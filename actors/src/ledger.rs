@@ -13,6 +13,8 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
+    blocking,
+    change::ChangeError,
     events::{EventKind, EventLog},
     metrics::{ChangeLabels, METRICS},
     request_id::RequestId,
@@ -42,6 +44,7 @@ impl Ledger {
             events: self.events.clone(),
             divergence: self.divergence.clone(),
             begun: Instant::now(),
+            committed: None,
             ended: None,
         }
     }
@@ -77,6 +80,8 @@ pub(crate) struct Change {
     events: EventLog,
     divergence: Arc<ArcSwapOption<String>>,
     begun: Instant,
+    /// What was committed last and not taken back.
+    committed: Option<Revision>,
     /// What was changed, in kebab case, and how it ended, once something was tried.
     ended: Option<(String, &'static str)>,
 }
@@ -103,21 +108,36 @@ impl Change {
         self.divergence.store(None);
     }
 
-    /// Takes back what was committed and could not be served. Where that cannot be stored either,
-    /// the state is `previous` all the same, for that is what serves, and [`Ledger::divergence`]
-    /// tells.
+    /// Takes back what was committed and could not be served, so that no rollback finds it. Where
+    /// that cannot be stored, the state is `previous` all the same, for that is what serves, and
+    /// [`Ledger::divergence`] tells.
     pub(crate) async fn undo(&mut self, previous: State, what: &str, by: &Requester) {
-        if let Err(err) = self.commit(previous.clone(), what, by).await {
-            let source = std::error::Error::source(&err);
-            let reason =
-                source.map_or_else(|| err.to_string(), |source| format!("{err}: {source}"));
-            let told = format!(
-                "the disk holds a change that could not be served and could not be taken back ({reason}); a restart would serve it, the next change that can be stored mends it"
-            );
-            log::error!("{told}");
-            self.divergence.store(Some(Arc::new(told)));
-            *self.current = previous;
+        let Some(revision) = self.committed.take() else { return };
+        self.ended = self.ended.take().map(|(kind, _)| (kind, "undone"));
+        let store = self.store.clone();
+        let withdrawn = match blocking::change(move || store.withdraw(revision)).await {
+            Ok(withdrawn) => withdrawn.map_err(|err| err.chain()),
+            Err(err) => Err(err.to_string()),
+        };
+        match withdrawn {
+            Ok(revision) => {
+                self.adopt(previous);
+                self.tell(revision, what, by);
+            }
+            Err(reason) => {
+                self.diverge(&reason);
+                *self.current = previous;
+            }
         }
+    }
+
+    /// The disk holds something else than what serves.
+    fn diverge(&self, reason: &str) {
+        let told = format!(
+            "the disk holds a change that could not be served and could not be taken back ({reason}); a restart would serve it, the next change that can be stored mends it"
+        );
+        log::error!("{told}");
+        self.divergence.store(Some(Arc::new(told)));
     }
 
     /// Makes `next` durable; on an error the state is what it was.
@@ -126,26 +146,30 @@ impl Change {
         next: State,
         what: &str,
         by: &Requester,
-    ) -> Result<Revision, StoreError> {
+    ) -> Result<Revision, ChangeError> {
         let note =
             ChangeNote { at: OffsetDateTime::now_utc(), what: what.to_owned(), by: by.to_string() };
         let store = self.store.clone();
         let written = next.clone();
-        let committed = tokio::task::spawn_blocking(move || store.commit(&written, &note))
-            .await
-            .expect("a commit does not panic and is not cancelled");
-        // A second commit of one change takes the first one back.
-        let kind = match self.ended.take() {
-            Some((kind, _)) => (kind, "undone"),
-            None => (what.replace(' ', "-").to_ascii_lowercase(), "done"),
-        };
-        self.ended = Some(if committed.is_ok() { kind } else { (kind.0, "failed") });
-        let revision = committed?;
+        let committed = blocking::change(move || store.commit(&written, &note)).await;
+        let kind = what.replace(' ', "-").to_ascii_lowercase();
+        let outcome = if matches!(committed, Ok(Ok(_))) { "done" } else { "failed" };
+        self.ended = Some((kind, outcome));
+        let revision = committed?.inspect_err(|err| {
+            if let StoreError::Unsettled { reason } = err {
+                self.diverge(reason);
+            }
+        })?;
+        self.committed = Some(revision);
         self.adopt(next);
+        self.tell(revision, what, by);
+        Ok(revision)
+    }
+
+    fn tell(&self, revision: Revision, what: &str, by: &Requester) {
         let kind =
             EventKind::ConfigurationChanged { revision, what: what.to_owned(), by: by.to_string() };
         self.events.publish_for(by.request_id, kind);
-        Ok(revision)
     }
 }
 
@@ -213,17 +237,29 @@ mod tests {
         full: AtomicBool,
     }
 
+    impl Disk {
+        fn has_room(&self) -> Result<(), StoreError> {
+            if self.full.load(Relaxed) {
+                let source = std::io::ErrorKind::StorageFull.into();
+                return Err(StoreError::Io { action: "write", path: "state".into(), source });
+            }
+            Ok(())
+        }
+    }
+
     impl StateStore for Disk {
         fn load(&self) -> Result<Option<Loaded>, StoreError> {
             self.files.load()
         }
 
         fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError> {
-            if self.full.load(Relaxed) {
-                let source = std::io::ErrorKind::StorageFull.into();
-                return Err(StoreError::Io { action: "write", path: "state".into(), source });
-            }
+            self.has_room()?;
             self.files.commit(state, note)
+        }
+
+        fn withdraw(&self, revision: Revision) -> Result<Revision, StoreError> {
+            self.has_room()?;
+            self.files.withdraw(revision)
         }
 
         fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {

@@ -14,6 +14,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod blocking;
 pub mod bounds;
 pub mod certificate;
 mod change;

@@ -7,6 +7,7 @@ use actix::{Actor, Addr, MailboxError};
 use crate::{
     audit::Audit,
     auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
+    blocking,
     certificate::{
         CertificateActor, Certificates, DefaultCertificateError, WaitingKeys, load_or_generate,
     },
@@ -18,7 +19,10 @@ use crate::{
     power::{PowerActor, PowerCommands},
     sessions::SessionBoard,
     settings::{LiveSettings, Settings, SettingsChange, SettingsChanged, StoredSettings},
-    store::{AdminAccess, ChangeNote, State, StateStore, StoreError},
+    store::{
+        AdminAccess, ChangeNote, State, StateStore, StoreError, close_to_others,
+        describe_open_modes,
+    },
     supervisor::{Application, BoundListener, InsecurePorts, ListenerSupervisor},
 };
 
@@ -27,7 +31,7 @@ use crate::{
 pub enum ReloadError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the state is gone: state/current points nowhere")]
+    #[error("the state is gone: nothing is left in the data directory")]
     Gone,
     #[error(transparent)]
     Credential(CredentialError),
@@ -42,6 +46,8 @@ pub enum ReloadError {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    NotDone(#[from] blocking::NotDone),
     #[error(
         "the stored admin credential cannot be used ({0}); put a valid line into state/current/management-auth-secret/users"
     )]
@@ -64,6 +70,7 @@ pub struct Prepared {
     auth: Arc<AuthShared>,
     audit: Audit,
     events: EventLog,
+    open_modes: Option<Arc<str>>,
 }
 
 /// What the configuration says about things that the owners own.
@@ -75,15 +82,17 @@ pub struct Configured {
 }
 
 impl Prepared {
-    /// Reads the state, or makes that of a new appliance, and the default certificate. Blocks.
+    /// Reads the state, or makes that of a new appliance, and the default certificate. Closes to
+    /// others what they could read. Starts the threads that changes need. Blocks.
+    ///
+    /// The state comes first: whatever else is there tells that there was one.
     ///
     /// # Errors
     /// Says what cannot be read or written.
     pub fn load(store: Arc<dyn StateStore>, data_dir: &Path) -> Result<Self, StartError> {
-        let audit = Audit::open(data_dir)?;
-        let default = load_or_generate(data_dir)?;
-        let (state, unusable) = match store.load()? {
-            Some(loaded) => (loaded.state, loaded.unusable_bundle.map(|err| err.to_string())),
+        blocking::start()?;
+        let (state, unusable) = match store.load().map_err(|err| err.with_remedy(data_dir))? {
+            Some(loaded) => (loaded.state, loaded.unusable_bundle.map(|err| err.chain())),
             None => {
                 let state = factory_state();
                 let note = ChangeNote {
@@ -95,13 +104,20 @@ impl Prepared {
                 (state, None)
             }
         };
+        let open_modes = describe_open_modes(&close_to_others(data_dir));
+        if let Some(told) = &open_modes {
+            log::warn!("{told}");
+        }
+        let audit = Audit::open(data_dir)?;
+        let default = load_or_generate(data_dir)?;
         let events = EventLog::default();
         let auth = Arc::new(AuthShared::new(&state, events.clone())?);
         let waiting = WaitingKeys::open(data_dir, time::OffsetDateTime::now_utc())?;
         let certificates = Certificates::new(&state, unusable, default, waiting)?;
         certificates.forget_used_key()?;
         let ledger = Ledger::new(store, state.clone(), events.clone());
-        Ok(Self { ledger, state, certificates, auth, audit, events })
+        let open_modes = open_modes.map(Into::into);
+        Ok(Self { ledger, state, certificates, auth, audit, events, open_modes })
     }
 }
 
@@ -132,6 +148,8 @@ pub struct Owners {
     pub events: EventLog,
     pub sessions: SessionBoard,
     pub settings: LiveSettings,
+    /// What was open to other users of the machine when the appliance started.
+    pub open_modes: Option<Arc<str>>,
     configured: Arc<Settings>,
     auth_shared: Arc<AuthShared>,
 }
@@ -148,7 +166,8 @@ impl Owners {
         configured: Configured,
         application: impl FnOnce(OwnersSlot) -> Arc<dyn Application>,
     ) -> Result<Self, StartError> {
-        let Prepared { ledger, state, certificates, auth: auth_shared, audit, events } = prepared;
+        let Prepared { ledger, state, certificates, auth: auth_shared, audit, events, open_modes } =
+            prepared;
         let settings = LiveSettings::new(configured.settings.with(&state.settings));
         let insecure_ports = InsecurePorts::new(state.insecure_ports);
         let slot = OwnersSlot::default();
@@ -182,6 +201,7 @@ impl Owners {
             sessions: SessionBoard::new(events.clone()),
             events,
             settings,
+            open_modes,
             configured: Arc::new(configured.settings),
             auth_shared,
         };
@@ -232,8 +252,7 @@ impl Owners {
     /// # Errors
     /// Nothing has changed then.
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
-        let factory =
-            tokio::task::spawn_blocking(factory_state).await.map_err(|_| ChangeError::Stopping)?;
+        let factory = blocking::run(factory_state).await?;
         // Settings concern no secret and no access; a reset of the security leaves them alone.
         let factory = |now: &State| State { settings: now.settings.clone(), ..factory };
         let mut change = self.ledger.begin().await;
@@ -254,14 +273,13 @@ impl Owners {
         }
     }
 
-    /// Calls the waiting keys on a blocking thread; the caller holds the ledger.
+    /// Calls the waiting keys on the thread of the state; the caller holds the ledger.
     async fn waiting_keys<T: Send + 'static>(
         &self,
         work: impl FnOnce(&WaitingKeys) -> T + Send + 'static,
     ) -> Result<T, ChangeError> {
         let waiting = self.certificates.waiting_keys().clone();
-        let done = tokio::task::spawn_blocking(move || work(&waiting)).await;
-        done.map_err(|_| ChangeError::Stopping)
+        Ok(blocking::change(move || work(&waiting)).await?)
     }
 
     /// Makes what `transform` makes of the state the new state, and serves it, in one transaction.
@@ -312,9 +330,9 @@ impl Owners {
     pub async fn reload(&self) -> Result<bool, ReloadError> {
         let mut change = self.ledger.begin().await;
         let store = self.ledger.store();
-        let loaded = tokio::task::spawn_blocking(move || store.load())
+        let loaded = blocking::change(move || store.load())
             .await
-            .map_err(|_| ChangeError::Stopping)??
+            .map_err(ChangeError::from)??
             .ok_or(ReloadError::Gone)?;
         if let Some(unusable) = loaded.unusable_bundle {
             return Err(unusable.into());

@@ -105,7 +105,8 @@ pub(crate) fn history(entries: &[HistoryEntry]) -> Reply {
             let at = at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
             format!("{at}  {} by {}", note.what, note.by)
         });
-        let _ = writeln!(text, "{mark}{:>6}  {note}", entry.revision);
+        let never = if entry.was_current { "" } else { " (never in force)" };
+        let _ = writeln!(text, "{mark}{:>6}  {note}{never}", entry.revision);
     }
     Reply { text, data: json!({ "revisions": entries }) }
 }

@@ -5,6 +5,7 @@
 //! may use it; no password is asked for.
 
 mod answer;
+mod recover;
 mod request;
 mod server;
 mod socket;
@@ -27,7 +28,11 @@ use portcullis_actors::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
         WaitingKeys, load_or_generate, resolve_certificate,
     },
-    store::{ChangeNote, FileStore, State, StateStore, StoreError},
+    factory_state,
+    store::{
+        ChangeNote, FileStore, Loaded, State, StateStore, StoreError, close_to_others,
+        describe_open_modes,
+    },
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -86,6 +91,9 @@ enum ConsoleCommand {
     History,
     /// Makes the state what it was in a kept revision.
     Rollback { revision: u64 },
+    /// Puts a damaged state right while the server is stopped: lists the revisions that are there
+    /// and makes the newest one the state again, or the one that is named.
+    Recover { revision: Option<u64> },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -165,6 +173,13 @@ pub(crate) fn run(arguments: ConsoleArguments, data_dir: &Path) -> anyhow::Resul
                 data: json!({ "done": done.data, "judgement": told.data }),
             }
         }
+        ConsoleCommand::Recover { revision } => {
+            ensure!(
+                socket::connect(data_dir).is_err(),
+                "the server runs and knows its state: its next change writes all of it anew; to go back to another revision use rollback, or stop it first"
+            );
+            recover::recover(data_dir, revision)?
+        }
         command => perform(&request_of(command)?, data_dir)?,
     };
     let mut out = std::io::stdout().lock();
@@ -205,6 +220,7 @@ fn request_of(command: ConsoleCommand) -> anyhow::Result<Request> {
         }
         ConsoleCommand::History => Request::History,
         ConsoleCommand::Rollback { revision } => Request::Rollback { revision },
+        ConsoleCommand::Recover { .. } => unreachable!("the server takes no part in it"),
     })
 }
 
@@ -261,18 +277,19 @@ fn ask(mut stream: UnixStream, request: &Request) -> anyhow::Result<Reply> {
 }
 
 fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
-    ensure!(
-        data_dir.join("state/current").is_symlink(),
-        "there is no state in {} yet; name the right one with --data-dir, or start the appliance once",
-        data_dir.display()
-    );
-    let store: Arc<dyn StateStore> = Arc::new(FileStore::open(data_dir)?);
-    let Some(loaded) = store.load()? else {
-        bail!("there is no state in {}", data_dir.display());
+    let store: Arc<dyn StateStore> = Arc::new(open(data_dir)?);
+    let loaded = match store.load() {
+        Ok(Some(loaded)) => loaded,
+        Ok(None) => bail!("there is no state in {}", data_dir.display()),
+        // It asks for nothing of what was there.
+        Err(_) if matches!(request, Request::Reset) => {
+            Loaded { state: factory_state(), unusable_bundle: None }
+        }
+        Err(err) => return Err(err.with_remedy(data_dir).into()),
     };
     let state = loaded.state;
     let active = || -> anyhow::Result<ActiveCertificate> {
-        let unusable = loaded.unusable_bundle.as_ref().map(ToString::to_string);
+        let unusable = loaded.unusable_bundle.as_ref().map(StoreError::chain);
         Ok(resolve_certificate(&state, unusable, &load_or_generate(data_dir)?))
     };
     match request {
@@ -298,6 +315,19 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
     // Reading waits until the entry is written.
     audit.read(1, None).context("the audit record cannot be read")?;
     done.map(|(reply, _)| reply)
+}
+
+/// Takes the lock of a data directory that was used before.
+fn open(data_dir: &Path) -> anyhow::Result<FileStore> {
+    ensure!(
+        !FileStore::is_new(data_dir)?,
+        "there is no state in {} yet; name the right one with --data-dir, or start the appliance once",
+        data_dir.display()
+    );
+    if let Some(told) = describe_open_modes(&close_to_others(data_dir)) {
+        log::warn!("{told}");
+    }
+    Ok(FileStore::open(data_dir)?)
 }
 
 /// Makes a change on the state directory and gives the state after it.

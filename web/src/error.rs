@@ -10,6 +10,7 @@ use actix_web::{
 use portcullis_actors::{
     ChangeError, RequestId,
     auth::{AuthError, PasswordError},
+    blocking::NotDone,
     certificate::{CertificateError, RequestError},
     store::StoreError,
 };
@@ -105,9 +106,16 @@ impl From<ChangeError> for ApiError {
             ChangeError::Tls(_) | ChangeError::Handover(_) | ChangeError::Credential(_) => {
                 Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR)
             }
+            ChangeError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
             ChangeError::Settings(refused) => Self::BadRequest(refused.to_string()),
             ChangeError::Stopping => Self::Unavailable,
         }
+    }
+}
+
+impl From<NotDone> for ApiError {
+    fn from(err: NotDone) -> Self {
+        Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE)
     }
 }
 
@@ -116,7 +124,7 @@ impl From<AuthError> for ApiError {
         match err {
             AuthError::Password(err) => Self::Password(err),
             AuthError::Token => Self::BadRequest(err.to_string()),
-            AuthError::Store(ref store) => Self::from_chain(&err, store_status(store)),
+            AuthError::Change(err) => err.into(),
         }
     }
 }
@@ -129,6 +137,7 @@ impl From<RequestError> for ApiError {
             RequestError::NoSuchRequest(_) => Self::Missing(err.to_string()),
             RequestError::Make(_) => Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR),
             RequestError::Store(store) => Self::from_chain(&err, store_status(store)),
+            RequestError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
             RequestError::Stopping => Self::Unavailable,
         }
     }
@@ -173,7 +182,7 @@ impl ResponseError for ApiError {
             Self::TooManyFailures(seconds) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from(*seconds)));
             }
-            Self::Unavailable => {
+            Self::Unavailable | Self::Change(_, StatusCode::SERVICE_UNAVAILABLE) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("5")));
             }
             _ => {}

@@ -6,7 +6,7 @@ use actix::Message;
 use zeroize::Zeroizing;
 
 use super::PasswordError;
-use crate::{ledger::Requester, request_id::RequestId, store::StoreError};
+use crate::{change::ChangeError, ledger::Requester, request_id::RequestId};
 
 /// Checks a password that is not the remembered one; replies once it has been checked, or later
 /// if the address has been wrong too often.
@@ -63,6 +63,6 @@ pub enum AuthError {
     Password(#[from] PasswordError),
     #[error("the token must be 1 to 4096 visible ASCII characters without blanks")]
     Token,
-    #[error("the change could not be stored; nothing was changed")]
-    Store(#[from] StoreError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
 }

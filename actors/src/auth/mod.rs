@@ -37,6 +37,8 @@ pub use self::{
     throttle::{ThrottleState, ThrottledAddress},
 };
 use crate::{
+    blocking,
+    change::ChangeError,
     events::{EventKind, EventLog},
     ledger::{Change, Ledger, Requester},
     metrics::{METRICS, ReasonLabels},
@@ -318,7 +320,7 @@ impl AuthActor {
             let snapshot = shared.snapshot.load_full();
             let judged = snapshot.clone();
             let is_default_word = password.as_slice() == DEFAULT_PASSWORD.as_bytes();
-            let right = tokio::task::spawn_blocking(move || match &judged.access {
+            let right = blocking::run(move || match &judged.access {
                 Access::Open => true,
                 Access::Password { credential, .. } => credential.verify(&password),
             })
@@ -414,9 +416,8 @@ impl Handler<SetAdminPassword> for AuthActor {
         Box::pin(scoped(by, async move {
             validate_password(&msg.password)?;
             let password = msg.password.clone();
-            let line = tokio::task::spawn_blocking(move || Credential::hash(&password).line())
-                .await
-                .expect("hashing does not panic");
+            let hashed = blocking::run(move || Credential::hash(&password).line()).await;
+            let line = hashed.map_err(ChangeError::from)?;
             let mut change = ledger.begin().await;
             let next = State { admin: AdminAccess::Htpasswd(line), ..change.state().clone() };
             change.commit(next, "admin password set", &msg.by).await?;

@@ -38,6 +38,7 @@ pub use self::{
     },
 };
 use crate::{
+    blocking,
     change::ChangeError,
     handover::{Handover, Scope},
     ledger::{Ledger, Requester},
@@ -285,17 +286,17 @@ impl CertificateActor {
 
 /// Removes the waiting key that an installed certificate was made for: it lies in the state now.
 async fn forget_used_key(certificates: Certificates) {
-    match on_blocking_thread(move || Ok(certificates.forget_used_key()?)).await {
+    match on_thread_of_state(move || Ok(certificates.forget_used_key()?)).await {
         Ok(true) => log::info!("the waiting key of the installed certificate is removed"),
         Ok(false) => {}
         Err(err) => log::error!("the waiting key stays, though its certificate serves: {err}"),
     }
 }
 
-async fn on_blocking_thread<T: Send + 'static>(
+async fn on_thread_of_state<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
 ) -> Result<T, RequestError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(RequestError::Stopping))
+    blocking::change(work).await?
 }
 
 impl Actor for CertificateActor {
@@ -343,11 +344,11 @@ impl Handler<RequestCertificate> for CertificateActor {
             let fresh = {
                 let _one = making.acquire().await.map_err(|_| RequestError::Stopping)?;
                 waiting.check_room(OffsetDateTime::now_utc())?;
-                on_blocking_thread(|| FreshRequest::make(details)).await?
+                blocking::run(|| FreshRequest::make(details)).await??
             };
             let _change = ledger.begin().await;
             let now = OffsetDateTime::now_utc();
-            let request = on_blocking_thread(move || waiting.add(fresh, now)).await?;
+            let request = on_thread_of_state(move || waiting.add(fresh, now)).await?;
             log::info!("certificate request {} made by {by}", request.id);
             Ok(request)
         })
@@ -364,7 +365,7 @@ impl Handler<DeleteCertificateRequest> for CertificateActor {
             let _change = ledger.begin().await;
             let now = OffsetDateTime::now_utc();
             let removed = id.clone();
-            on_blocking_thread(move || {
+            on_thread_of_state(move || {
                 waiting.remove_expired(now)?;
                 if waiting.remove(&id)? { Ok(()) } else { Err(NoSuchRequest.into()) }
             })
@@ -383,7 +384,7 @@ impl Handler<RemoveExpiredRequests> for CertificateActor {
         Box::pin(async move {
             let _change = ledger.begin().await;
             let now = OffsetDateTime::now_utc();
-            if let Err(err) = on_blocking_thread(move || Ok(waiting.remove_expired(now)?)).await {
+            if let Err(err) = on_thread_of_state(move || Ok(waiting.remove_expired(now)?)).await {
                 log::error!("a key that has waited too long is still there: {err}");
             }
         })

@@ -1,93 +1,188 @@
-//! The state in a folder: `state/current` is a symbolic link to `revisions/<n>/`, a folder of
-//! small files that an operator can read and, in an emergency, edit.
+//! The state in a folder: `state/current` is a symbolic link to `revisions/<n>/`.
+//!
+//! A revision is written as `revisions/<n>.new` and gets its number once it is whole, right before
+//! the link moves to it; then it is marked as one that was current. So what a crash leaves is told
+//! apart by its name, and nothing that has a number is ever removed but the oldest, by a commit.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use zeroize::Zeroizing;
+use nix::unistd::geteuid;
 
 use super::{
-    AdminAccess, ChangeNote, HistoryEntry, Installed, Loaded, Revision, State, StateStore,
-    StoreError, StoredBundle, ballast::Ballast,
+    ChangeNote, HistoryEntry, Loaded, Revision, State, StateStore, StoreError,
+    ballast::Ballast,
+    lock::DirectoryLock,
+    revision::{self, HELPERS, Owner, WAS_CURRENT, remove},
+    survey::{Found, USED, kind, number_of, numbers_in, survey},
 };
-use crate::settings::StoredSettings;
+use crate::blocking::Pool;
 
 /// How many revisions are kept, the current one included.
 pub const KEPT_REVISIONS: usize = 10;
 
-const USERS: &str = "management-auth-secret/users";
-const OPEN: &str = "management-auth-secret/disabled";
-const CERTIFICATE: &str = "tls/tls.crt";
-const KEY: &str = "tls/tls.key";
-const INSTALLED: &str = "tls/installed.json";
-const INSECURE_PORTS: &str = "insecure-ports";
-const JOB_TOKEN: &str = "job-token";
-const SETTINGS: &str = "settings.json";
-const CHANGE: &str = "change.json";
-
-/// A state file is small; anything larger is not ours.
-const MAX_FILE: u64 = 4 << 20;
-
 /// The default [`StateStore`].
 #[derive(Debug)]
 pub struct FileStore {
+    data_dir: PathBuf,
     state: PathBuf,
     revisions: PathBuf,
-    /// Serialises commits within the process; the lock file does so between processes.
-    writing: Mutex<()>,
-    /// Old revisions are being removed.
-    pruning: Arc<AtomicBool>,
+    /// Serialises commits within the process, as the lock does between processes, and knows what
+    /// the last one replaced.
+    last: Mutex<Option<Committed>>,
+    /// Make revisions durable and remove old ones; without them it takes longer.
+    helpers: Option<Pool>,
+    owner: Option<Owner>,
     ballast: Ballast,
     /// Held for the life of the store.
-    _lock: File,
+    lock: DirectoryLock,
+}
+
+#[derive(Debug)]
+struct Committed {
+    revision: Revision,
+    previous: Option<Revision>,
+}
+
+/// A revision that is kept, as [`FileStore::kept`] finds it.
+#[derive(Debug)]
+pub struct Kept {
+    pub revision: Revision,
+    /// What it holds, or why it cannot be used.
+    pub loaded: Result<Loaded, StoreError>,
+    pub note: Option<ChangeNote>,
+    /// Whether it was ever in force. One that a crash left behind was not.
+    pub was_current: bool,
 }
 
 impl FileStore {
-    /// Opens (or makes) the store under `data_dir` and takes its lock.
+    /// Takes the lock of `data_dir`, which is made if it is missing. Nothing else is made before
+    /// the first commit, and nothing but unfinished revisions (`<n>.new`) is removed.
     ///
     /// # Errors
     /// The folder cannot be made or written, or another process holds the lock.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        make_dir(data_dir)?;
+        let lock = DirectoryLock::take(data_dir)?;
+        let found = fs::metadata(data_dir).map_err(io("look at", data_dir))?;
+        let owner = (geteuid().is_root() && found.uid() != 0)
+            .then(|| Owner { user: found.uid(), group: found.gid() });
+        let helpers = Pool::start("fsync", HELPERS - 1)
+            .inspect_err(|err| log::warn!("changes take longer, for want of threads: {err}"))
+            .ok();
         let state = data_dir.join("state");
-        let revisions = state.join("revisions");
-        for dir in [data_dir, &state, &revisions] {
-            make_dir(dir)?;
-        }
-        let lock_path = data_dir.join("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(io("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(StoreError::Locked { path: data_dir.to_owned() });
-            }
-            Err(fs::TryLockError::Error(source)) => return Err(io("lock", &lock_path)(source)),
-        }
         let store = Self {
             ballast: Ballast::new(&state),
+            data_dir: data_dir.to_owned(),
+            revisions: state.join("revisions"),
             state,
-            revisions,
-            writing: Mutex::new(()),
-            pruning: Arc::default(),
-            _lock: lock,
+            last: Mutex::new(None),
+            helpers,
+            owner,
+            lock,
         };
-        store.remove_unfinished()?;
-        store.ballast.fill();
+        if let Found::Link(current) = survey(data_dir)? {
+            store.remove_unfinished()?;
+            store.mark(current);
+            store.mark_used();
+            store.ballast.fill();
+        }
         Ok(store)
+    }
+
+    /// Whether nothing tells that `data_dir` was ever used. Looks only.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    pub fn is_new(data_dir: &Path) -> Result<bool, StoreError> {
+        Ok(survey(data_dir)? == Found::Nothing)
+    }
+
+    /// What is wrong with the link to the current revision, and the revision that the damaged link
+    /// names; `None` where it leads to one.
+    ///
+    /// # Errors
+    /// The directory cannot be looked at.
+    pub fn damage(&self) -> Result<Option<(String, Option<Revision>)>, StoreError> {
+        match survey(&self.data_dir)? {
+            Found::Damaged { what, hint } => Ok(Some((what, hint))),
+            Found::Nothing | Found::Link(_) => Ok(None),
+        }
+    }
+
+    /// Every revision that is kept, newest first, whole or not.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub fn kept(&self) -> Result<Vec<Kept>, StoreError> {
+        let kept = |revision| {
+            let dir = self.folder(revision);
+            Kept {
+                revision,
+                loaded: revision::read_from(&dir),
+                note: revision::read_note(&dir),
+                was_current: self.was_current(revision),
+            }
+        };
+        Ok(numbers_in(&self.revisions)?.into_iter().map(kept).collect())
+    }
+
+    /// The revision whose files are those of the folder that a copy made of the link.
+    #[must_use]
+    pub fn copied_by_link(&self) -> Option<Revision> {
+        let copy = revision::read_from(&self.current_dir()).ok()?;
+        let numbers = numbers_in(&self.revisions).ok()?;
+        numbers.into_iter().find(|number| {
+            revision::read_from(&self.folder(*number)).is_ok_and(|kept| kept.state == copy.state)
+        })
+    }
+
+    /// Points the link at a revision that is kept and whole. What lies in place of the link is set
+    /// aside, and told.
+    ///
+    /// # Errors
+    /// There is no such revision, it cannot be used, or the disk fails; nothing has changed then.
+    pub fn repair(&self, revision: Revision) -> Result<Option<PathBuf>, StoreError> {
+        self.lock.check()?;
+        if !self.folder(revision).is_dir() {
+            return Err(StoreError::NoSuchRevision(revision));
+        }
+        revision::read_from(&self.folder(revision))?;
+        let aside = self.set_aside()?;
+        self.point_current_at(revision)?;
+        self.mark(revision);
+        self.mark_used();
+        Ok(aside)
+    }
+
+    /// Makes room for the link where something else lies.
+    fn set_aside(&self) -> Result<Option<PathBuf>, StoreError> {
+        let current = self.current_dir();
+        match fs::symlink_metadata(&current) {
+            Ok(found) if !found.is_symlink() => {
+                let aside = self.unused_name("current.aside")?;
+                fs::rename(&current, &aside).map_err(io("set aside", &current))?;
+                log::warn!("{} was no link; it is {} now", current.display(), aside.display());
+                Ok(Some(aside))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn unused_name(&self, name: &str) -> Result<PathBuf, StoreError> {
+        for number in 1..1000 {
+            let path = self.state.join(format!("{name}-{number}"));
+            if kind(&path)?.is_none() {
+                return Ok(path);
+            }
+        }
+        let path = self.state.join(name);
+        Err(StoreError::Malformed { path, reason: "was set aside too often; tidy up".into() })
     }
 
     /// The folder that `current` points to.
@@ -96,328 +191,256 @@ impl FileStore {
         self.state.join("current")
     }
 
+    fn folder(&self, revision: Revision) -> PathBuf {
+        self.revisions.join(revision.to_string())
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Committed>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The revision in force; `None` where there is none, or where the link is damaged.
     fn current(&self) -> Result<Option<Revision>, StoreError> {
-        let link = self.current_dir();
-        match fs::read_link(&link) {
-            Ok(target) => target
-                .file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.parse().ok())
-                .map(Some)
-                .ok_or_else(|| StoreError::Malformed {
-                    path: link,
-                    reason: format!("points to {}, not to revisions/<number>", target.display()),
-                }),
-            Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-            Err(err) if err.kind() == ErrorKind::InvalidInput => Err(StoreError::Malformed {
-                path: link,
-                reason: "is not a symbolic link to revisions/<number>".into(),
-            }),
-            Err(source) => Err(io("read", &link)(source)),
+        match survey(&self.data_dir)? {
+            Found::Link(revision) => Ok(Some(revision)),
+            Found::Nothing | Found::Damaged { .. } => Ok(None),
         }
     }
 
-    fn numbers(&self) -> Result<Vec<Revision>, StoreError> {
-        numbers_in(&self.revisions)
-    }
-
-    /// A crash between writing a revision and renaming the link leaves one that was never current.
+    /// What a crash left of a revision that never got its number.
     fn remove_unfinished(&self) -> Result<(), StoreError> {
-        let current = self.current()?.unwrap_or(0);
-        for number in self.numbers()?.into_iter().filter(|number| *number > current) {
-            let path = self.revisions.join(number.to_string());
-            fs::remove_dir_all(&path).map_err(io("remove", &path))?;
+        let entries = fs::read_dir(&self.revisions).map_err(io("list", &self.revisions))?;
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.strip_suffix(".new").and_then(number_of).is_some()
+                && let Err(err) = remove(&path)
+            {
+                log::warn!("cannot remove the unfinished revision {}: {err}", path.display());
+            }
         }
         Ok(())
     }
 
-    /// Writes all of a revision, then makes all of it durable at once: file systems with a journal
-    /// answer fsyncs that come together with one write of it.
-    fn write_revision(
-        &self,
-        dir: &Path,
-        state: &State,
-        note: &ChangeNote,
-    ) -> Result<(), StoreError> {
-        let mut written = Unsynced::default();
-        let secret = dir.join("management-auth-secret");
-        written.folder(dir)?;
-        written.folder(&secret)?;
-        match &state.admin {
-            AdminAccess::Htpasswd(line) => {
-                let encoded = STANDARD.encode(format!("{line}\n"));
-                written.file(dir.join(USERS), encoded.as_bytes())?;
+    fn was_current(&self, revision: Revision) -> bool {
+        self.folder(revision).join(WAS_CURRENT).exists()
+    }
+
+    /// Marks a revision as one that was in force. Where a version that did not mark them has left
+    /// the directory, those before it are marked too, as far as anybody can know.
+    fn mark(&self, current: Revision) {
+        if self.was_current(current) {
+            return;
+        }
+        let numbers = numbers_in(&self.revisions).unwrap_or_default();
+        let none_is_marked = !numbers.iter().any(|number| self.was_current(*number));
+        let older = numbers.iter().filter(|number| none_is_marked && **number < current);
+        for number in older.chain([&current]) {
+            self.put(&self.folder(*number).join(WAS_CURRENT), b"");
+        }
+    }
+
+    /// Notes beside the state that there is one, so that its loss is noticed.
+    fn mark_used(&self) {
+        let path = self.data_dir.join(USED);
+        if fs::symlink_metadata(&path).is_err() {
+            self.put(&path, b"There is a state below state/. Where it is gone, the appliance does not start as a new one.\n");
+        }
+    }
+
+    /// Writes something whose loss is no harm.
+    fn put(&self, path: &Path, bytes: &[u8]) {
+        let written = create_file(path, bytes).and_then(|file| self.give_away(path, &file));
+        if let Err(err) = written {
+            log::debug!("{}", err.chain());
+        }
+    }
+
+    fn give_away(&self, path: &Path, file: &File) -> Result<(), StoreError> {
+        let Some(Owner { user, group }) = self.owner else { return Ok(()) };
+        std::os::unix::fs::fchown(file, Some(user), Some(group)).map_err(io("give away", path))
+    }
+
+    /// Makes the folders of the state where they are missing.
+    fn make_folders(&self) -> Result<(), StoreError> {
+        for folder in [&self.state, &self.revisions] {
+            if !folder.is_dir() {
+                make_dir(folder)?;
+                let made = File::open(folder).map_err(io("open", folder))?;
+                self.give_away(folder, &made)?;
+                sync_dir(folder.parent().unwrap_or(&self.data_dir))?;
             }
-            AdminAccess::Open => written.file(dir.join(OPEN), b"authentication is off\n")?,
         }
-        if let Some(bundle) = &state.tls {
-            written.folder(&dir.join("tls"))?;
-            written.file(dir.join(KEY), bundle.key_pem.as_bytes())?;
-            written.file(dir.join(CERTIFICATE), bundle.certificate_pem.as_bytes())?;
-            if let Some(installed) = &bundle.installed {
-                written.file(dir.join(INSTALLED), &json(installed))?;
-            }
-        }
-        let exposure: &[u8] = if state.insecure_ports { b"enabled\n" } else { b"disabled\n" };
-        written.file(dir.join(INSECURE_PORTS), exposure)?;
-        if let Some(token) = &state.job_token {
-            written.file(dir.join(JOB_TOKEN), token.as_bytes())?;
-        }
-        if state.settings != StoredSettings::default() {
-            written.file(dir.join(SETTINGS), &json(&state.settings))?;
-        }
-        written.file(dir.join(CHANGE), &json(note))?;
-        written.existing_folder(&self.revisions)?;
-        written.sync()
+        Ok(())
     }
 
     /// A revision as a whole, or nothing of it.
-    fn write_and_point_at(
+    fn write_or_clear_away(
         &self,
-        number: Revision,
+        revision: Revision,
+        previous: Option<Revision>,
         state: &State,
         note: &ChangeNote,
     ) -> Result<(), StoreError> {
-        let dir = self.revisions.join(number.to_string());
-        let written =
-            self.write_revision(&dir, state, note).and_then(|()| self.point_current_at(number));
-        if written.is_err()
-            // Nothing points at it unless the very last fsync failed.
-            && self.current().ok().flatten() != Some(number)
-            && let Err(err) = fs::remove_dir_all(&dir)
-            && err.kind() != ErrorKind::NotFound
-        {
-            log::warn!("cannot remove the unfinished revision {}: {err}", dir.display());
-        }
-        written
+        self.write_and_point(revision, state, note).map_err(|err| {
+            match self.clear_away(revision, previous) {
+                Ok(()) => err,
+                Err(_) => StoreError::Unsettled { reason: err.chain() },
+            }
+        })
     }
 
-    fn point_current_at(&self, number: Revision) -> Result<(), StoreError> {
+    fn write_and_point(
+        &self,
+        revision: Revision,
+        state: &State,
+        note: &ChangeNote,
+    ) -> Result<(), StoreError> {
+        let (unfinished, folder) = (self.unfinished(revision), self.folder(revision));
+        remove(&unfinished).map_err(io("remove", &unfinished))?;
+        revision::write(&unfinished, state, note, self.owner, self.helpers.as_ref())?;
+        fs::rename(&unfinished, &folder).map_err(io("rename", &unfinished))?;
+        sync_dir(&self.revisions)?;
+        self.set_aside()?;
+        self.point_current_at(revision)
+    }
+
+    fn unfinished(&self, revision: Revision) -> PathBuf {
+        self.revisions.join(format!("{revision}.new"))
+    }
+
+    fn point_current_at(&self, revision: Revision) -> Result<(), StoreError> {
         let fresh = self.state.join("current.new");
-        match fs::remove_file(&fresh) {
-            Ok(()) => {}
-            Err(err) if err.kind() == ErrorKind::NotFound => {}
-            Err(source) => return Err(io("remove", &fresh)(source)),
-        }
-        symlink(Path::new("revisions").join(number.to_string()), &fresh)
+        remove(&fresh).map_err(io("remove", &fresh))?;
+        symlink(Path::new("revisions").join(revision.to_string()), &fresh)
             .map_err(io("create", &fresh))?;
+        if let Some(Owner { user, group }) = self.owner {
+            std::os::unix::fs::lchown(&fresh, Some(user), Some(group))
+                .map_err(io("give away", &fresh))?;
+        }
         let current = self.current_dir();
         fs::rename(&fresh, &current).map_err(io("replace", &current))?;
         sync_dir(&self.state)
     }
-}
 
-impl FileStore {
-    /// Removes the oldest revisions, without keeping anybody waiting.
-    fn prune(&self) {
-        let (revisions, pruning) = (self.revisions.clone(), self.pruning.clone());
-        if pruning.swap(true, Ordering::AcqRel) {
-            return;
+    /// Takes back a commit of which a step failed, so that nothing of it is left.
+    fn clear_away(&self, revision: Revision, previous: Option<Revision>) -> Result<(), StoreError> {
+        if self.current()? == Some(revision) {
+            // Moved, but perhaps not durably: nobody can tell what a crash would leave.
+            match previous {
+                Some(previous) => self.point_current_at(previous)?,
+                None => {
+                    let current = self.current_dir();
+                    remove(&current).map_err(io("remove", &current))?;
+                }
+            }
         }
-        std::thread::spawn(move || {
-            for number in
-                numbers_in(&revisions).unwrap_or_default().into_iter().skip(KEPT_REVISIONS)
-            {
+        for path in [self.unfinished(revision), self.folder(revision)] {
+            if let Err(err) = remove(&path) {
+                log::warn!("cannot remove the refused revision {}: {err}", path.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest revisions, without keeping anybody waiting.
+    fn prune(&self, current: Revision) {
+        let revisions = self.revisions.clone();
+        let prune = move || {
+            let numbers = numbers_in(&revisions).unwrap_or_default();
+            for number in numbers.into_iter().skip(KEPT_REVISIONS).filter(|n| *n != current) {
                 let path = revisions.join(number.to_string());
-                if let Err(err) = fs::remove_dir_all(&path) {
+                if let Err(err) = remove(&path) {
                     log::warn!("cannot remove the old revision {}: {err}", path.display());
                 }
             }
-            pruning.store(false, Ordering::Release);
-        });
-    }
-}
-
-/// The revisions in a folder, newest first.
-fn numbers_in(revisions: &Path) -> Result<Vec<Revision>, StoreError> {
-    let mut numbers: Vec<Revision> = fs::read_dir(revisions)
-        .map_err(io("list", revisions))?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect();
-    numbers.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(numbers)
-}
-
-/// Files and folders that are written but may not survive a crash yet.
-#[derive(Default)]
-struct Unsynced(Vec<(PathBuf, File)>);
-
-impl Unsynced {
-    fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), StoreError> {
-        let file = create_file(&path, bytes)?;
-        self.0.push((path, file));
-        Ok(())
-    }
-
-    fn folder(&mut self, path: &Path) -> Result<(), StoreError> {
-        make_dir(path)?;
-        self.existing_folder(path)
-    }
-
-    fn existing_folder(&mut self, path: &Path) -> Result<(), StoreError> {
-        let folder = File::open(path).map_err(io("open", path))?;
-        self.0.push((path.to_owned(), folder));
-        Ok(())
-    }
-
-    /// Waits until all of them are durable.
-    fn sync(self) -> Result<(), StoreError> {
-        std::thread::scope(|scope| {
-            let syncing: Vec<_> = self
-                .0
-                .iter()
-                .map(|(path, file)| scope.spawn(move || file.sync_all().map_err(io("sync", path))))
-                .collect();
-            syncing.into_iter().try_for_each(|thread| thread.join().expect("fsync does not panic"))
-        })
+        };
+        match &self.helpers {
+            Some(helpers) => helpers.submit(prune),
+            None => prune(),
+        }
     }
 }
 
 impl StateStore for FileStore {
     fn load(&self) -> Result<Option<Loaded>, StoreError> {
-        self.current()?.map(|number| self.revision(number)).transpose()
+        match survey(&self.data_dir)? {
+            Found::Nothing => Ok(None),
+            Found::Link(revision) => revision::read_from(&self.folder(revision)).map(Some),
+            Found::Damaged { what, .. } => {
+                let kept = numbers_in(&self.revisions)?;
+                let newest = kept.iter().find(|number| self.was_current(**number));
+                let newest = newest.or_else(|| kept.first()).copied();
+                Err(StoreError::Damaged { data_dir: self.data_dir.clone(), what, newest })
+            }
+        }
     }
 
     fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError> {
-        let _writing = self.writing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let number = self.numbers()?.first().copied().max(self.current()?).unwrap_or(0) + 1;
-        let mut written = self.write_and_point_at(number, state, note);
+        let mut last = self.last();
+        self.lock.check()?;
+        self.make_folders()?;
+        let previous = self.current()?;
+        let newest = numbers_in(&self.revisions)?.first().copied();
+        let revision = newest.max(previous).unwrap_or(0) + 1;
+        let mut written = self.write_or_clear_away(revision, previous, state, note);
         if written.as_ref().is_err_and(StoreError::is_storage_full) && self.ballast.give_up() {
-            written = self.write_and_point_at(number, state, note);
+            written = self.write_or_clear_away(revision, previous, state, note);
         }
         self.ballast.fill();
         written?;
-        self.prune();
-        Ok(number)
+        self.mark(revision);
+        self.mark_used();
+        *last = Some(Committed { revision, previous });
+        self.prune(revision);
+        Ok(revision)
+    }
+
+    fn withdraw(&self, revision: Revision) -> Result<Revision, StoreError> {
+        let mut last = self.last();
+        let previous = match last.as_ref() {
+            Some(Committed { revision: newest, previous: Some(previous) })
+                if *newest == revision =>
+            {
+                *previous
+            }
+            _ => return Err(StoreError::NoSuchRevision(revision)),
+        };
+        self.lock.check()?;
+        // It was not in force for anybody; without the mark it never is.
+        let mark = self.folder(revision).join(WAS_CURRENT);
+        remove(&mark).map_err(io("remove", &mark))?;
+        let mut pointed = self.point_current_at(previous);
+        if pointed.as_ref().is_err_and(StoreError::is_storage_full) && self.ballast.give_up() {
+            pointed = self.point_current_at(previous);
+        }
+        pointed?;
+        *last = None;
+        self.clear_away(revision, Some(previous))?;
+        self.ballast.fill();
+        Ok(previous)
     }
 
     fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
         let current = self.current()?;
-        let entry = |revision: Revision| {
-            let path = self.revisions.join(revision.to_string()).join(CHANGE);
-            let note = read(&path).ok().flatten();
-            HistoryEntry {
-                revision,
-                current: Some(revision) == current,
-                note: note.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
-            }
+        let entry = |revision: Revision| HistoryEntry {
+            revision,
+            current: Some(revision) == current,
+            was_current: self.was_current(revision),
+            note: revision::read_note(&self.folder(revision)),
         };
-        Ok(self.numbers()?.into_iter().map(entry).collect())
+        Ok(numbers_in(&self.revisions)?.into_iter().map(entry).collect())
     }
 
     fn revision(&self, revision: Revision) -> Result<Loaded, StoreError> {
-        let dir = self.revisions.join(revision.to_string());
+        let dir = self.folder(revision);
         if !dir.is_dir() {
             return Err(StoreError::NoSuchRevision(revision));
         }
-        let admin = if dir.join(OPEN).exists() {
-            AdminAccess::Open
-        } else {
-            AdminAccess::Htpasswd(read_users(&dir.join(USERS))?)
-        };
-        let (tls, unusable_bundle) = match read_bundle(&dir) {
-            Ok(tls) => (tls, None),
-            Err(err) => (None, Some(err)),
-        };
-        let state = State {
-            admin,
-            tls,
-            insecure_ports: read_exposure(&dir.join(INSECURE_PORTS))?,
-            job_token: read_text(&dir.join(JOB_TOKEN))?
-                .map(|token| Zeroizing::new(token.trim().to_owned()))
-                .filter(|token| !token.is_empty()),
-            settings: read_settings(&dir.join(SETTINGS))?,
-        };
-        Ok(Loaded { state, unusable_bundle })
-    }
-}
-
-/// Reads the documented `users` value: base64 of one htpasswd line.
-fn read_users(path: &Path) -> Result<String, StoreError> {
-    let malformed =
-        |reason: &str| StoreError::Malformed { path: path.to_owned(), reason: reason.into() };
-    let text = read_text(path)?.ok_or_else(|| malformed("is missing"))?;
-    let compact: String = text.split_whitespace().collect();
-    let line = STANDARD
-        .decode(&compact)
-        .map_err(|_| malformed("is not base64 of an htpasswd line (admin:$2y$…)"))?;
-    let line = String::from_utf8(line)
-        .map_err(|_| malformed("holds base64 of something that is not text"))?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-fn read_bundle(dir: &Path) -> Result<Option<StoredBundle>, StoreError> {
-    let certificate = read_text(&dir.join(CERTIFICATE))?;
-    let key = read_text(&dir.join(KEY))?.map(Zeroizing::new);
-    let missing = |name: &str| StoreError::Malformed {
-        path: dir.join(name),
-        reason: "is missing while the other half of the pair is there".into(),
-    };
-    match (certificate, key) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(missing(CERTIFICATE)),
-        (Some(_), None) => Err(missing(KEY)),
-        (Some(certificate_pem), Some(key_pem)) => {
-            let installed: Option<Installed> =
-                read(&dir.join(INSTALLED))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            Ok(Some(StoredBundle { certificate_pem, key_pem, installed }))
+        if !self.was_current(revision) {
+            return Err(StoreError::NeverCurrent(revision));
         }
+        revision::read_from(&dir)
     }
-}
-
-fn read_exposure(path: &Path) -> Result<bool, StoreError> {
-    match read_text(path)?.as_deref().map(str::trim) {
-        Some("enabled") => Ok(true),
-        Some("disabled") => Ok(false),
-        _ => Err(StoreError::Malformed {
-            path: path.to_owned(),
-            reason: "must hold `enabled` or `disabled`".into(),
-        }),
-    }
-}
-
-fn read_settings(path: &Path) -> Result<StoredSettings, StoreError> {
-    let Some(bytes) = read(path)? else { return Ok(StoredSettings::default()) };
-    serde_json::from_slice(&bytes).map_err(|err| StoreError::Malformed {
-        path: path.to_owned(),
-        reason: format!(
-            "is not the JSON of settings ({err}); remove it to use the configured ones"
-        ),
-    })
-}
-
-fn read_text(path: &Path) -> Result<Option<String>, StoreError> {
-    read(path)?
-        .map(|bytes| {
-            String::from_utf8(bytes.to_vec()).map_err(|_| StoreError::Malformed {
-                path: path.to_owned(),
-                reason: "is not text".into(),
-            })
-        })
-        .transpose()
-}
-
-fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io("read", path)(source)),
-    };
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io("read", path))?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(StoreError::Malformed {
-            path: path.to_owned(),
-            reason: format!("is larger than {MAX_FILE} bytes"),
-        });
-    }
-    Ok(Some(bytes))
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(value).expect("plain structs of strings serialise");
-    bytes.push(b'\n');
-    bytes
 }
 
 /// Makes a folder that only its owner can enter; one that exists is left as it is.
@@ -430,7 +453,7 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     create_file(path, bytes)?.sync_all().map_err(io("write", path))
 }
 
-fn create_file(path: &Path, bytes: &[u8]) -> Result<File, StoreError> {
+pub(super) fn create_file(path: &Path, bytes: &[u8]) -> Result<File, StoreError> {
     let mut file = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -457,8 +480,16 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use time::OffsetDateTime;
+    use zeroize::Zeroizing;
 
-    use super::*;
+    use super::{
+        super::{
+            AdminAccess, StoredBundle,
+            revision::{INSECURE_PORTS, JOB_TOKEN, KEY, OPEN, USERS},
+        },
+        *,
+    };
+    use crate::settings::StoredSettings;
 
     fn state(insecure_ports: bool) -> State {
         State {
@@ -492,15 +523,141 @@ mod tests {
     }
 
     #[test]
-    fn a_revision_that_never_became_current_is_removed_at_the_next_start() {
+    fn what_a_crash_leaves_is_told_apart_and_no_numbered_revision_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        for insecure_ports in [true, false, true] {
+            store.commit(&state(insecure_ports), &note()).unwrap();
+        }
+        let write = |name: &str| {
+            let dir = store.revisions.join(name);
+            revision::write(&dir, &state(false), &note(), None, None).unwrap();
+        };
+        write("4"); // Whole, but the link did not move any more.
+        write("5.new");
+        store.point_current_at(2).unwrap(); // By hand, to an older one.
+        drop(store);
+        let store = FileStore::open(dir.path()).unwrap();
+        assert!(store.load().unwrap().unwrap().state == state(false));
+        assert_eq!(numbers_in(&store.revisions).unwrap(), [4, 3, 2, 1]);
+        assert!(!store.revisions.join("5.new").exists());
+        let history = store.history().unwrap();
+        let known: Vec<_> =
+            history.iter().map(|entry| (entry.current, entry.was_current)).collect();
+        assert_eq!(known, [(false, false), (false, true), (true, true), (false, true)]);
+        assert!(matches!(store.revision(4), Err(StoreError::NeverCurrent(4))));
+        assert_eq!(store.commit(&state(true), &note()).unwrap(), 5);
+        assert!(store.revision(3).is_ok() && store.revision(4).is_err());
+    }
+
+    #[test]
+    fn a_directory_of_a_version_without_marks_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        for _ in 0..3 {
+            store.commit(&state(true), &note()).unwrap();
+        }
+        for number in 1..=3 {
+            fs::remove_file(store.folder(number).join(WAS_CURRENT)).unwrap();
+        }
+        store.point_current_at(2).unwrap();
+        drop(store);
+        let store = FileStore::open(dir.path()).unwrap();
+        let was_current = |number| store.was_current(number);
+        assert_eq!([1, 2, 3].map(was_current), [true, true, false]);
+    }
+
+    #[test]
+    fn a_withdrawn_revision_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let store = FileStore::open(dir.path()).unwrap();
         store.commit(&state(true), &note()).unwrap();
-        store.write_revision(&store.revisions.join("2"), &state(false), &note()).unwrap();
-        drop(store);
-        let store = FileStore::open(dir.path()).unwrap();
-        assert_eq!(store.numbers().unwrap(), [1]);
+        let refused = store.commit(&state(false), &note()).unwrap();
+        assert_eq!(store.withdraw(refused).unwrap(), 1);
         assert!(store.load().unwrap().unwrap().state == state(true));
+        assert_eq!(numbers_in(&store.revisions).unwrap(), [1]);
+        assert!(store.withdraw(1).is_err(), "only the newest can be withdrawn");
+    }
+
+    #[test]
+    fn a_used_directory_without_its_state_is_damaged_and_an_empty_one_is_new() {
+        let lost = |lose: fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = FileStore::open(dir.path()).unwrap();
+            assert!(store.load().unwrap().is_none(), "an empty one is new");
+            store.commit(&state(true), &note()).unwrap();
+            drop(store);
+            lose(dir.path());
+            let store = FileStore::open(dir.path()).unwrap();
+            let err = store.load().expect_err("it was used");
+            assert!(matches!(err, StoreError::Damaged { .. }), "{err}");
+            err.to_string()
+        };
+        let told = lost(|dir| fs::remove_file(dir.join("state/current")).unwrap());
+        assert!(told.contains("current is missing") && told.contains("revision 1"), "{told}");
+        assert!(told.contains(" recover") && told.contains("ln -sfn revisions/1 "), "{told}");
+        let told = lost(|dir| fs::remove_dir_all(dir.join("state")).unwrap());
+        assert!(told.contains("initialised tells that this directory was used"), "{told}");
+        let told = lost(|dir| {
+            fs::remove_dir_all(dir.join("state")).unwrap();
+            fs::create_dir(dir.join("default-certificate")).unwrap();
+            fs::rename(dir.join(USED), dir.join("default-certificate/tls.key")).unwrap();
+        });
+        assert!(told.contains("default-certificate tells"), "{told}");
+        let told = lost(|dir| fs::remove_dir_all(dir.join("state/revisions")).unwrap());
+        assert!(told.contains("points to revisions/1, which is not there"), "{told}");
+        let told = lost(|dir| {
+            fs::remove_file(dir.join("state/current")).unwrap();
+            symlink("/elsewhere/revisions/1", dir.join("state/current")).unwrap();
+        });
+        assert!(told.contains("points to /elsewhere/revisions/1, not to"), "{told}");
+    }
+
+    #[test]
+    fn a_link_that_became_a_text_or_a_folder_is_put_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        for insecure_ports in [true, false] {
+            store.commit(&state(insecure_ports), &note()).unwrap();
+        }
+        let current = store.current_dir();
+        fs::remove_file(&current).unwrap();
+        fs::write(&current, "revisions/1\n").unwrap();
+        let (what, hint) = store.damage().unwrap().unwrap();
+        assert!(what.contains("is a file, not a symbolic link"), "{what}");
+        assert_eq!(hint, Some(1));
+        assert!(store.repair(1).unwrap().unwrap().is_file(), "the file is set aside");
+        assert!(store.load().unwrap().unwrap().state == state(true));
+
+        fs::remove_file(&current).unwrap();
+        revision::write(&current, &state(false), &note(), None, None).unwrap();
+        assert_eq!(store.copied_by_link(), Some(2));
+        assert!(store.repair(2).unwrap().unwrap().is_dir(), "the folder is set aside");
+        assert!(store.damage().unwrap().is_none());
+        assert!(store.repair(7).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_never_opens_what_was_closed() {
+        let spoilt = |spoil: fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = FileStore::open(dir.path()).unwrap();
+            store.commit(&state(true), &note()).unwrap();
+            spoil(&store.current_dir());
+            store.load().map(Option::unwrap).map_err(|err| err.to_string())
+        };
+        let refused = |spoil: fn(&Path)| spoilt(spoil).expect_err("it must not be used");
+        let told = refused(|dir| fs::remove_file(dir.join(JOB_TOKEN)).unwrap());
+        assert!(told.contains("job-token is missing"), "{told}");
+        let told = refused(|dir| fs::write(dir.join(JOB_TOKEN), " \n").unwrap());
+        assert!(told.contains("job-token is empty"), "{told}");
+        let told = refused(|dir| fs::write(dir.join(OPEN), "").unwrap());
+        assert!(told.contains("lies beside `users`"), "{told}");
+        let told = refused(|dir| fs::remove_file(dir.join(INSECURE_PORTS)).unwrap());
+        assert!(told.contains("insecure-ports is missing"), "{told}");
+        let loaded = spoilt(|dir| fs::remove_dir_all(dir.join("tls")).unwrap()).unwrap();
+        let told = loaded.unusable_bundle.expect("a certificate was installed").to_string();
+        assert!(told.contains("tls.key is missing though"), "{told}");
     }
 
     #[test]
@@ -512,7 +669,7 @@ mod tests {
         }
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         let history = loop {
-            store.prune();
+            store.prune(15);
             let history = store.history().unwrap();
             if history.len() == KEPT_REVISIONS || std::time::Instant::now() > deadline {
                 break history;

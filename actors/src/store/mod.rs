@@ -5,8 +5,16 @@
 
 mod ballast;
 mod file;
+mod lock;
+mod modes;
+mod revision;
+mod survey;
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -14,8 +22,12 @@ use zeroize::Zeroizing;
 
 use crate::settings::StoredSettings;
 
-pub use self::file::{FileStore, KEPT_REVISIONS};
+use self::file::create_file;
 pub(crate) use self::file::{io, make_dir, sync_dir, write_file};
+pub use self::{
+    file::{FileStore, KEPT_REVISIONS, Kept},
+    modes::{OpenMode, close_to_others, describe as describe_open_modes},
+};
 
 /// Everything that an administrator can change at run time.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,6 +103,8 @@ pub struct ChangeNote {
 pub struct HistoryEntry {
     pub revision: Revision,
     pub current: bool,
+    /// Whether it was ever in force: one that a crash left behind was not.
+    pub was_current: bool,
     #[serde(flatten)]
     pub note: Option<ChangeNote>,
 }
@@ -107,17 +121,21 @@ pub struct Loaded {
 
 /// Keeps the state. Every call blocks: run it on a blocking thread.
 pub trait StateStore: Send + Sync + 'static {
-    /// Reads the current state, or `None` at the first start.
+    /// Reads the current state, or `None` at the first start, when there is nothing at all.
     fn load(&self) -> Result<Option<Loaded>, StoreError>;
 
     /// Makes `state` the current one; it is durable once this returns, and wholly the old one if
     /// it fails.
     fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError>;
 
+    /// Makes the state what it was before the newest commit, `revision`, and removes that one: it
+    /// could not be served. Gives the revision that is current then.
+    fn withdraw(&self, revision: Revision) -> Result<Revision, StoreError>;
+
     /// The revisions that are kept, newest first.
     fn history(&self) -> Result<Vec<HistoryEntry>, StoreError>;
 
-    /// Reads one kept revision.
+    /// Reads one kept revision that was in force once.
     fn revision(&self, revision: Revision) -> Result<Loaded, StoreError>;
 }
 
@@ -134,9 +152,53 @@ pub enum StoreError {
     Locked { path: PathBuf },
     #[error("there is no revision {0}; `portcullis console history` lists the kept ones")]
     NoSuchRevision(Revision),
+    #[error("revision {0} was never in force: a crash or a refused change left it behind")]
+    NeverCurrent(Revision),
+    #[error("the state is damaged: {what}; nothing was changed. {}", remedy(data_dir, *newest))]
+    Damaged {
+        data_dir: PathBuf,
+        what: String,
+        /// The newest revision that is kept, if any.
+        newest: Option<Revision>,
+    },
+    #[error(
+        "the state cannot be used: {reason}; nothing was changed. Mend that, or `portcullis console --data-dir {} recover` shows which revision can be gone back to",
+        data_dir.display()
+    )]
+    Unusable { data_dir: PathBuf, reason: String },
+    #[error(
+        "the data directory {} was moved or replaced while it was in use; put it back, or restart",
+        path.display()
+    )]
+    Replaced { path: PathBuf },
+    #[error("{reason}; and it could not be taken back")]
+    Unsettled { reason: String },
 }
 
 impl StoreError {
+    /// The error with everything below it, in one line. Where a file may not be read it says whose
+    /// it is.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let Self::Io { path, source, .. } = self else { return self.to_string() };
+        let owner = (source.kind() == std::io::ErrorKind::PermissionDenied)
+            .then(|| owner_of(path))
+            .flatten()
+            .unwrap_or_default();
+        format!("{self}: {source}{owner}")
+    }
+
+    /// The same, as what keeps the appliance from starting on `data_dir`: with the remedy.
+    #[must_use]
+    pub fn with_remedy(self, data_dir: &Path) -> Self {
+        match self {
+            Self::Io { .. } | Self::Malformed { .. } => {
+                Self::Unusable { data_dir: data_dir.to_owned(), reason: self.chain() }
+            }
+            other => other,
+        }
+    }
+
     /// Whether the disk (or quota) is full, which an administrator can mend.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
@@ -145,4 +207,29 @@ impl StoreError {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
         ))
     }
+}
+
+fn remedy(data_dir: &Path, newest: Option<Revision>) -> String {
+    let shown = data_dir.display();
+    match newest {
+        Some(revision) => format!(
+            "`portcullis console --data-dir {shown} recover` puts it right (by hand, with what lies there moved away: ln -sfn revisions/{revision} {shown}/state/current)"
+        ),
+        None => format!(
+            "Put state/ back from a backup; or, to begin anew with the default password, `portcullis console --data-dir {shown} reset --yes`"
+        ),
+    }
+}
+
+/// Whose the nearest thing on the way to `path` is that can be looked at.
+fn owner_of(path: &Path) -> Option<String> {
+    let (place, found) =
+        path.ancestors().find_map(|place| Some((place, fs::symlink_metadata(place).ok()?)))?;
+    Some(format!(
+        " ({} belongs to uid {}, mode {:04o}; this process runs as uid {})",
+        place.display(),
+        found.uid(),
+        found.permissions().mode() & 0o7777,
+        nix::unistd::geteuid()
+    ))
 }

@@ -81,6 +81,9 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
     if let Some(told) = context.owners.ledger.divergence() {
         warn("state-not-stored", told.to_string());
     }
+    if let Some(told) = &context.owners.open_modes {
+        warn("open-modes", told.to_string());
+    }
     let facts = active.bundle.facts();
     let left = facts.not_after() - OffsetDateTime::now_utc();
     if left.is_negative() {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use actix_web::web;
+use portcullis_actors::blocking;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,7 +17,7 @@ use crate::{
 async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    web::block(work).await.map_err(|_| ApiError::Unavailable)
+    Ok(blocking::run(work).await?)
 }
 
 #[derive(Serialize, ToSchema)]

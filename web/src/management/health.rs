@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use actix_web::web;
-use portcullis_actors::supervisor::{GetListeners, ListenerStatus};
+use portcullis_actors::{
+    blocking,
+    supervisor::{GetListeners, ListenerStatus},
+};
 use portcullis_speech::RecogniserState;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -130,7 +133,7 @@ fn realtime(context: &Context, served: bool) -> Component {
 async fn storage(context: &Context) -> Result<Component, ApiError> {
     let data_dir = context.appliance.data_dir.clone();
     let keeps_jobs = context.speech.jobs().is_some();
-    let errors = web::block(move || {
+    let errors = blocking::run(move || {
         let mut errors = Vec::new();
         if keeps_jobs {
             errors.extend(room_for_jobs(&data_dir.join("jobs")));
@@ -150,7 +153,7 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
         }
         errors
     });
-    let mut errors = errors.await.map_err(|_| ApiError::Unavailable)?;
+    let mut errors = errors.await?;
     errors.extend(warnings(context, &["state-not-stored"]));
     Ok(Component::judged(errors, Vec::new()))
 }

@@ -9,7 +9,7 @@ use actix_web::{
     http::header,
     web::{self, ServiceConfig},
 };
-use portcullis_actors::metrics::METRICS;
+use portcullis_actors::{blocking, metrics::METRICS};
 use utoipa::OpenApi;
 
 pub(crate) use self::prometheus::probe;
@@ -97,8 +97,7 @@ async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let accept = accept.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let openmetrics = accept.contains("application/openmetrics-text");
     // Collectors read from /proc and ask the file systems.
-    let encoded = web::block(move || METRICS.encode(openmetrics));
-    let text = encoded.await.map_err(|_| ApiError::Unavailable)?;
+    let text = blocking::run(move || METRICS.encode(openmetrics)).await?;
     let text = text.map_err(|_| ApiError::Internal("the metrics cannot be written down".into()))?;
     Ok(HttpResponse::Ok().content_type(if openmetrics { OPENMETRICS } else { TEXT }).body(text))
 }

@@ -13,6 +13,7 @@ use actix_web::{
 use portcullis_actors::{
     Requester,
     auth::{DisableAuthentication, SetAdminPassword, SetJobToken},
+    blocking,
     certificate::{
         ActiveCertificate, CertificateFacts, InstallCertificate, Judgement,
         RestoreDefaultCertificate,
@@ -166,9 +167,7 @@ async fn get_certificate(
         }
         _ => {
             let judged = active.clone();
-            let warnings = web::block(move || judged.bundle.warnings_now())
-                .await
-                .map_err(|_| ApiError::Unavailable)?;
+            let warnings = blocking::run(move || judged.bundle.warnings_now()).await?;
             HttpResponse::Ok().json(json!({
                 "certificate": CertificateView::of(&active),
                 "warnings": warnings,
@@ -190,7 +189,7 @@ async fn install_certificate(
 ) -> Result<web::Json<Value>, ApiError> {
     let waiting = context.owners.certificates.waiting_keys().clone();
     let judge = move || upload.judge(options.force, &waiting);
-    let judgement = web::block(judge).await.map_err(|_| ApiError::Unavailable)??;
+    let judgement = blocking::run(judge).await??;
     let Judgement { bundle, warnings, waiting_key } = judgement;
     let remarks = |answer: &mut Value| {
         answer["warnings"] = json!(warnings);
@@ -394,9 +393,8 @@ async fn audit(
             ApiError::BadRequest("since must be a time such as 2026-01-31T12:00:00Z".into())
         })?;
     let audit = context.owners.audit.clone();
-    let entries = web::block(move || audit.read(limit, since))
-        .await
-        .map_err(|_| ApiError::Unavailable)?
+    let entries = blocking::run(move || audit.read(limit, since))
+        .await?
         .map_err(|err| ApiError::internal("the audit record cannot be read", &err))?;
     Ok(web::Json(json!({ "entries": entries })))
 }

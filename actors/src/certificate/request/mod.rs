@@ -22,7 +22,7 @@ pub use self::{
     details::{InvalidRequest, KeyType, NewRequest, RequestDetails, RequestSubject, RequestedName},
     waiting::{MAX_WAITING, WAITING_TIME, WaitingKeys},
 };
-use crate::store::StoreError;
+use crate::{blocking::NotDone, store::StoreError};
 
 /// The number of random bytes in an id.
 const ID_BYTES: usize = 16;
@@ -120,6 +120,9 @@ pub enum RequestError {
     /// The disk refused.
     #[error("the waiting key could not be stored or removed")]
     Store(#[from] StoreError),
+    /// The work could not be done.
+    #[error("nothing was changed")]
+    NotDone(#[from] NotDone),
     /// The appliance ends.
     #[error("the appliance is shutting down")]
     Stopping,
