@@ -5,21 +5,29 @@ mod mixer;
 mod resampler;
 mod source;
 mod streamed;
+mod wav;
 
 use std::{
+    collections::VecDeque,
     fs::File,
-    io::Read,
+    io::{self, Read},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
 pub(crate) use self::resampler::Resampler;
-use self::{decoder::Decoder, source::Source, streamed::Streamed};
+use self::{
+    decoder::Decoder,
+    source::{Look, Source},
+    streamed::Streamed,
+    wav::Wav,
+};
 use crate::recogniser::{Cancel, SAMPLE_RATE};
 
 /// The forms that are understood, for messages.
-pub const FORMS: &str = "wav, mp3, aac, m4a/mp4, flac, ogg (vorbis, opus), webm, aiff, caf";
+pub const FORMS: &str =
+    "wav (rf64, w64), mp3, aac, m4a/mp4, flac, ogg (vorbis, opus), webm, aiff, caf";
 
 /// Samples that are gathered before they are handed on: packets may hold a few milliseconds.
 const GATHER: usize = 16_000;
@@ -58,8 +66,38 @@ pub enum AudioError {
 /// Decoders read what anybody may have sent: a panic in one is caught and told as damage.
 pub struct AudioReader {
     decoder: Decoder,
+    /// What one header cannot tell: the rest of a WAV of more than 4 GiB.
+    rest: Option<Rest>,
     limit: Duration,
     samples: u64,
+}
+
+/// Pieces of a WAV that are still to be read.
+struct Rest {
+    file: File,
+    wav: Wav,
+    pieces: VecDeque<(u64, u64)>,
+    read: usize,
+    cancel: Cancel,
+}
+
+impl Rest {
+    fn next(&mut self) -> Option<Result<Decoder, AudioError>> {
+        let piece = self.pieces.pop_front()?;
+        self.read += 1;
+        Some(self.file.try_clone().map_err(|err| AudioError::Io(err.to_string())).and_then(
+            |file| {
+                let source = Source::samples(file, &self.wav, piece, &self.cancel);
+                guarded(|| Decoder::open(source, GATHER, &self.cancel))
+            },
+        ))
+    }
+
+    /// The share of all pieces, where `share` of the one that is read now is done.
+    fn progress(&self, share: f64) -> f64 {
+        let begun = self.read.saturating_sub(1) as f64;
+        (begun + share) / (self.read + self.pieces.len()) as f64
+    }
 }
 
 impl AudioReader {
@@ -68,9 +106,17 @@ impl AudioReader {
     /// # Errors
     /// It is no audio, or damaged from the start.
     pub fn open(file: File, limit: Duration, cancel: &Cancel) -> Result<Self, AudioError> {
-        let source = Source::file(file, cancel).map_err(|err| AudioError::Io(err.to_string()))?;
-        let decoder = guarded(|| Decoder::open(source, GATHER, cancel))?;
-        Ok(Self { decoder, limit, samples: 0 })
+        let unreadable = |err: io::Error| AudioError::Io(err.to_string());
+        let whole = file.metadata().map_err(unreadable)?.len();
+        let Some(wav) = Wav::locate(&mut Look(&file, whole)).map_err(unreadable)? else {
+            let source = Source::file(file, cancel).map_err(unreadable)?;
+            let decoder = guarded(|| Decoder::open(source, GATHER, cancel))?;
+            return Ok(Self { decoder, rest: None, limit, samples: 0 });
+        };
+        let pieces = wav.pieces(wav.length.unwrap_or(whole)).collect();
+        let mut rest = Rest { file, wav, pieces, read: 0, cancel: cancel.clone() };
+        let decoder = rest.next().unwrap_or(Err(AudioError::NoAudio))?;
+        Ok(Self { decoder, rest: Some(rest), limit, samples: 0 })
     }
 
     /// The same for a file that is still coming. Blocks until its header is there. What wants
@@ -90,7 +136,7 @@ impl AudioReader {
             AudioError::Unrecognised if is_mp4.load(Relaxed) => AudioError::IndexAtEnd,
             err => err,
         })?;
-        Ok(Self { decoder, limit, samples: 0 })
+        Ok(Self { decoder, rest: None, limit, samples: 0 })
     }
 
     /// The next samples, up to some seconds of them; `None` at the end.
@@ -100,6 +146,10 @@ impl AudioReader {
     pub fn next_samples(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
         loop {
             let Some(samples) = guarded(|| self.decoder.next_samples())? else {
+                if let Some(next) = self.rest.as_mut().and_then(Rest::next) {
+                    self.decoder = next?;
+                    continue;
+                }
                 return if self.samples == 0 { Err(AudioError::NoAudio) } else { Ok(None) };
             };
             self.samples += samples.len() as u64;
@@ -121,7 +171,8 @@ impl AudioReader {
     /// How much of the file was read, 0 to 1.
     #[must_use]
     pub fn progress(&self) -> f64 {
-        self.decoder.progress()
+        let share = self.decoder.progress();
+        self.rest.as_ref().map_or(share, |rest| rest.progress(share))
     }
 }
 

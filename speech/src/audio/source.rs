@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,6 +12,7 @@ use std::{
 
 use symphonia::core::io::MediaSource;
 
+use super::wav::{Bytes, Wav};
 use crate::recogniser::Cancel;
 
 /// Bytes that a decoder may read without giving a single sample: covers pictures in tags. What
@@ -44,7 +46,69 @@ impl Meter {
 /// Where the bytes come from.
 enum Origin {
     File(File),
+    /// A plain header, then samples of the file.
+    Samples(Samples),
     Stream(Box<dyn Read + Send + Sync>),
+}
+
+struct Samples {
+    file: File,
+    header: Vec<u8>,
+    begin: u64,
+    length: u64,
+    position: u64,
+}
+
+impl Samples {
+    fn whole(&self) -> u64 {
+        self.header.len() as u64 + self.length
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let header = self.header.len() as u64;
+        let count = if self.position < header {
+            (&self.header[self.position as usize..]).read(buffer)?
+        } else {
+            let done = self.position - header;
+            let left = self.length.saturating_sub(done);
+            let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.file.read_at(&mut buffer[..room], self.begin + done)?
+        };
+        self.position += count as u64;
+        Ok(count)
+    }
+
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.whole().checked_add_signed(by),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+/// A file, for a look at its beginning.
+pub(super) struct Look<'a>(pub(super) &'a File, pub(super) u64);
+
+impl Bytes for Look<'_> {
+    fn at(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let mut got = 0;
+        while got < length {
+            match self.0.read_at(&mut bytes[got..], offset + got as u64)? {
+                0 => break,
+                count => got += count,
+            }
+        }
+        bytes.truncate(got);
+        Ok(bytes)
+    }
+
+    fn whole(&self) -> Option<u64> {
+        Some(self.1)
+    }
 }
 
 pub(super) struct Source {
@@ -57,6 +121,19 @@ impl Source {
     pub(super) fn file(file: File, cancel: &Cancel) -> io::Result<(Self, Meter)> {
         let length = file.metadata()?.len();
         Ok(Self::new(Origin::File(file), length, cancel))
+    }
+
+    /// One of the pieces of a WAV, see [`Wav::pieces`].
+    pub(super) fn samples(
+        file: File,
+        wav: &Wav,
+        (begin, length): (u64, u64),
+        cancel: &Cancel,
+    ) -> (Self, Meter) {
+        let header = wav.header(Some(length));
+        let samples = Samples { file, header, begin, length, position: 0 };
+        let whole = samples.whole();
+        Self::new(Origin::Samples(samples), whole, cancel)
     }
 
     pub(super) fn stream(stream: Box<dyn Read + Send + Sync>, cancel: &Cancel) -> (Self, Meter) {
@@ -80,6 +157,7 @@ impl Read for Source {
         }
         let count = match &mut self.origin {
             Origin::File(file) => file.read(buffer)?,
+            Origin::Samples(samples) => samples.read(buffer)?,
             Origin::Stream(stream) => stream.read(buffer)?,
         };
         let counters = &self.meter.0;
@@ -97,6 +175,7 @@ impl Seek for Source {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match &mut self.origin {
             Origin::File(file) => file.seek(to)?,
+            Origin::Samples(samples) => samples.seek(to)?,
             Origin::Stream(_) => return Err(io::ErrorKind::Unsupported.into()),
         };
         self.meter.0.position.store(position, Ordering::Relaxed);
@@ -106,7 +185,7 @@ impl Seek for Source {
 
 impl MediaSource for Source {
     fn is_seekable(&self) -> bool {
-        matches!(self.origin, Origin::File(_))
+        !matches!(self.origin, Origin::Stream(_))
     }
 
     fn byte_len(&self) -> Option<u64> {
