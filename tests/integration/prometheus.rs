@@ -145,3 +145,70 @@ async fn page_of_prometheus_works_in_a_browser_through_the_appliance() {
     let monitoring = watched.service.url("monitoring", "");
     play(&watched.service, "graph", json!({ "monitoring": monitoring })).await;
 }
+
+/// Answers each request with `answer` and gives what was asked.
+fn impostor(answer: &'static str) -> (u16, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let (sender, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut chunk) {
+                    Ok(count @ 1..) => request.extend_from_slice(&chunk[..count]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(answer.as_bytes());
+            let _ = sender.send(String::from_utf8_lossy(&request).into_owned());
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn headers_of_one_connection_and_cookies_pass_in_neither_direction() {
+    let (port, asked) = impostor(concat!(
+        "HTTP/1.1 200 OK\r\n",
+        "Connection: close, X-Inner\r\n",
+        "Connection: X-Other\r\n",
+        "X-Inner: s3cret\r\n",
+        "X-Other: s3cret\r\n",
+        "Set-Cookie: session=s3cret\r\n",
+        "Set-Cookie2: session=s3cret\r\n",
+        "Proxy-Authenticate: Basic realm=s3cret\r\n",
+        "Keep-Alive: timeout=5, x=s3cret\r\n",
+        "Trailer: X-s3cret\r\n",
+        "X-Kept: yes\r\n",
+        "Content-Length: 2\r\n\r\n{}",
+    ));
+    let setting = format!("monitoring.prometheus = \"http://127.0.0.1:{port}\"");
+    let service = documented(Service::portcullis().settings(&setting)).start();
+    let sent = [
+        "Connection: keep-alive, X-Hop",
+        "X-Hop: s3cret",
+        "Cookie: s3cret",
+        "Keep-Alive: timeout=s3cret",
+        "Proxy-Connection: s3cret",
+        "Proxy-Authorization: Basic s3cret",
+        "TE: trailers, s3cret",
+        "HTTP2-Settings: s3cret",
+        "X-Kept: yes",
+    ];
+    let mut arguments: Vec<_> = sent.iter().flat_map(|line| ["-H", line]).collect();
+    let url = service.url("monitoring", "/api/v1/query?query=up");
+    arguments.extend(["--http1.1", url.as_str()]);
+    let reply = curl_as("admin", &arguments).expect(200);
+    let handed_on = asked.recv_timeout(seconds(10)).expect("a request").to_lowercase();
+    assert!(handed_on.contains("x-kept: yes\r\n"), "{handed_on}");
+    for text in ["s3cret", "authorization", "x-hop"] {
+        assert!(!handed_on.contains(text), "{text} in {handed_on}");
+    }
+    assert_eq!((reply.body.as_str(), reply.header("x-kept")), ("{}", Some("yes")));
+    for text in ["s3cret", "set-cookie", "x-inner"] {
+        assert!(!reply.headers.to_lowercase().contains(text), "{text} in {}", reply.headers);
+    }
+}
