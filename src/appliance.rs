@@ -26,7 +26,7 @@ use portcullis_actors::{
     supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
     watch::{self, Nudge, WatchedCertificate},
 };
-use portcullis_speech::Speech;
+use portcullis_speech::{JobsPlace, Speech};
 use portcullis_web::{
     Context, Service,
     batch::{self, Batch},
@@ -290,10 +290,12 @@ async fn start_speech(config: &Config, served: &[String]) -> anyhow::Result<Arc<
     if !speech {
         return Ok(Speech::off());
     }
-    let (settings, data_dir) = (config.speech.clone(), config.data_dir.clone());
-    let started =
-        tokio::task::spawn_blocking(move || Speech::start(settings, &data_dir, jobs)).await?;
-    started.context("the jobs cannot be opened")
+    let settings = config.speech.clone();
+    let jobs = jobs.then(|| JobsPlace {
+        folder: config.data_dir.join("jobs"),
+        running_time: Arc::new(clock::running_time),
+    });
+    Ok(tokio::task::spawn_blocking(move || Speech::start(settings, jobs)).await?)
 }
 
 /// What runs once it has started.

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub clock_jumps: Counter,
     pub threads_hanging: Gauge,
     pub outbound_requests: Family<OutboundLabels, Counter>,
+    pub jobs_refused: Family<ReasonLabels, Counter>,
+    pub job_clean_ups: Counter,
     pub realtime_errors: Family<ErrorLabels, Counter>,
     pub realtime_factor: Histogram,
     pub realtime_final_delay: Histogram,
@@ -117,7 +119,7 @@ pub struct ChangeLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
-    /// `malformed`, `wrong` or `throttled`.
+    /// Of a login `malformed`, `wrong` or `throttled`; of a job what there is too much of.
     pub reason: &'static str,
 }
 
@@ -186,6 +188,8 @@ impl Metrics {
             clock_jumps: Counter::default(),
             threads_hanging: Gauge::default(),
             outbound_requests: Family::default(),
+            jobs_refused: Family::default(),
+            job_clean_ups: Counter::default(),
             realtime_errors: Family::default(),
             realtime_factor: Histogram::new(FACTOR_BUCKETS),
             realtime_final_delay: Histogram::new(DELAY_BUCKETS),
@@ -307,6 +311,16 @@ impl Metrics {
             "appliance_outbound_requests",
             "Fetches and callbacks to addresses that clients named, by how they ended",
             self.outbound_requests.clone(),
+        );
+        r.register(
+            "appliance_jobs_refused",
+            "Jobs that were not taken, by what there was too much of",
+            self.jobs_refused.clone(),
+        );
+        r.register(
+            "appliance_jobs_clean_ups",
+            "Looks for finished jobs to clear away",
+            self.job_clean_ups.clone(),
         );
         r.register(
             "appliance_realtime_errors",

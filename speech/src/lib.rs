@@ -10,6 +10,7 @@
 //! | [`slots`] | how many decodes compute at once, realtime before batch |
 //! | [`audio`] | any audio file as a stream of samples |
 //! | [`transcript`] | words as results; json-v2, txt, srt |
+//! | [`disk`] | room on the disks that strangers can fill |
 //! | [`jobs`] | job configuration, the job store, the threads that work on jobs |
 //! | [`realtime`] | the realtime protocol, and the way of its audio to the recogniser |
 //! | [`speech`] | all of it put together, for the services |
@@ -17,6 +18,7 @@
 mod agreement;
 pub mod audio;
 mod cutter;
+pub mod disk;
 mod engine;
 pub mod jobs;
 mod lists;
@@ -36,5 +38,5 @@ pub mod whisper;
 
 pub use self::{
     engine::Engine,
-    speech::{RecogniserState, Speech, SpeechSettings},
+    speech::{JobsPlace, RecogniserState, Speech, SpeechSettings},
 };

@@ -1,8 +1,11 @@
 //! The speech side put together: the recogniser, its slots, the jobs.
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     engine::{self, Engine},
-    jobs::{Jobs, SqliteStore, StoreError},
+    jobs::{Jobs, SqliteStore, StoreError, StoreOptions},
     recogniser::Recogniser,
     slots::Slots,
     upstream::UpstreamSettings,
@@ -30,7 +33,12 @@ pub struct SpeechSettings {
     pub decoding_threads: usize,
     /// The longest audio of a job.
     pub longest_audio: Duration,
+    /// Jobs that may wait; those of one client may be half of them.
+    pub most_waiting_jobs: usize,
 }
+
+/// How often a job store that could not be opened is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 impl Default for SpeechSettings {
     fn default() -> Self {
@@ -40,6 +48,7 @@ impl Default for SpeechSettings {
             upstream: None,
             decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
             longest_audio: Duration::from_secs(24 * 3600),
+            most_waiting_jobs: 10_000,
         }
     }
 }
@@ -54,49 +63,122 @@ pub enum RecogniserState {
     Unavailable(String),
 }
 
+/// Where the jobs lie, and how they are kept.
+#[derive(Clone)]
+pub struct JobsPlace {
+    /// The folder of the job store.
+    pub folder: PathBuf,
+    /// The time for which the data directory was in use, over all starts; it never jumps.
+    pub running_time: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
+
 /// The speech side of an appliance.
 pub struct Speech {
     recogniser: RwLock<RecogniserState>,
     slots: Slots,
-    jobs: Option<Jobs>,
+    jobs: OnceLock<Jobs>,
+    /// Why there are no jobs though there should be.
+    trouble: RwLock<Option<String>>,
+    serves_jobs: bool,
+    stopping: AtomicBool,
 }
 
 impl Speech {
-    /// Opens the job store below `data_dir` (with `jobs`) and begins to read the model on a thread
-    /// of its own. Blocks for some milliseconds.
+    /// Opens the job store, where there is to be one, and begins to read the model on a thread of
+    /// its own. Blocks for some milliseconds.
     ///
-    /// # Errors
-    /// The job store cannot be opened. A model that cannot be read is no error: see
-    /// [`Speech::recogniser`].
-    pub fn start(
-        settings: SpeechSettings,
-        data_dir: &Path,
-        jobs: bool,
-    ) -> Result<Arc<Self>, StoreError> {
-        let slots = Slots::new(settings.decoding_threads);
-        let jobs = if jobs {
-            let store = Arc::new(SqliteStore::open(&data_dir.join("jobs"))?);
-            Some(Jobs::start(store, &settings))
-        } else {
-            None
-        };
-        let recogniser = RwLock::new(RecogniserState::Loading);
-        let speech = Arc::new(Self { recogniser, slots, jobs });
+    /// Neither a job store that cannot be opened ([`Speech::trouble`]) nor a model that cannot be
+    /// read ([`Speech::recogniser`]) is an error. The store is tried again every ten seconds.
+    #[must_use]
+    pub fn start(settings: SpeechSettings, jobs: Option<JobsPlace>) -> Arc<Self> {
+        let speech = Arc::new(Self {
+            recogniser: RwLock::new(RecogniserState::Loading),
+            slots: Slots::new(settings.decoding_threads),
+            jobs: OnceLock::new(),
+            trouble: RwLock::default(),
+            serves_jobs: jobs.is_some(),
+            stopping: AtomicBool::new(false),
+        });
+        if let Some(place) = jobs
+            && !speech.open_jobs(&place, &settings)
+        {
+            speech.keep_trying(place, settings.clone());
+        }
         let loading = speech.clone();
         let thread = std::thread::Builder::new().name("speech-model".into());
         if let Err(err) = thread.spawn(move || loading.load(&settings)) {
             let reason = format!("the thread that reads the model cannot start: {err}");
             speech.set(RecogniserState::Unavailable(reason));
         }
-        Ok(speech)
+        speech
     }
 
     /// A speech side that serves nothing, for an appliance without speech services.
     #[must_use]
     pub fn off() -> Arc<Self> {
         let reason = "no listener carries a speech service".to_owned();
-        let recogniser = RwLock::new(RecogniserState::Unavailable(reason));
-        Arc::new(Self { recogniser, slots: Slots::new(1), jobs: None })
+        Arc::new(Self {
+            recogniser: RwLock::new(RecogniserState::Unavailable(reason)),
+            slots: Slots::new(1),
+            jobs: OnceLock::new(),
+            trouble: RwLock::default(),
+            serves_jobs: false,
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether that was the last try.
+    fn open_jobs(&self, place: &JobsPlace, settings: &SpeechSettings) -> bool {
+        let options = StoreOptions {
+            running_time: place.running_time.clone(),
+            most_waiting: settings.most_waiting_jobs as u64,
+        };
+        match SqliteStore::open(&place.folder, options) {
+            Ok(store) => {
+                let jobs = Jobs::start(Arc::new(store), settings);
+                let opened = self.jobs.get_or_init(|| jobs);
+                self.note_trouble(None);
+                if let RecogniserState::Ready(recogniser) = self.recogniser() {
+                    opened.use_recogniser(recogniser);
+                }
+                // Whoever stops either sees the jobs or is seen here.
+                if self.stopping.load(Ordering::SeqCst) {
+                    opened.stop();
+                }
+                true
+            }
+            Err(err) => {
+                self.note_trouble(Some(explained(&err)));
+                self.stopping.load(Ordering::SeqCst)
+            }
+        }
+    }
+
+    fn keep_trying(self: &Arc<Self>, place: JobsPlace, settings: SpeechSettings) {
+        let speech = self.clone();
+        let thread = std::thread::Builder::new().name("open-jobs".into());
+        let trying = thread.spawn(move || {
+            loop {
+                std::thread::sleep(TRY_AGAIN);
+                if speech.open_jobs(&place, &settings) {
+                    return;
+                }
+            }
+        });
+        if let Err(err) = trying {
+            log::error!("the jobs are not tried again before a restart: {err}");
+        }
+    }
+
+    /// Logs each trouble once.
+    fn note_trouble(&self, trouble: Option<String>) {
+        let mut noted = self.trouble.write().unwrap_or_else(PoisonError::into_inner);
+        match (&trouble, &*noted) {
+            (Some(new), old) if Some(new) != old.as_ref() => log::error!("no jobs: {new}"),
+            (None, Some(_)) => log::info!("the jobs were opened and are served"),
+            _ => {}
+        }
+        *noted = trouble;
     }
 
     /// The recogniser, if there is one.
@@ -111,24 +193,37 @@ impl Speech {
         &self.slots
     }
 
-    /// The jobs; `None` where the batch service is not served.
+    /// Whether there are to be jobs: the batch service is served.
+    #[must_use]
+    pub fn serves_jobs(&self) -> bool {
+        self.serves_jobs
+    }
+
+    /// The jobs; `None` where the batch service is not served, or while the store cannot be opened.
     #[must_use]
     pub fn jobs(&self) -> Option<&Jobs> {
-        self.jobs.as_ref()
+        self.jobs.get()
+    }
+
+    /// Why the job store cannot be opened, and what to do, for an operator.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts running jobs back into the queue and ends the workers. Blocks.
     pub fn stop(&self) {
-        if let Some(jobs) = &self.jobs {
+        self.stopping.store(true, Ordering::SeqCst);
+        if let Some(jobs) = self.jobs() {
             jobs.stop();
         }
     }
 
     fn set(&self, state: RecogniserState) {
-        if let (RecogniserState::Ready(recogniser), Some(jobs)) = (&state, &self.jobs) {
-            jobs.use_recogniser(recogniser.clone());
+        *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state.clone();
+        if let (RecogniserState::Ready(recogniser), Some(jobs)) = (state, self.jobs()) {
+            jobs.use_recogniser(recogniser);
         }
-        *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
     fn load(&self, settings: &SpeechSettings) {
@@ -145,4 +240,15 @@ impl Speech {
         };
         self.set(state);
     }
+}
+
+/// An error with its causes, for an operator.
+fn explained(err: &StoreError) -> String {
+    let mut text = err.to_string();
+    let mut cause = std::error::Error::source(err);
+    while let Some(err) = cause {
+        text.push_str(&format!(": {err}"));
+        cause = err.source();
+    }
+    text
 }

@@ -5,6 +5,7 @@ use portcullis_speech::{SpeechSettings, upstream::UpstreamSettings};
 use super::reader::{ConfigError, Table};
 
 const MAX_THREADS: usize = 1024;
+const MAX_WAITING: usize = 1_000_000;
 
 /// Reads the table; absent keys keep their defaults.
 pub(super) fn read(table: Option<Table<'_, '_, '_>>) -> Result<SpeechSettings, ConfigError> {
@@ -27,6 +28,9 @@ pub(super) fn read(table: Option<Table<'_, '_, '_>>) -> Result<SpeechSettings, C
             .integer("decoding_threads", 1..=MAX_THREADS)?
             .unwrap_or(defaults.decoding_threads),
         longest_audio: table.duration("longest_audio")?.unwrap_or(defaults.longest_audio),
+        most_waiting_jobs: table
+            .integer("most_waiting_jobs", 1..=MAX_WAITING)?
+            .unwrap_or(defaults.most_waiting_jobs),
     };
     table.finish()?;
     Ok(settings)

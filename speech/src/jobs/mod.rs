@@ -19,9 +19,9 @@ pub use self::{
     files::IncomingFile,
     render::{Format, transcript},
     runner::{JobEvent, Jobs, WorkDone},
-    sqlite::SqliteStore,
+    sqlite::{SqliteStore, StoreOptions},
     store::{
-        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, ListFilter, NewJob,
-        StoreError, UsageRow,
+        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE,
+        ListFilter, NewJob, StoreError, UsageRow,
     },
 };

@@ -1,6 +1,6 @@
 //! A finished job in one of its forms.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, macros::format_description};
@@ -58,7 +58,7 @@ fn document(job: &Job, config: &JobConfig, items: &[Item]) -> Value {
     let mut about = Map::new();
     about.insert("created_at".into(), json!(timestamp(job.created_at)));
     about.insert("data_name".into(), json!(job.data_name));
-    about.insert("duration".into(), json!(whole_seconds(job)));
+    about.insert("duration".into(), json!(whole_seconds(job.duration)));
     about.insert("id".into(), json!(job.id.to_string()));
     if let Some(tracking) = config.submitted.get("tracking") {
         about.insert("tracking".into(), tracking.clone());
@@ -79,9 +79,9 @@ fn document(job: &Job, config: &JobConfig, items: &[Item]) -> Value {
 
 /// The length of the audio in whole seconds; what is not empty has one at least.
 #[must_use]
-pub fn whole_seconds(job: &Job) -> u64 {
-    let rounded = job.duration.as_secs_f64().round() as u64;
-    rounded.max(u64::from(!job.duration.is_zero()))
+pub fn whole_seconds(audio: Duration) -> u64 {
+    let rounded = audio.as_secs_f64().round() as u64;
+    rounded.max(u64::from(!audio.is_zero()))
 }
 
 /// RFC 3339 in UTC with milliseconds.

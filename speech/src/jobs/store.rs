@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::{Date, OffsetDateTime};
 
 use super::files::IncomingFile;
-use crate::transcript::Item;
+use crate::{disk::NoRoom, transcript::Item};
 
 /// The number of a job: 1, 2, …
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +76,8 @@ pub struct Job {
     pub created_at: OffsetDateTime,
     pub finished_at: Option<OffsetDateTime>,
     pub status: JobStatus,
+    /// Who posted it: an address. Empty where that is not known (any more).
+    pub client: String,
     /// The file's name as the client gave it.
     pub data_name: String,
     /// The configuration as submitted: JSON.
@@ -89,9 +91,37 @@ pub struct Job {
     pub errors: Vec<JobError>,
 }
 
+/// What lists show of a job: all but its configuration.
+#[derive(Debug, Clone)]
+pub struct JobSummary {
+    pub id: JobId,
+    pub created_at: OffsetDateTime,
+    pub status: JobStatus,
+    pub data_name: String,
+    /// The length of the audio as far as it is known.
+    pub duration: Duration,
+    pub errors: Vec<JobError>,
+}
+
+impl Job {
+    #[must_use]
+    pub fn summary(&self) -> JobSummary {
+        JobSummary {
+            id: self.id,
+            created_at: self.created_at,
+            status: self.status,
+            data_name: self.data_name.clone(),
+            duration: self.duration,
+            errors: self.errors.clone(),
+        }
+    }
+}
+
 /// A job to be.
 pub struct NewJob {
     pub config: String,
+    /// Who posts it, for fair turns: an address.
+    pub client: String,
     pub data_name: String,
     /// `None` for a job whose audio is to be fetched.
     pub audio: Option<IncomingFile>,
@@ -109,10 +139,16 @@ pub struct Finished {
     pub model: String,
 }
 
+/// The most jobs that are listed at once.
+pub const LONGEST_PAGE: u32 = 100;
+
 /// Which jobs to list.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ListFilter {
+    /// How many at most, [`LONGEST_PAGE`] at most.
     pub limit: Option<u32>,
+    /// Only jobs with smaller ids: the page after the one that ended there.
+    pub before: Option<JobId>,
     pub created_before: Option<OffsetDateTime>,
     pub created_after: Option<OffsetDateTime>,
     pub include_deleted: bool,
@@ -142,34 +178,66 @@ pub enum StoreError {
     #[error("the job database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the job folder failed")]
-    Files(#[from] std::io::Error),
+    Files(#[source] std::io::Error),
+    #[error("{0}")]
+    NoRoom(NoRoom),
     #[error("a stored job cannot be read: {0}")]
     Damaged(String),
-    #[error("the job database was made by a later version; run that one, or move {0} away")]
-    Later(String),
+    /// The store as it lies there cannot be used. Nothing of it was changed or removed.
+    #[error("the jobs cannot be opened: {0}")]
+    Unusable(String),
+    #[error("{0} jobs wait already, and no more may")]
+    QueueFull(u64),
+    #[error("{0} jobs of this address wait already, and no more may")]
+    ShareFull(u64),
 }
 
 impl StoreError {
     /// Whether the disk is full.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
-        matches!(self, Self::Files(err) if err.kind() == std::io::ErrorKind::StorageFull)
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::NoRoom(_) => true,
+            Self::Files(err) => matches!(err.kind(), StorageFull | QuotaExceeded),
+            _ => false,
+        }
+    }
+}
+
+impl From<std::io::Error> for StoreError {
+    fn from(err: std::io::Error) -> Self {
+        Self::Files(err)
+    }
+}
+
+impl From<NoRoom> for StoreError {
+    fn from(err: NoRoom) -> Self {
+        match err {
+            NoRoom::Unknown(err) => Self::Files(err),
+            NoRoom::Bytes | NoRoom::Files | NoRoom::Share { .. } => Self::NoRoom(err),
+        }
     }
 }
 
 /// Keeps jobs through crashes: what a call has returned is on the disk. Calls block.
 pub trait JobStore: Send + Sync {
-    /// A file for audio that arrives.
+    /// A file for audio of `client` that arrives, of which `announced` bytes are known to come.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    fn begin_upload(&self) -> Result<IncomingFile, StoreError>;
+    /// There is no room for it, or the folder cannot be written.
+    fn begin_upload(&self, client: &str, announced: u64) -> Result<IncomingFile, StoreError>;
 
-    /// Bytes that may still be written.
+    /// Whether a job of `client` would be taken now.
     ///
     /// # Errors
-    /// The folder cannot be asked.
-    fn free_space(&self) -> Result<u64, StoreError>;
+    /// Too many jobs wait, or there is no room.
+    fn check_room(&self, client: &str) -> Result<(), StoreError>;
+
+    /// What wants an operator's attention though jobs are served.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Makes a job. Its audio must be synced to the disk already.
     ///
@@ -187,17 +255,18 @@ pub trait JobStore: Send + Sync {
     /// The database failed.
     fn get(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
-    /// Newest first. Expired jobs never show.
+    /// Newest first, one page of them. Expired jobs never show.
     ///
     /// # Errors
     /// The database failed.
-    fn list(&self, filter: &ListFilter) -> Result<Vec<Job>, StoreError>;
+    fn list(&self, filter: &ListFilter) -> Result<Vec<JobSummary>, StoreError>;
 
     /// # Errors
     /// The database failed.
     fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Takes the oldest queued job to work on; counts the attempt.
+    /// Takes a queued job to work on; counts the attempt. Clients take turns, each with its oldest
+    /// job.
     ///
     /// # Errors
     /// The database failed.
@@ -257,11 +326,12 @@ pub trait JobStore: Send + Sync {
     /// The database failed.
     fn delete(&self, id: JobId) -> Result<(), StoreError>;
 
-    /// Deletes what was finished before; gives how many jobs.
+    /// Deletes what was finished longer ago than `age`, in time that has passed, whatever the wall
+    /// clock says; gives how many jobs.
     ///
     /// # Errors
     /// The database failed.
-    fn expire(&self, finished_before: OffsetDateTime) -> Result<usize, StoreError>;
+    fn expire(&self, age: Duration) -> Result<usize, StoreError>;
 
     /// The jobs whose audio is to be fetched.
     ///

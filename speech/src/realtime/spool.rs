@@ -3,18 +3,20 @@
 
 use std::{
     collections::VecDeque,
-    fs::File,
+    fs::{DirBuilder, File},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     time::{Duration, Instant},
 };
 
-use crate::recogniser::LiveOptions;
+use crate::{disk::Disk, recogniser::LiveOptions};
 
 /// What is kept in memory before the disk is used.
 const MEMORY: usize = 2 << 20;
+/// What is kept in memory at most while the disk takes nothing.
+const MEMORY_ALONE: usize = 16 << 20;
 /// Small messages are put together up to this size …
 const CHUNK: usize = 32 << 10;
 /// … while they come within this time of each other.
@@ -60,6 +62,8 @@ struct State {
     written: u64,
     writing: bool,
     reading: bool,
+    /// The disk did not take what it was given last.
+    stuck: bool,
     closed: bool,
 }
 
@@ -86,13 +90,18 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes something in; never waits for the disk.
-    pub(super) fn push(self: &Arc<Self>, item: Item) {
+    /// Takes something in; never waits for the disk. Whether it was taken: audio that waits is no
+    /// longer once there is too much of it for memory alone, and the disk takes none.
+    #[must_use]
+    pub(super) fn push(self: &Arc<Self>, item: Item) -> bool {
         let mut state = self.state();
         if state.closed {
-            return;
+            return true;
         }
         if let Item::Audio(bytes) = &item {
+            if state.stuck && state.memory + bytes.len() > MEMORY_ALONE {
+                return false;
+            }
             state.memory += bytes.len();
         }
         let on_disk = !state.disk.is_empty() || state.writing || !state.back.is_empty();
@@ -107,6 +116,7 @@ impl Spool {
             // Without a writer it stays in memory.
             self.state().writing = false;
         }
+        true
     }
 
     /// The next thing, waiting so long for it. Blocks, also for the disk.
@@ -219,10 +229,13 @@ impl Spool {
                         }
                     }
                     (state.file, state.written) = (Some(file), until);
+                    state.stuck = false;
                 }
                 Err(err) => {
-                    // It stays in memory; the protocol's limit holds there too.
-                    log::warn!("audio cannot be spooled below {}: {err}", folder.display());
+                    // It stays in memory for now.
+                    if !std::mem::replace(&mut state.stuck, true) {
+                        log::warn!("audio cannot be spooled below {}: {err}", folder.display());
+                    }
                     let newer = std::mem::replace(&mut state.back, items);
                     state.back.extend(newer);
                     state.writing = false;
@@ -277,6 +290,11 @@ fn write(
         Some(file) => file,
         None => Arc::new(nameless(folder)?),
     };
+    let lengths = items.iter().map(|queued| match &queued.item {
+        Item::Audio(bytes) => bytes.len() as u64,
+        Item::Force | Item::Configure(_) | Item::End => 0,
+    });
+    let _room = Disk::of(folder)?.promise(lengths.sum()).map_err(io::Error::other)?;
     let mut at = from;
     for queued in items {
         if let Item::Audio(bytes) = &queued.item {
@@ -288,7 +306,7 @@ fn write(
 }
 
 fn nameless(folder: &Path) -> io::Result<File> {
-    std::fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     tempfile::tempfile_in(folder)
 }
 
@@ -355,7 +373,7 @@ mod tests {
         for index in 0..3000_u32 {
             let piece: Vec<u8> = (0..4096).map(|byte| (byte * 7 + index) as u8).collect();
             sent.extend_from_slice(&piece);
-            spool.push(Item::Audio(piece));
+            assert!(spool.push(Item::Audio(piece)));
             if index == 1500 {
                 while spool.state().file.is_none() {
                     std::thread::yield_now();
@@ -364,10 +382,10 @@ mod tests {
             }
             if index % 200 == 0 {
                 marks.push(sent.len());
-                spool.push(Item::Force);
+                assert!(spool.push(Item::Force));
             }
         }
-        spool.push(Item::End);
+        assert!(spool.push(Item::End));
         let (bytes, forces) = reader.join().unwrap();
         assert!(bytes == sent, "{} bytes of {}", bytes.len(), sent.len());
         assert_eq!(forces, marks);
@@ -379,10 +397,37 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(Writer::start(folder.path().to_owned()).unwrap());
         for _ in 0..10_000 {
-            spool.push(Item::Audio(vec![1]));
+            assert!(spool.push(Item::Audio(vec![1])));
         }
         assert!(spool.state().front.len() < 1000);
         spool.close();
         assert_eq!(spool.take(Duration::ZERO), Taken::Closed);
+    }
+
+    #[test]
+    fn without_a_disk_memory_is_bounded_and_what_was_taken_comes_out() {
+        let folder = tempfile::tempdir().unwrap();
+        // No folder can be made in a file.
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let spool = Spool::new(Writer::start(file.join("spool")).unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        let mut taken = 0;
+        while spool.push(Item::Audio(vec![1; CHUNK])) {
+            taken += CHUNK;
+            assert!(Instant::now() < deadline, "{taken} bytes were taken");
+        }
+        assert!(spool.state().memory <= MEMORY_ALONE.max(taken));
+        assert!(spool.push(Item::End), "what is small is taken");
+        let mut given = 0;
+        loop {
+            match take(&spool) {
+                Item::Audio(bytes) => given += bytes.len(),
+                Item::End => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(given, taken);
+        assert!(spool.push(Item::Audio(vec![1; CHUNK])), "there is room again");
     }
 }

@@ -98,15 +98,19 @@ impl Pipe {
     /// Does what the protocol asks for a channel; never waits. Other actions are not for a pipe.
     ///
     /// # Errors
-    /// `job_error`: no thread can be had.
+    /// `job_error`: no thread can be had, or neither memory nor the disk takes more audio.
     pub fn act(&self, action: Action) -> Result<(), Refusal> {
-        self.0.spool.push(match action {
+        let taken = self.0.spool.push(match action {
             Action::Audio { bytes, .. } => Item::Audio(bytes),
             Action::Force { .. } => Item::Force,
             Action::Configure { live, .. } => Item::Configure(live),
             Action::End { .. } => Item::End,
             Action::Send(_) | Action::Open(_) | Action::Close { .. } => return Ok(()),
         });
+        if !taken {
+            let reason = "the audio comes faster than it is recognised, and the disk of the appliance has no room to keep it";
+            return Err(Refusal::new(ErrorType::JobError, reason));
+        }
         let mut worker = self.0.worker();
         let core = match std::mem::replace(&mut *worker, Worker::Running) {
             Worker::Parked(core) => core,

@@ -22,7 +22,7 @@ fn asked(service: &Service, path: &str) -> Reply {
 /// Sets back the end of a job, as if so many minutes had gone by since. The service must not run.
 fn let_time_pass(jobs: &Path, id: &str, minutes: u32) {
     let database = rusqlite::Connection::open(jobs.join("jobs.sqlite")).expect("the job database");
-    let sql = "UPDATE jobs SET finished_at = finished_at - ?2 * 60000 WHERE id = ?1";
+    let sql = "UPDATE jobs SET ended_after = ended_after - ?2 * 60000 WHERE id = ?1";
     assert_eq!(database.execute(sql, (id, minutes)).expect("an update"), 1);
 }
 

@@ -1,10 +1,13 @@
 //! The errors of the batch API: the phrases are those that clients know.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, ResponseError,
     error::PayloadError,
     http::{StatusCode, header},
 };
+use portcullis_actors::now_and_then::NowAndThen;
 use portcullis_speech::jobs::{ConfigError, StoreError};
 use serde_json::json;
 
@@ -45,27 +48,44 @@ pub(super) enum BatchError {
     NoData,
     #[error("{0}")]
     NoRecogniser(String),
+    #[error("{0}; nothing was kept: delete jobs or make room, then send it again")]
+    StorageFull(String),
+    #[error("{0}")]
+    TooLarge(String),
+    /// This client has too much of it.
+    #[error("{0}")]
+    ClientBusy(String),
+    /// All together have too much of it.
+    #[error("{0}; try again later")]
+    Busy(String),
     #[error(
-        "the disk is full: the audio was not kept; delete jobs or make room, then send it again"
+        "the jobs of this appliance cannot be opened; its health says why and what to do about it"
     )]
-    StorageFull,
+    NoStore,
     #[error("nothing arrived for {0} seconds; the upload was given up")]
     Timeout(u64),
     #[error("the jobs could not be read or written; see the log of the appliance")]
     Store,
-    #[error("too many patterns are being compiled; try again later")]
-    Busy,
     #[error("the appliance is shutting down")]
     Stopping,
 }
 
 impl From<StoreError> for BatchError {
     fn from(err: StoreError) -> Self {
-        if err.is_storage_full() {
-            return Self::StorageFull;
+        match &err {
+            StoreError::QueueFull(_) => return Self::Busy(err.to_string()),
+            StoreError::ShareFull(_) => {
+                return Self::ClientBusy(format!("{err}; wait for some of them to end"));
+            }
+            StoreError::NoRoom(reason) => return Self::StorageFull(reason.to_string()),
+            _ if err.is_storage_full() => return Self::StorageFull("the disk is full".into()),
+            _ => {}
         }
-        let source = std::error::Error::source(&err).map(|source| format!(": {source}"));
-        log::error!("{err}{}", source.unwrap_or_default());
+        static FAILURES: NowAndThen = NowAndThen::each(Duration::from_secs(10));
+        if let Some(left_out) = FAILURES.due() {
+            let source = std::error::Error::source(&err).map(|source| format!(": {source}"));
+            log::error!("{err}{}{left_out}", source.unwrap_or_default());
+        }
         Self::Store
     }
 }
@@ -86,6 +106,17 @@ impl From<PayloadError> for BatchError {
 }
 
 impl BatchError {
+    /// What there is too much of, for the figures.
+    pub(super) fn excess(&self) -> Option<&'static str> {
+        match self {
+            Self::StorageFull(_) => Some("disk"),
+            Self::ClientBusy(_) => Some("address"),
+            Self::Busy(_) => Some("all"),
+            Self::TooLarge(_) => Some("size"),
+            _ => None,
+        }
+    }
+
     /// The phrase that clients match.
     fn phrase(&self) -> &str {
         match self {
@@ -110,9 +141,10 @@ impl BatchError {
             Self::NotAlignment => "Job is not of type alignment",
             Self::NoLog => "Log file not available",
             Self::NoData => "Data file not available",
-            Self::StorageFull | Self::Store | Self::Busy | Self::Stopping => {
-                "Internal Server Error"
-            }
+            Self::TooLarge(_) => "Malformed request",
+            Self::ClientBusy(_) => "Rate Limited",
+            Self::Busy(_) | Self::NoStore => "Service Unavailable",
+            Self::StorageFull(_) | Self::Store | Self::Stopping => "Internal Server Error",
         }
     }
 }
@@ -134,8 +166,12 @@ impl ResponseError for BatchError {
             | Self::NoData => StatusCode::NOT_FOUND,
             Self::Expired | Self::FileExpired => StatusCode::GONE,
             Self::Locked => StatusCode::LOCKED,
-            Self::NoRecogniser(_) | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoRecogniser(_) | Self::Stopping | Self::Busy(_) | Self::NoStore => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ClientBusy(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::StorageFull(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Store => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -149,7 +185,8 @@ impl ResponseError for BatchError {
             body["detail"] = json!(self.to_string());
         }
         let mut response = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
+        if later.contains(&status) {
             response.insert_header((header::RETRY_AFTER, "60"));
         }
         response.json(body)

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use portcullis_actors::{
     events::{EventKind, EventLog},
+    metrics::METRICS,
     settings::LiveSettings,
 };
 use portcullis_speech::jobs::JobEvent;
-use time::OffsetDateTime;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{Desk, callbacks};
@@ -19,29 +19,40 @@ const CLEAR_EVERY: Duration = Duration::from_secs(10);
 /// The numbers of jobs are told this often at most.
 const COUNT_EVERY: Duration = Duration::from_millis(500);
 
-/// Begins to look after the jobs, where there are any; ends with the process. Call it inside a
-/// runtime.
+/// How often it is looked whether a damaged job store was put right.
+const LOOK_FOR_JOBS: Duration = Duration::from_secs(1);
+
+/// Begins to look after the jobs, where there are to be any, once their store is open; ends with
+/// the process. Call it inside a runtime.
 pub fn start(context: &Context) {
-    if context.speech.jobs().is_none() {
+    if !context.speech.serves_jobs() {
         return;
     }
     let desk = Desk::new(context);
-    actix_web::rt::spawn(callbacks::run(desk.clone()));
-    actix_web::rt::spawn(clear(desk.clone(), context.owners.settings.clone()));
-    actix_web::rt::spawn(tell(desk, context.owners.events.clone()));
+    let (settings, events) = (context.owners.settings.clone(), context.owners.events.clone());
+    actix_web::rt::spawn(async move {
+        while desk.jobs().is_err() {
+            tokio::time::sleep(LOOK_FOR_JOBS).await;
+        }
+        actix_web::rt::spawn(callbacks::run(desk.clone()));
+        actix_web::rt::spawn(clear(desk.clone(), settings));
+        actix_web::rt::spawn(tell(desk, events));
+    });
 }
 
-/// Clears away what was finished longer ago than the clean-up interval says.
+/// Clears away what was finished longer ago than the clean-up interval says, in time that has
+/// passed while the appliance ran: a wall clock that is set says nothing about ages.
 async fn clear(desk: Desk, settings: LiveSettings) {
     loop {
         let minutes = settings.current().cleanup_interval_minutes;
-        let before = OffsetDateTime::now_utc() - Duration::from_secs(u64::from(minutes) * 60);
-        match desk.store(move |store| store.expire(before)).await {
+        let age = Duration::from_secs(u64::from(minutes) * 60);
+        match desk.store(move |store| store.expire(age)).await {
             Ok(0) => {}
             Ok(count) => log::info!("{count} jobs that ended {minutes} minutes ago are cleared"),
             // The store has logged why.
             Err(_) => log::error!("finished jobs cannot be cleared away"),
         }
+        METRICS.job_clean_ups.inc();
         tokio::time::sleep(CLEAR_EVERY).await;
     }
 }

@@ -28,7 +28,7 @@ use portcullis_speech::{
 };
 
 use self::error::BatchError;
-pub use self::{housekeeping::start, upload::RESERVE};
+pub use self::housekeeping::start;
 use crate::{
     docs, openapi,
     outbound::Outbound,
@@ -113,7 +113,7 @@ impl Desk {
     }
 
     fn jobs(&self) -> Result<&Jobs, BatchError> {
-        self.speech.jobs().ok_or_else(|| BatchError::NoRecogniser("there is no job store".into()))
+        self.speech.jobs().ok_or(BatchError::NoStore)
     }
 
     /// Refuses while there is no recogniser, with what to do about it.

@@ -11,9 +11,9 @@ use actix_web::{
     http::header,
     web::{self, Bytes, Data, Path},
 };
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use portcullis_speech::jobs::{
-    Format, Job, JobConfig, JobStatus, ListFilter, transcript as render,
+    Format, Job, JobConfig, JobStatus, LONGEST_PAGE, ListFilter, transcript as render,
 };
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -22,7 +22,7 @@ use super::{
     Desk, blocking,
     document::{JobErrorBody, JobRefusals, NoSuchJob, Transcript},
     error::BatchError,
-    view::{self, JobList, JobReply},
+    view::{self, JobDetails, JobList, JobReply},
 };
 use crate::body::Query;
 
@@ -47,21 +47,57 @@ pub(super) struct ListQuery {
     include_deleted: Option<String>,
 }
 
-/// `GET /v2/jobs`: newest first.
+/// `GET /v2/jobs`: newest first. However many there are, one page of them is in memory at a time.
 #[utoipa::path(get, path = "/v2/jobs", tag = "Jobs", operation_id = "ListJobs", security((), ("jobToken" = [])), params(ListQuery), responses((status = 200, body = JobList), JobRefusals))]
 pub(super) async fn list(
     desk: Data<Desk>,
     Query(query): Query<ListQuery>,
-) -> Result<web::Json<JobList>, BatchError> {
+) -> Result<HttpResponse, BatchError> {
     desk.check_recogniser()?;
     let filter = ListFilter {
         limit: query.limit.as_deref().map(limit).transpose()?,
+        before: None,
         created_before: moment("created_before", query.created_before.as_deref())?,
         created_after: moment("created_after", query.created_after.as_deref())?,
         include_deleted: boolean("include_deleted", query.include_deleted.as_deref())?,
     };
+    let first = page(&desk, filter).await?;
+    if filter.limit.is_some() || first.len() < LONGEST_PAGE as usize {
+        return Ok(HttpResponse::Ok().json(JobList { jobs: first }));
+    }
+    let head = stream::once(async { Ok(Bytes::from_static(b"{\"jobs\":[")) });
+    let pages = stream::try_unfold((Some(first), filter), move |(page_, filter)| {
+        let desk = desk.clone();
+        async move {
+            let (jobs, begun) = match page_ {
+                Some(first) => (first, false),
+                None => (page(&desk, filter).await?, true),
+            };
+            let Some(last) = jobs.last() else { return Ok(None) };
+            let next = ListFilter { before: last.number(), ..filter };
+            Ok::<_, BatchError>(Some((listed(&jobs, begun), (None, next))))
+        }
+    });
+    let tail = stream::once(async { Ok(Bytes::from_static(b"]}")) });
+    let body = head.chain(pages).chain(tail);
+    Ok(HttpResponse::Ok().content_type("application/json").streaming(body))
+}
+
+async fn page(desk: &Desk, filter: ListFilter) -> Result<Vec<JobDetails>, BatchError> {
     let jobs = desk.store(move |store| store.list(&filter)).await?;
-    Ok(web::Json(JobList { jobs: jobs.iter().map(view::summary).collect() }))
+    Ok(jobs.iter().map(view::summary).collect())
+}
+
+/// Some elements of a JSON array, after others where it has `begun`.
+fn listed(jobs: &[JobDetails], begun: bool) -> Bytes {
+    let mut text = Vec::new();
+    for (index, job) in jobs.iter().enumerate() {
+        if begun || index > 0 {
+            text.push(b',');
+        }
+        serde_json::to_writer(&mut text, job).expect("texts and numbers are JSON");
+    }
+    text.into()
 }
 
 fn limit(text: &str) -> Result<u32, BatchError> {

@@ -15,8 +15,9 @@ use actix_web::{
     web::{Bytes, Data, Payload},
 };
 use futures::{Stream, StreamExt, TryStreamExt};
+use portcullis_actors::metrics::{METRICS, ReasonLabels};
 use portcullis_speech::{
-    jobs::{ConfigError, IncomingFile, JobConfig, NewJob},
+    jobs::{ConfigError, JobConfig, NewJob},
     transcript::RuleError,
 };
 
@@ -24,7 +25,7 @@ use super::{
     Desk,
     document::{JobErrorBody, JobForm, JobRefusals},
     error::BatchError,
-    upload::AudioUpload,
+    upload::{Audio, AudioUpload, begin_posting, client_of},
     view::JobMade,
 };
 use crate::{
@@ -32,27 +33,51 @@ use crate::{
     patterns,
 };
 
-/// The largest `config` part: vocabularies may be long.
-const MAX_CONFIG: usize = 4 << 20;
+/// The largest `config` part, in bytes: a thousand words of vocabulary fit.
+const MAX_CONFIG: usize = 64 << 10;
+/// Parts of a form. Two are needed; some clients send fields of their own.
+const MOST_PARTS: usize = 16;
+/// Bytes of parts that are not needed, and of what follows the form, all together.
+const MOST_IGNORED: usize = 1 << 20;
 /// The longest file name that is kept, in characters.
 const MAX_NAME: usize = 255;
 
 /// `POST /v2/jobs`: 201 once the audio and the job are on the disk.
-#[utoipa::path(post, path = "/v2/jobs", tag = "Jobs", operation_id = "PostJob", security((), ("jobToken" = [])), request_body(content = JobForm, content_type = "multipart/form-data"), responses((status = 201, body = JobMade), JobRefusals, (status = 507, description = "The disk is full; nothing was kept", body = JobErrorBody)))]
+#[utoipa::path(post, path = "/v2/jobs", tag = "Jobs", operation_id = "PostJob", security((), ("jobToken" = [])), request_body(content = JobForm, content_type = "multipart/form-data"), responses((status = 201, body = JobMade), JobRefusals, (status = 413, description = "The configuration or something beside the audio is too large", body = JobErrorBody), (status = 429, description = "Too many jobs of this address wait or are being posted", body = JobErrorBody), (status = 507, description = "The disk is full; nothing was kept", body = JobErrorBody)))]
 pub(super) async fn submit(
     desk: Data<Desk>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, BatchError> {
+    let made = make(&desk, &request, payload).await;
+    if let Some(reason) = made.as_ref().err().and_then(BatchError::excess) {
+        METRICS.jobs_refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+    made
+}
+
+async fn make(
+    desk: &Desk,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, BatchError> {
     desk.check_recogniser()?;
-    check_media_type(&request)?;
+    check_media_type(request)?;
+    let client = client_of(request);
+    let _posting = begin_posting(client)?;
+    let client = client.to_string();
+    let name = client.clone();
+    desk.store(move |store| store.check_room(&name)).await?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     let mut body = Shared(Rc::new(RefCell::new(payload.into_inner())));
     let multipart = Multipart::new(request.headers(), body.clone());
-    let parts = read_parts(&desk, multipart, announced).await?;
+    let mut ignored = Ignored::default();
+    let parts = read_parts(desk, &client, multipart, announced, &mut ignored).await?;
     // The form ends before the body does; a body that is cut there was not sent whole.
-    while body.try_next().await?.is_some() {}
+    while let Some(chunk) = body.try_next().await? {
+        ignored.add(chunk.len())?;
+    }
     let config = parts.config.ok_or_else(|| {
         BatchError::Malformed("the field config is missing; it holds the job's JSON".into())
     })?;
@@ -66,8 +91,9 @@ pub(super) async fn submit(
     }
     let job = NewJob {
         config: config.submitted.to_string(),
+        client,
         data_name: parts.name,
-        audio: parts.audio,
+        audio: parts.audio.and_then(Audio::into_file),
         notify: !config.notifications.is_empty(),
     };
     let id = desk.store(move |store| store.create(job)).await?;
@@ -98,10 +124,25 @@ fn check_media_type(request: &HttpRequest) -> Result<(), BatchError> {
     Err(BatchError::Malformed(text.into()))
 }
 
+/// Bytes that came and are not needed.
+#[derive(Default)]
+struct Ignored(usize);
+
+impl Ignored {
+    fn add(&mut self, bytes: usize) -> Result<(), BatchError> {
+        self.0 += bytes;
+        if self.0 <= MOST_IGNORED {
+            return Ok(());
+        }
+        let text = format!("more than {MOST_IGNORED} bytes came beside config and data_file");
+        Err(BatchError::TooLarge(text))
+    }
+}
+
 #[derive(Default)]
 struct Parts {
     config: Option<JobConfig>,
-    audio: Option<IncomingFile>,
+    audio: Option<Audio>,
     name: String,
 }
 
@@ -118,11 +159,21 @@ impl From<MultipartError> for BatchError {
 /// before the audio is sent if it comes first.
 async fn read_parts(
     desk: &Desk,
+    client: &str,
     mut multipart: Multipart,
     announced: u64,
+    ignored: &mut Ignored,
 ) -> Result<Parts, BatchError> {
     let mut parts = Parts::default();
+    let mut count = 0;
     while let Some(mut field) = multipart.try_next().await? {
+        count += 1;
+        if count > MOST_PARTS {
+            let text = format!(
+                "the form has more than {MOST_PARTS} fields; config and data_file are enough"
+            );
+            return Err(BatchError::TooLarge(text));
+        }
         let name = field.name().unwrap_or_default().to_owned();
         let repeated = || BatchError::Malformed(format!("the field {name} was sent twice"));
         match name.as_str() {
@@ -131,10 +182,14 @@ async fn read_parts(
             "data_file" if parts.audio.is_some() => return Err(repeated()),
             "data_file" => {
                 parts.name = file_name(&field);
-                parts.audio = read_audio(desk, &mut field, announced).await?;
+                parts.audio = read_audio(desk, client, &mut field, announced).await?;
             }
             // `text_file` belongs to alignment jobs; what is not known is not needed.
-            _ => while field.try_next().await?.is_some() {},
+            _ => {
+                while let Some(chunk) = field.try_next().await? {
+                    ignored.add(chunk.len())?;
+                }
+            }
         }
     }
     Ok(parts)
@@ -145,8 +200,10 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
     while let Some(chunk) = field.next().await {
         let chunk = chunk?;
         if bytes.len() + chunk.len() > MAX_CONFIG {
-            let text = format!("the field config is larger than {MAX_CONFIG} bytes");
-            return Err(BatchError::Malformed(text));
+            let text = format!(
+                "the field config is larger than {MAX_CONFIG} bytes, the most that the configuration of a job may have"
+            );
+            return Err(BatchError::TooLarge(text));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -167,7 +224,9 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
         // The documented outcome of what is no pattern is a job that is rejected.
         Ok(_) | Err(patterns::Error::Rule(RuleError::NotRegular { .. })) => Ok(config),
         Err(patterns::Error::Rule(err)) => Err(ConfigError::from(err).into()),
-        Err(patterns::Error::Busy) => Err(BatchError::Busy),
+        Err(patterns::Error::Busy) => {
+            Err(BatchError::Busy("too many patterns are being compiled".into()))
+        }
     }
 }
 
@@ -191,10 +250,11 @@ fn check_addresses(desk: &Desk, config: &JobConfig) -> Result<(), BatchError> {
 
 async fn read_audio(
     desk: &Desk,
+    client: &str,
     field: &mut Field,
     announced: u64,
-) -> Result<Option<IncomingFile>, BatchError> {
-    let mut upload = AudioUpload::begin(desk, announced).await?;
+) -> Result<Option<Audio>, BatchError> {
+    let mut upload = AudioUpload::begin(desk, client, announced).await?;
     while let Some(chunk) = field.next().await {
         upload.write(&chunk?).await?;
     }

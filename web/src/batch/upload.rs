@@ -1,40 +1,78 @@
 //! Audio on its way to the disk.
 
-use std::{fs::File, io::Write as _};
+use std::sync::{Arc, LazyLock};
 
-use actix_web::web::{Bytes, BytesMut};
-use portcullis_speech::jobs::{IncomingFile, JobStore};
+use actix_web::{
+    HttpRequest,
+    web::{Bytes, BytesMut},
+};
+use portcullis_actors::bounds::{Client, Full, Held, Quota};
+use portcullis_speech::jobs::{IncomingFile, StoreError};
 
 use super::{Desk, blocking, error::BatchError};
 
 /// Bytes that are gathered before they are written.
-const GATHER: usize = 1 << 20;
-/// Room that uploads leave on the disk for everything else, in bytes.
-pub const RESERVE: u64 = 128 << 20;
-/// The disk is asked for its room after so many bytes.
-const ASK_AFTER: u64 = 64 << 20;
+const GATHER: usize = 256 << 10;
+/// Jobs that may be posted at once, by one client and by all: each holds [`GATHER`] bytes of memory,
+/// a descriptor and a file.
+const AT_ONCE: (u64, u64) = (512, 1024);
+
+static POSTING: LazyLock<Arc<Quota>> = LazyLock::new(|| Quota::new(AT_ONCE.0, AT_ONCE.1));
+
+/// Whose request it is: the unit of what one may hold.
+pub(super) fn client_of(request: &HttpRequest) -> Client {
+    let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
+    request.peer_addr().map_or(unknown, |peer| peer.ip()).into()
+}
+
+/// The right to post a job now.
+pub(super) fn begin_posting(client: Client) -> Result<Held, BatchError> {
+    POSTING.take(client, 1).map_err(|full| match full {
+        Full::Client => BatchError::ClientBusy(format!(
+            "{} jobs are being posted from this address; finish some of them first",
+            AT_ONCE.0
+        )),
+        Full::All => BatchError::Busy(format!("{} jobs are being posted", AT_ONCE.1)),
+    })
+}
+
+/// A file of audio that no job has yet; dropped it is gone. Removing a large file takes its time,
+/// so that is left to a thread that may block.
+pub(super) struct Audio(Option<IncomingFile>);
+
+impl Audio {
+    /// The file, for the job that takes it.
+    pub(super) fn into_file(mut self) -> Option<IncomingFile> {
+        self.0.take()
+    }
+}
+
+impl Drop for Audio {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(file));
+        }
+    }
+}
 
 /// A file that is written piece by piece; dropped before [`AudioUpload::finish`] it is gone.
 pub(super) struct AudioUpload {
-    desk: Desk,
-    incoming: IncomingFile,
-    file: Option<File>,
+    audio: Audio,
     gathered: BytesMut,
-    written: u64,
-    unasked: u64,
 }
 
 impl AudioUpload {
     /// Begins a file; `announced` is how many bytes will come, as far as that is known.
-    pub(super) async fn begin(desk: &Desk, announced: u64) -> Result<Self, BatchError> {
-        let begun = desk.store(move |store| {
-            check_room(store, announced)?;
-            store.begin_upload()
-        });
-        let mut incoming = begun.await?;
-        let file = incoming.take_file();
-        let gathered = BytesMut::new();
-        Ok(Self { desk: desk.clone(), incoming, file, gathered, written: 0, unasked: 0 })
+    pub(super) async fn begin(
+        desk: &Desk,
+        client: &str,
+        announced: u64,
+    ) -> Result<Self, BatchError> {
+        let client = client.to_owned();
+        let file = desk.store(move |store| store.begin_upload(&client, announced)).await?;
+        Ok(Self { audio: Audio(Some(file)), gathered: BytesMut::new() })
     }
 
     pub(super) async fn write(&mut self, chunk: &Bytes) -> Result<(), BatchError> {
@@ -43,38 +81,23 @@ impl AudioUpload {
     }
 
     /// Returns once all of it is on the disk; gives the file and its length.
-    pub(super) async fn finish(mut self) -> Result<(IncomingFile, u64), BatchError> {
+    pub(super) async fn finish(mut self) -> Result<(Audio, u64), BatchError> {
         self.flush(true).await?;
-        Ok((self.incoming, self.written))
+        let length = self.audio.0.as_ref().map_or(0, IncomingFile::length);
+        Ok((self.audio, length))
     }
 
     async fn flush(&mut self, sync: bool) -> Result<(), BatchError> {
         let bytes = self.gathered.split().freeze();
-        self.written += bytes.len() as u64;
-        self.unasked += bytes.len() as u64;
-        if self.unasked >= ASK_AFTER {
-            self.unasked = 0;
-            self.desk.store(|store| check_room(store, 0)).await?;
-        }
-        let mut file = self.file.take().ok_or(BatchError::Stopping)?;
+        let mut file = self.audio.0.take().ok_or(BatchError::Stopping)?;
         let written = blocking(move || {
-            file.write_all(&bytes)?;
+            file.write(&bytes)?;
             if sync {
-                file.sync_all()?;
+                file.sync()?;
             }
-            Ok::<_, std::io::Error>(file)
+            Ok::<_, StoreError>(file)
         });
-        self.file = Some(written.await??);
+        self.audio.0 = Some(written.await??);
         Ok(())
     }
-}
-
-fn check_room(
-    store: &dyn JobStore,
-    announced: u64,
-) -> Result<(), portcullis_speech::jobs::StoreError> {
-    if store.free_space()? < announced.saturating_add(RESERVE) {
-        return Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into());
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Jobs as clients see them.
 
 use portcullis_speech::jobs::{
-    Job, JobStatus,
+    Job, JobId, JobStatus, JobSummary,
     render::{timestamp, whole_seconds},
 };
 use serde::Serialize;
@@ -53,6 +53,12 @@ pub(super) struct JobDetails {
     errors: Vec<JobProblem>,
 }
 
+impl JobDetails {
+    pub(super) fn number(&self) -> Option<JobId> {
+        self.id.parse().ok()
+    }
+}
+
 /// One job.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobReply {
@@ -73,7 +79,7 @@ pub(super) struct JobMade {
 }
 
 /// What lists show: without the configuration.
-pub(super) fn summary(job: &Job) -> JobDetails {
+pub(super) fn summary(job: &JobSummary) -> JobDetails {
     let problem = |error: &portcullis_speech::jobs::JobError| JobProblem {
         message: error.message.clone(),
         timestamp: timestamp(error.timestamp),
@@ -81,7 +87,7 @@ pub(super) fn summary(job: &Job) -> JobDetails {
     JobDetails {
         created_at: timestamp(job.created_at),
         data_name: job.data_name.clone(),
-        duration: whole_seconds(job),
+        duration: whole_seconds(job.duration),
         id: job.id.to_string(),
         status: match job.status {
             JobStatus::Fetching | JobStatus::Queued | JobStatus::Running => JobState::Running,
@@ -103,7 +109,7 @@ pub(super) fn details(job: &Job, progress: Option<f64>) -> JobReply {
     let job = JobDetails {
         config: serde_json::from_str(&job.config).ok().map(masked),
         progress: progress.map(round),
-        ..summary(job)
+        ..summary(&job.summary())
     };
     JobReply { job }
 }

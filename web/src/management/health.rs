@@ -7,15 +7,13 @@ use portcullis_actors::{
     blocking,
     supervisor::{GetListeners, ListenerStatus},
 };
-use portcullis_speech::RecogniserState;
+use portcullis_speech::{RecogniserState, disk::RESERVE};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::standing_warnings;
-use crate::{
-    batch, error::ApiError, host_figures, monitoring, openapi::Refusals, service::Context,
-};
+use crate::{error::ApiError, host_figures, monitoring, openapi::Refusals, service::Context};
 
 /// Less than this is left on the disk of the data directory: changes will soon fail.
 const LOW_SPACE_BYTES: u64 = 64 << 20;
@@ -71,7 +69,7 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Heal
         ("authentication", authentication(&context)),
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
         ("storage", storage(&context).await?),
-        ("batch", speech(&context, serves("batch"))),
+        ("batch", batch(&context, serves("batch"))),
         ("realtime", realtime(&context, serves("realtime"))),
         ("monitoring", monitoring(&context, serves("monitoring")).await),
         // Nothing here has a database or a graphics processor; the names are documented.
@@ -120,6 +118,19 @@ fn speech(context: &Context, served: bool) -> Component {
     }
 }
 
+/// The same, and as the job store is.
+fn batch(context: &Context, served: bool) -> Component {
+    let mut component = speech(context, served);
+    if let Some(trouble) = context.speech.trouble() {
+        component.status = Status::Unhealthy;
+        component.errors.push(trouble);
+    }
+    if let Some(jobs) = context.speech.jobs() {
+        component.warnings.extend(jobs.store().warnings());
+    }
+    component
+}
+
 /// The same, with a warning while no further session is taken.
 fn realtime(context: &Context, served: bool) -> Component {
     let mut component = speech(context, served);
@@ -162,11 +173,11 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
 fn room_for_jobs(folder: &Path) -> Option<String> {
     let found = host_figures::file_systems(&[("jobs", folder)]);
     let free = found.first()?.available;
-    (free < batch::RESERVE).then(|| {
+    (free <= RESERVE).then(|| {
         format!(
             "{free} bytes are free where the jobs lie ({}); jobs are refused below {}: delete jobs, shorten the clean-up interval or make room",
             folder.display(),
-            batch::RESERVE
+            RESERVE
         )
     })
 }

@@ -5,7 +5,12 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use time::OffsetDateTime;
 
-use crate::jobs::store::{Job, JobError, JobId, JobStatus, StoreError};
+use crate::jobs::store::{Job, JobError, JobId, JobStatus, JobSummary, StoreError};
+
+/// Errors that are kept of a job, the first ones.
+const MOST_ERRORS: usize = 20;
+/// The longest message of an error, in characters.
+const LONGEST_MESSAGE: usize = 1000;
 
 pub(super) fn append_error(
     transaction: &Transaction<'_>,
@@ -15,7 +20,11 @@ pub(super) fn append_error(
     let sql = "SELECT errors FROM jobs WHERE id = ?1";
     let text: Option<String> = transaction.query_row(sql, [id.0], |row| row.get(0)).optional()?;
     let mut errors: Vec<JobError> = parse_errors(&text.unwrap_or_default())?;
-    errors.push(JobError { message: message.to_owned(), timestamp: OffsetDateTime::now_utc() });
+    if errors.len() >= MOST_ERRORS {
+        return Ok(());
+    }
+    let message = message.chars().take(LONGEST_MESSAGE).collect();
+    errors.push(JobError { message, timestamp: OffsetDateTime::now_utc() });
     let text =
         serde_json::to_string(&errors).map_err(|err| StoreError::Damaged(err.to_string()))?;
     transaction.execute("UPDATE jobs SET errors = ?2 WHERE id = ?1", params![id.0, text])?;
@@ -42,6 +51,19 @@ pub(super) fn read_job(row: &Row<'_>) -> Result<Job, StoreError> {
         attempts: row.get(7)?,
         crashes: row.get(8)?,
         errors: parse_errors(&row.get::<_, String>(9)?)?,
+        client: row.get(10)?,
+    })
+}
+
+pub(super) fn read_summary(row: &Row<'_>) -> Result<JobSummary, StoreError> {
+    let status: String = row.get(2)?;
+    Ok(JobSummary {
+        id: JobId(row.get(0)?),
+        created_at: moment(row.get(1)?)?,
+        status: status_of(&status).ok_or(StoreError::Damaged(status))?,
+        data_name: row.get(3)?,
+        duration: Duration::from_millis(row.get::<_, i64>(4)?.unsigned_abs()),
+        errors: parse_errors(&row.get::<_, String>(5)?)?,
     })
 }
 
@@ -69,6 +91,10 @@ pub(super) fn now() -> i64 {
 
 pub(super) fn millis(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+pub(super) fn duration_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn moment(millis: i64) -> Result<OffsetDateTime, StoreError> {

@@ -86,7 +86,7 @@ impl Office {
             return Ok(None);
         };
         let longest = self.desk.outbound.limits().whole;
-        let fetched = tokio::time::timeout(longest, self.download(&request)).await;
+        let fetched = tokio::time::timeout(longest, self.download(errand, &request)).await;
         let fetched = fetched
             .unwrap_or_else(|_| Err(FetchError::TooLong(humantime::format_duration(longest))));
         count(Kind::Fetch, fetched.as_ref().map_or_else(FetchError::outcome, |_| Outcome::Done));
@@ -103,17 +103,22 @@ impl Office {
         Ok(Some(Request::get(&fetch.url, fetch.auth_headers.as_deref())?))
     }
 
-    async fn download(&self, request: &Request) -> Result<IncomingFile, FetchError> {
+    async fn download(
+        &self,
+        errand: &Errand,
+        request: &Request,
+    ) -> Result<IncomingFile, FetchError> {
         let mut answer = self.desk.outbound.send(request).await?;
         if !answer.is_success() {
             return Err(FetchError::Status(answer.status()));
         }
         let announced = answer.length().unwrap_or(0);
-        let mut upload = AudioUpload::begin(&self.desk, announced).await?;
+        let mut upload = AudioUpload::begin(&self.desk, &errand.client, announced).await?;
         while let Some(chunk) = answer.chunk().await? {
             upload.write(&chunk).await?;
         }
-        Ok(upload.finish().await?.0)
+        let (audio, _) = upload.finish().await?;
+        Ok(audio.into_file().ok_or(BatchError::Stopping)?)
     }
 
     async fn give_up(&self, id: JobId, reason: String) {

@@ -96,7 +96,7 @@ impl Office {
         if !self.busy().insert(id) {
             return;
         }
-        let (office, errand) = (self.clone(), Errand { id, client: String::new() });
+        let (office, errand) = (self.clone(), Errand { id, client: job.client });
         actix_web::rt::spawn(async move {
             match kind {
                 Kind::Fetch => office.fetch(&errand).await,
