@@ -9,7 +9,7 @@
 //! A thread compares the wall clock with the time since boot each second and tells of steps.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{LazyLock, Mutex, PoisonError},
@@ -42,6 +42,40 @@ pub struct Jump {
     pub by: i64,
     /// The wall clock after it.
     pub at: OffsetDateTime,
+    /// [`since_boot`] when it was noticed.
+    pub noticed: Duration,
+}
+
+impl Jump {
+    /// How long ago it was noticed.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        since_boot().saturating_sub(self.noticed)
+    }
+}
+
+impl fmt::Display for Jump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = humantime::format_duration(Duration::from_secs(self.by.unsigned_abs()));
+        let direction = if self.by < 0 { "back" } else { "forward" };
+        write!(f, "the clock was set {direction} by {length}")
+    }
+}
+
+/// Both times at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// For people: the wall clock may be wrong.
+    pub wall: OffsetDateTime,
+    /// For ages, see [`running_time`].
+    pub running: Duration,
+}
+
+impl Moment {
+    #[must_use]
+    pub fn now() -> Self {
+        Self { wall: OffsetDateTime::now_utc(), running: running_time() }
+    }
 }
 
 struct Clock {
@@ -108,12 +142,10 @@ pub fn start(data_dir: &Path) -> io::Result<()> {
     };
     let now = OffsetDateTime::now_utc();
     if let Some(saved) = &saved
-        && now + STEP < saved.wall_clock
+        && saved.wall_clock - now > STEP
     {
-        log::warn!(
-            "the clock says {now}, and when the appliance last ran it said {}: it was set back",
-            saved.wall_clock
-        );
+        // Forward it may have gone by itself, while nothing ran.
+        tell((now - saved.wall_clock).whole_seconds());
     }
     let before = Duration::from_secs(saved.map_or(0, |saved| saved.running_seconds));
     let started = Started { boot: since_boot(), before, path };
@@ -208,13 +240,12 @@ fn watch_clock(started: &Started) {
 
 fn tell(by: i64) {
     METRICS.clock_jumps.inc();
-    let at = OffsetDateTime::now_utc();
-    let length = humantime::format_duration(Duration::from_secs(by.unsigned_abs()));
-    let where_to = if by < 0 { "back" } else { "forward" };
-    log::warn!("the clock was set {where_to} by {length}; nothing is cleared away because of it");
+    let (at, noticed) = (OffsetDateTime::now_utc(), since_boot());
     CLOCK.jumps.send_modify(|jump| {
         let count = jump.map_or(0, |jump| jump.count) + 1;
-        *jump = Some(Jump { count, by, at });
+        let new = Jump { count, by, at, noticed };
+        log::warn!("{new}; nothing is cleared away because of it");
+        *jump = Some(new);
     });
 }
 

@@ -12,6 +12,7 @@ use crate::{
         CertificateActor, Certificates, DefaultCertificateError, WaitingKeys, load_or_generate,
     },
     change::ChangeError,
+    clock::Moment,
     events::EventLog,
     handover::{Generations, Handover, HandoverError, Scope},
     ledger::{Change, Ledger, Requester},
@@ -112,8 +113,8 @@ impl Prepared {
         let default = load_or_generate(data_dir)?;
         let events = EventLog::default();
         let auth = Arc::new(AuthShared::new(&state, events.clone())?);
-        let waiting = WaitingKeys::open(data_dir, time::OffsetDateTime::now_utc())?;
-        let certificates = Certificates::new(&state, unusable, default, waiting)?;
+        let waiting = WaitingKeys::open(data_dir, Moment::now())?;
+        let certificates = Certificates::new(&state, unusable, default, waiting, data_dir)?;
         certificates.forget_used_key()?;
         let ledger = Ledger::new(store, state.clone(), events.clone());
         let open_modes = open_modes.map(Into::into);
@@ -185,6 +186,7 @@ impl Owners {
             certificates.clone(),
             ledger.clone(),
             supervisor.clone().recipient(),
+            audit.clone(),
         )
         .start();
         let auth = AuthActor::new(auth_shared.clone(), ledger.clone()).start();
@@ -307,6 +309,9 @@ impl Owners {
         if let AdminAccess::Htpasswd(line) = &next.admin {
             Credential::parse(line)?;
         }
+        if next.tls.is_none() {
+            self.certificates.refresh_default().await;
+        }
         change.commit(next.clone(), what, by).await?;
         match self.serve(&previous, &next, what, by).await {
             Ok(generations) => {
@@ -343,6 +348,9 @@ impl Owners {
         }
         if let AdminAccess::Htpasswd(line) = &next.admin {
             Credential::parse(line).map_err(ReloadError::Credential)?;
+        }
+        if next.tls.is_none() {
+            self.certificates.refresh_default().await;
         }
         if let Some(reason) = self.certificates.activate(&next).fallback {
             return Err(ReloadError::Certificate(reason));

@@ -28,6 +28,7 @@ use portcullis_actors::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
         WaitingKeys, load_or_generate, resolve_certificate,
     },
+    clock::Moment,
     factory_state,
     store::{
         ChangeNote, FileStore, Loaded, State, StateStore, StoreError, close_to_others,
@@ -346,7 +347,7 @@ fn change_offline(
     let note = ChangeNote { at: OffsetDateTime::now_utc(), what, by: by.to_string() };
     let revision = store.commit(&next, &note)?;
     if matches!(request, Request::Reset) {
-        WaitingKeys::open(data_dir, OffsetDateTime::now_utc())?.remove_all()?;
+        WaitingKeys::open(data_dir, Moment::now())?.remove_all()?;
     }
     let reply =
         Reply { text: format!("{done}\n"), data: json!({ "message": done, "revision": revision }) };

@@ -15,6 +15,7 @@ const REMEDIES = {
   'certificate-fallback': 'certificate',
   'watched-certificate': 'certificate',
   'certificate-expired': 'certificate',
+  'certificate-not-yet-valid': 'certificate',
   'certificate-expires-soon': 'certificate',
   'self-signed': 'certificate',
 };
@@ -34,7 +35,7 @@ function warningsOf(about) {
 
 function Warnings({ about }) {
   const warnings = warningsOf(about);
-  const urgent = ['authentication-off', 'certificate-expired', 'certificate-fallback'];
+  const urgent = ['authentication-off', 'certificate-expired', 'certificate-not-yet-valid', 'certificate-fallback'];
   return html`
     <${Card} title=${t.warnings} id="warnings" wide>
       ${warnings.length === 0 && html`<${Notice} kind="good">${t.noWarnings}</${Notice}>`}

@@ -9,11 +9,11 @@ mod intake;
 mod messages;
 mod request;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, MessageResult, Recipient,
-    ResponseActFuture, ResponseFuture, WrapFuture,
+    Actor, ActorFutureExt, ActorStreamExt, AsyncContext, Context, Handler, MessageResult,
+    Recipient, ResponseActFuture, ResponseFuture, WrapFuture, WrapStream,
 };
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use self::request::FreshRequest;
 pub use self::{
     default::{DefaultCertificateError, load_or_generate},
-    expiry::ExpiryStage,
+    expiry::{ExpiryStage, not_yet},
     intake::{
         CertificateBundle, CertificateError, CertificateFacts, ChainEntry, Judgement, Kind,
         Options, Part, Upload, WaitingKey, Warning,
@@ -38,8 +38,11 @@ pub use self::{
     },
 };
 use crate::{
+    audit::{Audit, AuditEntry, Outcome},
     blocking,
     change::ChangeError,
+    clock::{self, Moment},
+    events::EventKind,
     handover::{Handover, Scope},
     ledger::{Ledger, Requester},
     store::{Installed, State, StoreError, StoredBundle},
@@ -71,8 +74,9 @@ impl std::fmt::Debug for ActiveCertificate {
 pub struct Certificates {
     active: Arc<ArcSwap<ActiveCertificate>>,
     tls: Arc<TlsConfigs>,
-    default: Arc<CertificateBundle>,
+    default: Arc<ArcSwap<CertificateBundle>>,
     waiting: WaitingKeys,
+    data_dir: Arc<Path>,
 }
 
 impl Certificates {
@@ -85,11 +89,17 @@ impl Certificates {
         unusable: Option<String>,
         default: CertificateBundle,
         waiting: WaitingKeys,
+        data_dir: &Path,
     ) -> Result<Self, rustls::Error> {
-        let default = Arc::new(default);
         let active = resolve_certificate(state, unusable, &default);
         let tls = Arc::new(TlsConfigs::new(&active.bundle.certified_key())?);
-        Ok(Self { active: Arc::new(ArcSwap::from_pointee(active)), tls, default, waiting })
+        Ok(Self {
+            active: Arc::new(ArcSwap::from_pointee(active)),
+            tls,
+            default: Arc::new(ArcSwap::from_pointee(default)),
+            waiting,
+            data_dir: data_dir.into(),
+        })
     }
 
     /// What is served now.
@@ -125,7 +135,29 @@ impl Certificates {
 
     /// What serving `state` means.
     pub(crate) fn activate(&self, state: &State) -> ActiveCertificate {
-        resolve_certificate(state, None, &self.default)
+        resolve_certificate(state, None, &self.default.load())
+    }
+
+    /// Whether the default certificate has to be made anew, or the new one does not serve yet
+    /// where it should.
+    fn wants_fresh_default(&self) -> bool {
+        let (default, active) = (self.default.load(), self.active.load());
+        default::is_out_of_date(&default)
+            || active.is_default && active.bundle.chain() != default.chain()
+    }
+
+    /// Makes the default certificate anew if it has expired or is not valid yet. The caller holds
+    /// the ledger and publishes. One that cannot be made is told in the log.
+    pub(crate) async fn refresh_default(&self) {
+        if !default::is_out_of_date(&self.default.load()) {
+            return;
+        }
+        let data_dir = self.data_dir.clone();
+        match blocking::change(move || load_or_generate(&data_dir)).await {
+            Ok(Ok(bundle)) => self.default.store(Arc::new(bundle)),
+            Ok(Err(err)) => log::error!("the default certificate cannot be made anew: {err}"),
+            Err(err) => log::error!("the default certificate cannot be made anew: {err}"),
+        }
     }
 }
 
@@ -194,6 +226,7 @@ pub struct CertificateActor {
     supervisor: Recipient<Handover>,
     /// The last stage towards its end that was told.
     expiry: ExpiryStage,
+    audit: Audit,
     /// Lets one key be made at a time: an RSA key keeps a core busy for seconds.
     making: Arc<Semaphore>,
 }
@@ -206,11 +239,13 @@ impl CertificateActor {
         certificates: Certificates,
         ledger: Ledger,
         supervisor: Recipient<Handover>,
+        audit: Audit,
     ) -> Self {
         Self {
             certificates,
             ledger,
             supervisor,
+            audit,
             expiry: ExpiryStage::Far,
             making: Arc::new(Semaphore::new(1)),
         }
@@ -219,6 +254,52 @@ impl CertificateActor {
     fn check_expiry(&mut self) {
         let active = self.certificates.active();
         self.expiry = expiry::check(&active, self.expiry, self.ledger.events());
+    }
+
+    /// Looks at what time has brought: the default certificate is made anew if it is out of date,
+    /// and served at once where it serves; then the stage of what serves is told.
+    fn look_at_time(&mut self, ctx: &mut Context<Self>) {
+        if !self.certificates.wants_fresh_default() {
+            return self.check_expiry();
+        }
+        let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
+        let (supervisor, audit) = (self.supervisor.clone(), self.audit.clone());
+        let work = async move {
+            let _change = ledger.begin().await;
+            certificates.refresh_default().await;
+            let before = certificates.active();
+            let new = Arc::new(ActiveCertificate {
+                bundle: CertificateBundle::clone(&certificates.default.load()),
+                is_default: true,
+                installed: None,
+                fallback: before.fallback.clone(),
+            });
+            if !before.is_default || new.bundle.chain() == before.bundle.chain() {
+                return;
+            }
+            let what = "default certificate made anew";
+            let served = serve_fresh_default(&certificates, &supervisor, &new, &before, what).await;
+            let fingerprint =
+                |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
+            let (old, new) = (fingerprint(&before), fingerprint(&new));
+            let outcome = if served.is_ok() { Outcome::Done } else { Outcome::Failed };
+            let mut entry = AuditEntry::new(&Requester::appliance(), what, outcome);
+            match served {
+                Ok(()) => {
+                    let message = format!("{what}, for it was out of date: {new}");
+                    log::warn!("{message}");
+                    let code = "default-certificate-renewed".to_owned();
+                    ledger.events().publish(EventKind::CertificateWarning { code, message });
+                    entry = entry.fingerprints(&old, &new);
+                }
+                Err(err) => {
+                    log::error!("{what}, but it cannot be served yet: {err}");
+                    entry = entry.detail(err.to_string());
+                }
+            }
+            audit.record(entry);
+        };
+        ctx.spawn(work.into_actor(self).map(|(), act, _| act.check_expiry()));
     }
 
     /// One transaction: persist, publish, hand over; undone where a step fails.
@@ -235,6 +316,9 @@ impl CertificateActor {
             let installed = Installed { at: OffsetDateTime::now_utc(), by: by.to_string() };
             let mut change = ledger.begin().await;
             let previous = change.state().clone();
+            if bundle.is_none() {
+                certificates.refresh_default().await;
+            }
             let next = State {
                 tls: bundle.as_ref().map(|bundle| StoredBundle {
                     certificate_pem: bundle.certificate_pem(),
@@ -284,6 +368,26 @@ impl CertificateActor {
     }
 }
 
+/// Serves `new` in every handshake and hands the listeners over; `before` serves on where that
+/// fails. Nothing is persisted: the state says that the default certificate serves.
+async fn serve_fresh_default(
+    certificates: &Certificates,
+    supervisor: &Recipient<Handover>,
+    new: &Arc<ActiveCertificate>,
+    before: &Arc<ActiveCertificate>,
+    what: &str,
+) -> Result<(), ChangeError> {
+    certificates.publish(new.clone()).map_err(ChangeError::Tls)?;
+    let handover = Handover { scope: Scope::Tls, reason: what.into(), request_id: None };
+    match supervisor.send(handover).await {
+        Ok(Ok(_)) => Ok(()),
+        failed => {
+            certificates.publish(before.clone()).map_err(ChangeError::Tls)?;
+            Err(ChangeError::from_handover(failed))
+        }
+    }
+}
+
 /// Removes the waiting key that an installed certificate was made for: it lies in the state now.
 async fn forget_used_key(certificates: Certificates) {
     match on_thread_of_state(move || Ok(certificates.forget_used_key()?)).await {
@@ -304,7 +408,15 @@ impl Actor for CertificateActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.check_expiry();
-        ctx.run_interval(EXPIRY_INTERVAL, |act, _| act.check_expiry());
+        ctx.run_interval(EXPIRY_INTERVAL, Self::look_at_time);
+        let jumps = futures::stream::unfold(clock::jumps(), async |mut jumps| {
+            jumps.changed().await.ok().map(|()| ((), jumps))
+        });
+        let follow = jumps.into_actor(self).map(|(), act, ctx| {
+            act.certificates.waiting.reckon(Moment::now());
+            act.look_at_time(ctx);
+        });
+        ctx.spawn(follow.finish());
         ctx.run_interval(LOOK_FOR_EXPIRED, |_, ctx| ctx.notify(RemoveExpiredRequests));
     }
 }
@@ -343,11 +455,11 @@ impl Handler<RequestCertificate> for CertificateActor {
             let RequestCertificate { details, by } = msg;
             let fresh = {
                 let _one = making.acquire().await.map_err(|_| RequestError::Stopping)?;
-                waiting.check_room(OffsetDateTime::now_utc())?;
+                waiting.check_room(clock::running_time())?;
                 blocking::run(|| FreshRequest::make(details)).await??
             };
             let _change = ledger.begin().await;
-            let now = OffsetDateTime::now_utc();
+            let now = Moment::now();
             let request = on_thread_of_state(move || waiting.add(fresh, now)).await?;
             log::info!("certificate request {} made by {by}", request.id);
             Ok(request)
@@ -363,7 +475,7 @@ impl Handler<DeleteCertificateRequest> for CertificateActor {
         Box::pin(async move {
             let DeleteCertificateRequest { id, by } = msg;
             let _change = ledger.begin().await;
-            let now = OffsetDateTime::now_utc();
+            let now = clock::running_time();
             let removed = id.clone();
             on_thread_of_state(move || {
                 waiting.remove_expired(now)?;
@@ -383,7 +495,7 @@ impl Handler<RemoveExpiredRequests> for CertificateActor {
         let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
         Box::pin(async move {
             let _change = ledger.begin().await;
-            let now = OffsetDateTime::now_utc();
+            let now = clock::running_time();
             if let Err(err) = on_thread_of_state(move || Ok(waiting.remove_expired(now)?)).await {
                 log::error!("a key that has waited too long is still there: {err}");
             }

@@ -1,6 +1,9 @@
 //! `GET host/about`, and the warnings that stand.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
+use portcullis_actors::{certificate::not_yet, clock::jumps};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -11,6 +14,9 @@ use crate::{
     security::{CertificateView, documents::ServedCertificate},
     service::Context,
 };
+
+/// How long a step of the clock is told.
+const JUMP_IS_NEWS: Duration = Duration::from_secs(3600);
 
 /// What runs here.
 #[derive(ToSchema)]
@@ -85,8 +91,15 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
         warn("open-modes", told.to_string());
     }
     let facts = active.bundle.facts();
-    let left = facts.not_after() - OffsetDateTime::now_utc();
-    if left.is_negative() {
+    let now = OffsetDateTime::now_utc();
+    let left = facts.not_after() - now;
+    if now < facts.not_before() {
+        let wrong = not_yet(&active, now);
+        warn(
+            "certificate-not-yet-valid",
+            format!("the certificate {wrong}; set the clock or upload another one"),
+        );
+    } else if left.is_negative() {
         warn(
             "certificate-expired",
             format!("the certificate expired on {}; upload another one", facts.not_after),
@@ -100,6 +113,11 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
                 facts.not_after
             ),
         );
+    }
+    let jump = *jumps().borrow();
+    if let Some(jump) = jump.filter(|jump| jump.age() < JUMP_IS_NEWS) {
+        let ago = humantime::format_duration(Duration::from_secs(jump.age().as_secs()));
+        warn("clock-set", format!("{jump}, {ago} ago; nothing is cleared away because of it"));
     }
     warnings
 }

@@ -90,8 +90,15 @@ fn warnings(context: &Context, codes: &[&str]) -> Vec<String> {
 }
 
 fn certificate(context: &Context) -> Component {
-    let errors =
-        warnings(context, &["certificate-fallback", "certificate-expired", "watched-certificate"]);
+    let errors = warnings(
+        context,
+        &[
+            "certificate-fallback",
+            "certificate-expired",
+            "certificate-not-yet-valid",
+            "watched-certificate",
+        ],
+    );
     Component::judged(errors, warnings(context, &["certificate-expires-soon"]))
 }
 

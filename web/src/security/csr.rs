@@ -1,12 +1,16 @@
 //! `/v2/security/csr`: keys that are made here, and the requests for their certificates.
 
+use std::time::Duration;
+
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use portcullis_actors::certificate::{
-    CertificateRequest, DeleteCertificateRequest, NewRequest, NoSuchRequest, RemoveExpiredRequests,
-    RequestCertificate, RequestError, RequestId, WaitingKeys,
+use portcullis_actors::{
+    certificate::{
+        CertificateRequest, DeleteCertificateRequest, NewRequest, NoSuchRequest,
+        RemoveExpiredRequests, RequestCertificate, RequestError, RequestId, WaitingKeys,
+    },
+    clock,
 };
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 use super::{
     documents::{Done, PemOrJson, WaitingRequests},
@@ -25,9 +29,9 @@ use crate::{
 const PEM_REQUEST: &str = "text/plain; charset=utf-8";
 
 /// The keys that wait; those whose time is over are on their way out once somebody has looked.
-fn waiting(context: &Context, now: OffsetDateTime) -> &WaitingKeys {
+fn waiting(context: &Context, running: Duration) -> &WaitingKeys {
     let waiting = context.owners.certificates.waiting_keys();
-    if waiting.has_expired(now) {
+    if waiting.has_expired(running) {
         context.owners.certificate.do_send(RemoveExpiredRequests);
     }
     waiting
@@ -56,8 +60,8 @@ pub(super) async fn list(
     context: web::Data<Context>,
 ) -> Result<web::Json<Value>, ApiError> {
     Query::of(&request)?.finish()?;
-    let now = OffsetDateTime::now_utc();
-    let requests = waiting(&context, now).requests(now);
+    let running = clock::running_time();
+    let requests = waiting(&context, running).requests(running);
     let requests: Vec<&CertificateRequest> = requests.iter().map(AsRef::as_ref).collect();
     Ok(web::Json(json!({ "requests": requests })))
 }
@@ -73,8 +77,8 @@ pub(super) async fn get(
     let format = query.choice("format", &["json", "pem"])?;
     query.finish()?;
     let id: RequestId = id.parse().map_err(RequestError::from)?;
-    let now = OffsetDateTime::now_utc();
-    let found = waiting(&context, now).request(&id, now);
+    let running = clock::running_time();
+    let found = waiting(&context, running).request(&id, running);
     let found = found.ok_or_else(|| RequestError::from(NoSuchRequest))?;
     Ok(match format {
         Some("pem") => HttpResponse::Ok().content_type(PEM_REQUEST).body(found.csr.clone()),

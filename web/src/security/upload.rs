@@ -6,8 +6,9 @@ use futures::{
     StreamExt, TryStreamExt,
     future::{LocalBoxFuture, Ready, ready},
 };
-use portcullis_actors::certificate::{
-    CertificateBundle, CertificateError, Judgement, Options, Upload, WaitingKeys,
+use portcullis_actors::{
+    certificate::{CertificateBundle, CertificateError, Judgement, Options, Upload, WaitingKeys},
+    clock,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -43,7 +44,7 @@ impl CertificateUpload {
         };
         // Keys are read for an upload that can do with one: a browser sends an unused field empty.
         let alone = self.keyfile.as_ref().is_none_or(|keyfile| keyfile.trim_ascii().is_empty());
-        let waiting_keys = if alone { waiting.keys(now) } else { Vec::new() };
+        let waiting_keys = if alone { waiting.keys(clock::running_time()) } else { Vec::new() };
         let options = Options { allow_expired, waiting_keys: &waiting_keys };
         CertificateBundle::from_upload(&upload, &options, now)
     }

@@ -11,7 +11,7 @@ mod details;
 mod make;
 mod waiting;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
@@ -91,13 +91,17 @@ pub struct CertificateRequest {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub created: OffsetDateTime,
-    /// When its key is removed unless the certificate has come.
+    /// When its key is removed unless the certificate has come; later where the appliance is off
+    /// for a while. Another time after the clock was set.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub expires: OffsetDateTime,
     /// The pin of the public key, by which its certificate is recognised.
     #[serde(skip)]
     pub spki_sha256: String,
+    /// The running time at which it began to wait, which decides when it ends.
+    #[serde(skip)]
+    pub waits_since: Duration,
 }
 
 /// Why no request was made or deleted.

@@ -10,12 +10,13 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{
@@ -24,11 +25,17 @@ use super::{
 };
 use crate::{
     certificate::intake::{WaitingKey, private_key_pem},
+    clock::Moment,
+    files::read_at_most,
     store::{StoreError, io, make_dir, sync_dir, write_file},
 };
 
-/// How long a key waits for its certificate.
-pub const WAITING_TIME: Duration = Duration::days(30);
+/// How long a key waits for its certificate, counted in the
+/// [running time](crate::clock::running_time): no step of the clock ends it, for it cannot be had
+/// again.
+pub const WAITING_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+const DAY: time::Duration = time::Duration::DAY;
 
 /// How many keys may wait at once.
 pub const MAX_WAITING: usize = 16;
@@ -37,6 +44,9 @@ const FOLDER: &str = "waiting-keys";
 const KEY: &str = "key.pem";
 const REQUEST: &str = "request.pem";
 const RECORD: &str = "request.json";
+const FRESH_RECORD: &str = "request.new";
+/// What is kept for a request is far smaller.
+const MAX_FILE: u64 = 1 << 20;
 
 /// `request.json`: what cannot be read from the request itself.
 #[derive(Serialize, Deserialize)]
@@ -45,9 +55,12 @@ struct Record {
     details: RequestDetails,
     #[serde(with = "time::serde::rfc3339")]
     created: OffsetDateTime,
+    /// For people; its age decides.
     #[serde(with = "time::serde::rfc3339")]
     expires: OffsetDateTime,
     spki_sha256: String,
+    /// The running time at which it began to wait, in seconds; earlier versions noted none.
+    waits_since_running_seconds: Option<u64>,
 }
 
 /// The keys that wait, and a snapshot of their requests. Cheap to clone; only the
@@ -85,7 +98,7 @@ impl WaitingKeys {
     ///
     /// # Errors
     /// The folder cannot be made, read or cleared.
-    pub fn open(data_dir: &Path, now: OffsetDateTime) -> Result<Self, StoreError> {
+    pub fn open(data_dir: &Path, now: Moment) -> Result<Self, StoreError> {
         let folder = data_dir.join(FOLDER);
         make_dir(&folder)?;
         let mut requests = Vec::new();
@@ -97,7 +110,7 @@ impl WaitingKeys {
                     log::warn!("cannot remove the leftover {}: {err}", path.display());
                 }
             } else if let Ok(id) = name.parse() {
-                match read(&path, id) {
+                match read(&path, id, now) {
                     Ok(request) => requests.push(Arc::new(request)),
                     Err(err) => log::error!("a waiting key cannot be used: {}", with_source(&err)),
                 }
@@ -106,35 +119,45 @@ impl WaitingKeys {
         requests.sort_by(|a, b| (a.created, a.id.as_str()).cmp(&(b.created, b.id.as_str())));
         let waiting =
             Self { folder: folder.into(), requests: Arc::new(ArcSwap::from_pointee(requests)) };
-        waiting.remove_expired(now)?;
+        waiting.remove_expired(now.running)?;
         Ok(waiting)
     }
 
-    /// The requests whose keys wait at `now`, oldest first.
+    /// The requests whose keys wait at a running time, oldest first.
     #[must_use]
-    pub fn requests(&self, now: OffsetDateTime) -> Vec<Arc<CertificateRequest>> {
+    pub fn requests(&self, running: Duration) -> Vec<Arc<CertificateRequest>> {
         let requests = self.requests.load();
-        requests.iter().filter(|request| request.expires > now).cloned().collect()
+        requests.iter().filter(|request| !has_waited(request, running)).cloned().collect()
+    }
+
+    /// Says anew at what time of the wall clock each ends to wait; the clock was set.
+    pub(crate) fn reckon(&self, now: Moment) {
+        self.publish(|requests| {
+            for request in requests {
+                let expires = told_end(request.expires, request.waits_since, now);
+                *request = Arc::new(CertificateRequest { expires, ..(**request).clone() });
+            }
+        });
     }
 
     /// One of them.
     #[must_use]
-    pub fn request(&self, id: &RequestId, now: OffsetDateTime) -> Option<Arc<CertificateRequest>> {
-        self.requests(now).into_iter().find(|request| request.id == *id)
+    pub fn request(&self, id: &RequestId, running: Duration) -> Option<Arc<CertificateRequest>> {
+        self.requests(running).into_iter().find(|request| request.id == *id)
     }
 
     /// Whether a key has waited too long and is still there.
     #[must_use]
-    pub fn has_expired(&self, now: OffsetDateTime) -> bool {
-        self.requests.load().iter().any(|request| request.expires <= now)
+    pub fn has_expired(&self, running: Duration) -> bool {
+        self.requests.load().iter().any(|request| has_waited(request, running))
     }
 
     /// The keys themselves, for an upload without a key. Blocks. One that cannot be read is told
     /// in the log and left out; one that was removed meanwhile is not missed.
     #[must_use]
-    pub fn keys(&self, now: OffsetDateTime) -> Vec<WaitingKey> {
+    pub fn keys(&self, running: Duration) -> Vec<WaitingKey> {
         let mut keys = Vec::new();
-        for request in self.requests(now) {
+        for request in self.requests(running) {
             match read_key(&self.path(&request.id)) {
                 Ok(pkcs8) => keys.push(WaitingKey { id: request.id.to_string(), pkcs8 }),
                 Err(err) if is_missing(&err) => {}
@@ -148,26 +171,27 @@ impl WaitingKeys {
     ///
     /// # Errors
     /// As many wait as may.
-    pub(crate) fn check_room(&self, now: OffsetDateTime) -> Result<(), RequestError> {
-        if self.requests(now).len() < MAX_WAITING { Ok(()) } else { Err(RequestError::TooMany) }
+    pub(crate) fn check_room(&self, running: Duration) -> Result<(), RequestError> {
+        if self.requests(running).len() < MAX_WAITING { Ok(()) } else { Err(RequestError::TooMany) }
     }
 
     /// Keeps a fresh key. Blocks; durable once it returns.
     pub(crate) fn add(
         &self,
         fresh: FreshRequest,
-        now: OffsetDateTime,
+        now: Moment,
     ) -> Result<Arc<CertificateRequest>, RequestError> {
-        self.remove_expired(now)?;
-        self.check_room(now)?;
+        self.remove_expired(now.running)?;
+        self.check_room(now.running)?;
         let FreshRequest { details, made } = fresh;
         let request = Arc::new(CertificateRequest {
             id: RequestId::random(),
             csr: made.csr,
             details,
-            created: now,
-            expires: now + WAITING_TIME,
+            created: now.wall,
+            expires: ends_at(now.running, now),
             spki_sha256: made.spki_sha256,
+            waits_since: now.running,
         });
         self.write(&request, &made.pkcs8)?;
         self.publish(|requests| requests.push(request.clone()));
@@ -185,8 +209,8 @@ impl WaitingKeys {
     }
 
     /// Removes what has waited too long. Blocks.
-    pub(crate) fn remove_expired(&self, now: OffsetDateTime) -> Result<usize, StoreError> {
-        let count = self.remove_where(|request| request.expires <= now)?;
+    pub(crate) fn remove_expired(&self, running: Duration) -> Result<usize, StoreError> {
+        let count = self.remove_where(|request| has_waited(request, running))?;
         if count > 0 {
             log::info!("{count} waiting keys removed: no certificate came in time");
         }
@@ -269,13 +293,7 @@ impl WaitingKeys {
     }
 
     fn write(&self, request: &CertificateRequest, pkcs8: &[u8]) -> Result<(), StoreError> {
-        let record = Record {
-            details: request.details.clone(),
-            created: request.created,
-            expires: request.expires,
-            spki_sha256: request.spki_sha256.clone(),
-        };
-        let record = serde_json::to_vec(&record).expect("plain structs of strings serialise");
+        let record = record_of(request);
         let (aside, path) = (self.aside(&request.id), self.path(&request.id));
         let written = make_dir(&aside)
             .and_then(|()| write_file(&aside.join(KEY), private_key_pem(pkcs8).as_bytes()))
@@ -314,22 +332,69 @@ impl std::fmt::Debug for WaitingKeys {
     }
 }
 
-fn read(folder: &Path, id: RequestId) -> Result<CertificateRequest, StoreError> {
+/// Whether a key has waited its time. A running time that was lost counts as none.
+fn has_waited(request: &CertificateRequest, running: Duration) -> bool {
+    running.saturating_sub(request.waits_since) >= WAITING_TIME
+}
+
+/// When a key ends to wait, if the clock is right and the appliance always runs.
+fn ends_at(since: Duration, now: Moment) -> OffsetDateTime {
+    let left = WAITING_TIME.saturating_sub(now.running.saturating_sub(since));
+    now.wall.checked_add(left.try_into().unwrap_or_default()).unwrap_or(now.wall)
+}
+
+/// What was told before, unless the clock was set since or the appliance was off for long.
+fn told_end(told: OffsetDateTime, since: Duration, now: Moment) -> OffsetDateTime {
+    let end = ends_at(since, now);
+    if (end - told).abs() < DAY { told } else { end }
+}
+
+fn record_of(request: &CertificateRequest) -> Vec<u8> {
+    let record = Record {
+        details: request.details.clone(),
+        created: request.created,
+        expires: request.expires,
+        spki_sha256: request.spki_sha256.clone(),
+        waits_since_running_seconds: Some(request.waits_since.as_secs()),
+    };
+    serde_json::to_vec(&record).expect("plain structs of strings serialise")
+}
+
+fn read(folder: &Path, id: RequestId, now: Moment) -> Result<CertificateRequest, StoreError> {
     let path = folder.join(RECORD);
-    let bytes = fs::read(&path).map_err(io("read", &path))?;
+    let bytes = read_whole(&path)?;
     let record: Record = serde_json::from_slice(&bytes).map_err(|err| {
         let reason = format!("is damaged at line {} column {}", err.line(), err.column());
         StoreError::Malformed { path, reason }
     })?;
     let path = folder.join(REQUEST);
-    let csr = fs::read_to_string(&path).map_err(io("read", &path))?;
-    let Record { details, created, expires, spki_sha256 } = record;
-    Ok(CertificateRequest { id, csr, details, created, expires, spki_sha256 })
+    let csr = String::from_utf8_lossy(&read_whole(&path)?).into_owned();
+    let Record { details, created, expires, spki_sha256, waits_since_running_seconds: since } =
+        record;
+    // One of an earlier version waits from now on.
+    let waits_since = since.map_or(now.running, Duration::from_secs);
+    let expires = told_end(expires, waits_since, now);
+    let request =
+        CertificateRequest { id, csr, details, created, expires, spki_sha256, waits_since };
+    if since.is_none() {
+        let (fresh, path) = (folder.join(FRESH_RECORD), folder.join(RECORD));
+        let _ = fs::remove_file(&fresh);
+        write_file(&fresh, &record_of(&request))?;
+        fs::rename(&fresh, &path).map_err(io("rename", &fresh))?;
+    }
+    Ok(request)
+}
+
+/// What else lies in the place of a file is not waited for.
+fn read_whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let bytes = read_at_most(path, MAX_FILE);
+    let bytes = bytes.and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()));
+    bytes.map_err(io("read", path))
 }
 
 fn read_key(folder: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let path = folder.join(KEY);
-    let pem = Zeroizing::new(fs::read(&path).map_err(io("read", &path))?);
+    let pem = read_whole(&path)?;
     let key = PrivatePkcs8KeyDer::from_pem_slice(&pem)
         .map_err(|_| StoreError::Malformed { path, reason: "does not hold a PKCS#8 key".into() })?;
     let pkcs8 = Zeroizing::new(key.secret_pkcs8_der().to_vec());
@@ -352,7 +417,13 @@ mod tests {
 
     use super::{super::NewRequest, *};
 
-    const START: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    /// The clock is in 1970, and the appliance has run for a thousand days.
+    const START: Moment =
+        Moment { wall: OffsetDateTime::UNIX_EPOCH, running: Duration::from_secs(1000 * 24 * 3600) };
+
+    fn after(time: Duration) -> Moment {
+        Moment { wall: START.wall + time, running: START.running + time }
+    }
 
     fn fresh() -> FreshRequest {
         let names = Some(vec!["appliance.example.test".to_owned(), "192.0.2.7".to_owned()]);
@@ -369,13 +440,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
         let added = waiting.add(fresh(), START).unwrap();
-        let keys = waiting.keys(START);
+        let keys = waiting.keys(START.running);
         assert_eq!(keys.len(), 1);
 
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
-        assert_eq!(*waiting.requests(START)[0], *added);
-        assert_eq!(*waiting.keys(START)[0].pkcs8, *keys[0].pkcs8);
-        assert_eq!(waiting.request(&added.id, START), Some(added.clone()));
+        assert_eq!(*waiting.requests(START.running)[0], *added);
+        assert_eq!(*waiting.keys(START.running)[0].pkcs8, *keys[0].pkcs8);
+        assert_eq!(waiting.request(&added.id, START.running), Some(added.clone()));
         assert!(waiting.remove(&added.id).unwrap() && !waiting.remove(&added.id).unwrap());
         assert!(fs::read_dir(dir.path().join(FOLDER)).unwrap().next().is_none());
     }
@@ -399,16 +470,69 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
         let added = waiting.add(fresh(), START).unwrap();
-        let last = START + WAITING_TIME - Duration::SECOND;
-        assert_eq!(waiting.keys(last).len(), 1);
-        assert!(!waiting.has_expired(last) && waiting.remove_expired(last).unwrap() == 0);
+        let last = after(WAITING_TIME - Duration::from_secs(1));
+        assert_eq!(waiting.keys(last.running).len(), 1);
+        assert!(
+            !waiting.has_expired(last.running)
+                && waiting.remove_expired(last.running).unwrap() == 0
+        );
 
-        let end = START + WAITING_TIME;
-        assert!(waiting.requests(end).is_empty() && waiting.keys(end).is_empty());
-        assert!(waiting.has_expired(end) && waiting.request(&added.id, end).is_none());
+        let end = after(WAITING_TIME);
+        assert!(waiting.requests(end.running).is_empty() && waiting.keys(end.running).is_empty());
+        assert!(
+            waiting.has_expired(end.running) && waiting.request(&added.id, end.running).is_none()
+        );
         let restarted = WaitingKeys::open(dir.path(), end).unwrap();
-        assert!(!restarted.has_expired(end));
+        assert!(!restarted.has_expired(end.running));
         assert!(fs::read_dir(dir.path().join(FOLDER)).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn no_step_of_the_clock_ends_the_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let added = waiting.add(fresh(), START).unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        for wall in [
+            OffsetDateTime::UNIX_EPOCH + day * 40,
+            OffsetDateTime::UNIX_EPOCH + day * 3650,
+            OffsetDateTime::UNIX_EPOCH - day * 3650,
+            time::Date::MAX.midnight().assume_utc(),
+        ] {
+            let now = Moment { wall, running: START.running + day };
+            waiting.reckon(now);
+            let listed = waiting.requests(now.running);
+            assert_eq!(listed.len(), 1, "{wall}");
+            let left = listed[0].expires - wall;
+            assert!(left == day * 29 || left.is_zero(), "{wall}: {left}");
+            let restarted = WaitingKeys::open(dir.path(), now).unwrap();
+            assert_eq!(restarted.request(&added.id, now.running).unwrap().created, added.created);
+            assert_eq!(restarted.keys(now.running).len(), 1, "{wall}");
+        }
+        // A running time that was lost is none: the key waits for longer.
+        let restarted = WaitingKeys::open(dir.path(), Moment { running: day, ..START }).unwrap();
+        assert_eq!(restarted.keys(day * 2).len(), 1);
+    }
+
+    #[test]
+    fn a_key_of_an_earlier_version_waits_from_its_first_start_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        let added = waiting.add(fresh(), START).unwrap();
+        let path = waiting.path(&added.id).join(RECORD);
+        let mut record: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        record.as_object_mut().unwrap().remove("waits_since_running_seconds").unwrap();
+        fs::write(&path, record.to_string()).unwrap();
+
+        let first = after(WAITING_TIME * 2);
+        let restarted = WaitingKeys::open(dir.path(), first).unwrap();
+        assert_eq!(restarted.keys(first.running).len(), 1);
+        let last = after(WAITING_TIME * 3 - Duration::from_secs(1));
+        let restarted = WaitingKeys::open(dir.path(), last).unwrap();
+        assert_eq!(restarted.keys(last.running).len(), 1);
+        let end = after(WAITING_TIME * 3);
+        assert!(WaitingKeys::open(dir.path(), end).unwrap().keys(end.running).is_empty());
     }
 
     #[test]
@@ -419,13 +543,13 @@ mod tests {
             waiting.add(fresh(), START).unwrap();
         }
         assert!(matches!(waiting.add(fresh(), START), Err(RequestError::TooMany)));
-        let oldest = waiting.requests(START)[0].id.clone();
+        let oldest = waiting.requests(START.running)[0].id.clone();
         waiting.remove(&oldest).unwrap();
         waiting.add(fresh(), START).unwrap();
-        waiting.add(fresh(), START + WAITING_TIME).expect("the others are over by then");
-        assert_eq!(waiting.requests(START).len(), 1);
+        waiting.add(fresh(), after(WAITING_TIME)).expect("the others are over by then");
+        assert_eq!(waiting.requests(START.running).len(), 1);
         waiting.remove_all().unwrap();
-        assert!(waiting.requests(START).is_empty());
+        assert!(waiting.requests(START.running).is_empty());
     }
 
     #[test]
@@ -436,7 +560,7 @@ mod tests {
             (waiting.add(fresh(), START).unwrap(), waiting.add(fresh(), START).unwrap());
         assert!(waiting.remove_key_of(&used.spki_sha256).unwrap());
         assert!(!waiting.remove_key_of(&used.spki_sha256).unwrap());
-        assert_eq!(waiting.requests(START), [other]);
+        assert_eq!(waiting.requests(START.running), [other]);
     }
 
     #[test]
@@ -445,14 +569,16 @@ mod tests {
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
         let added = waiting.add(fresh(), START).unwrap();
         let aside = waiting.set_aside().unwrap();
-        assert!(waiting.requests(START).is_empty() && waiting.keys(START).is_empty());
+        assert!(
+            waiting.requests(START.running).is_empty() && waiting.keys(START.running).is_empty()
+        );
         waiting.put_back(aside);
-        assert_eq!(waiting.requests(START), [added]);
-        assert_eq!(waiting.keys(START).len(), 1);
+        assert_eq!(waiting.requests(START.running), [added]);
+        assert_eq!(waiting.keys(START.running).len(), 1);
 
         waiting.set_aside().unwrap();
         let restarted = WaitingKeys::open(dir.path(), START).unwrap();
-        assert!(restarted.requests(START).is_empty());
+        assert!(restarted.requests(START.running).is_empty());
         assert!(fs::read_dir(dir.path().join(FOLDER)).unwrap().next().is_none());
     }
 
@@ -469,7 +595,7 @@ mod tests {
 
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
         assert!(!half.exists() && waiting.path(&damaged.id).exists());
-        assert_eq!(waiting.requests(START), [whole]);
+        assert_eq!(waiting.requests(START.running), [whole]);
         waiting.remove_all().unwrap();
         assert!(!waiting.path(&damaged.id).exists());
     }
