@@ -50,6 +50,7 @@ pub struct Metrics {
     pub changes: Family<ChangeLabels, Counter>,
     pub change_duration: Family<ChangeLabels, Histogram, MakeHistogram>,
     pub auth_failures: Family<ReasonLabels, Counter>,
+    pub token_failures: Family<TokenLabels, Counter>,
     pub clock_jumps: Counter,
     pub threads_hanging: Gauge,
     pub outbound_requests: Family<OutboundLabels, Counter>,
@@ -120,6 +121,15 @@ pub struct ChangeLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
     /// Of a login `malformed`, `wrong` or `throttled`; of a job what there is too much of.
+    /// `malformed`, `wrong`, `throttled` or `busy`.
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TokenLabels {
+    /// `job` or `monitoring`.
+    pub token: &'static str,
+    /// `wrong` or `throttled`.
     pub reason: &'static str,
 }
 
@@ -185,6 +195,7 @@ impl Metrics {
             changes: Family::default(),
             change_duration: Family::new_with_constructor(changes),
             auth_failures: Family::default(),
+            token_failures: Family::default(),
             clock_jumps: Counter::default(),
             threads_hanging: Gauge::default(),
             outbound_requests: Family::default(),
@@ -296,6 +307,11 @@ impl Metrics {
             "appliance_auth_failures",
             "Requests that no password let in; requests without one left out",
             self.auth_failures.clone(),
+        );
+        r.register(
+            "appliance_token_failures",
+            "Requests that no token let in; requests without one left out",
+            self.token_failures.clone(),
         );
         r.register(
             "appliance_clock_jumps",

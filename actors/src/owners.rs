@@ -6,7 +6,10 @@ use actix::{Actor, Addr, MailboxError};
 
 use crate::{
     audit::Audit,
-    auth::{AuthActor, AuthShared, Authenticator, Credential, CredentialError, DEFAULT_PASSWORD},
+    auth::{
+        AuthActor, AuthShared, AuthStartError, Authenticator, Credential, CredentialError,
+        DEFAULT_PASSWORD,
+    },
     blocking,
     certificate::{
         CertificateActor, Certificates, DefaultCertificateError, WaitingKeys, load_or_generate,
@@ -55,12 +58,23 @@ pub enum StartError {
     Credential(#[from] CredentialError),
     #[error(transparent)]
     DefaultCertificate(#[from] DefaultCertificateError),
+    #[error("the threads that check passwords cannot be started: {0}")]
+    Threads(std::io::Error),
     #[error("no TLS configuration can be made")]
     Tls(#[from] rustls::Error),
     #[error(transparent)]
     Handover(#[from] HandoverError),
     #[error("an actor ended while starting")]
     Mailbox(#[from] MailboxError),
+}
+
+impl From<AuthStartError> for StartError {
+    fn from(err: AuthStartError) -> Self {
+        match err {
+            AuthStartError::Credential(err) => err.into(),
+            AuthStartError::Threads(err) => Self::Threads(err),
+        }
+    }
 }
 
 /// The state as it was found at start, with all that was slow to make from it.
@@ -192,7 +206,7 @@ impl Owners {
         let auth = AuthActor::new(auth_shared.clone(), ledger.clone()).start();
         let owners = Self {
             certificate,
-            authenticator: Authenticator::new(auth_shared.clone(), auth.clone()),
+            authenticator: Authenticator::new(auth_shared.clone()),
             auth,
             supervisor,
             power: PowerActor::new(configured.power, events.clone(), audit.clone()).start(),

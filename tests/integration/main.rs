@@ -23,6 +23,7 @@ mod disk_space;
 mod drain_limits;
 mod edited_state;
 mod events;
+mod guessing;
 mod handover;
 mod http2_drain;
 mod intake;

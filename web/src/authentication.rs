@@ -12,49 +12,69 @@ use actix_web::{
 };
 use portcullis_actors::{
     Requester,
-    auth::{Authenticator, Refusal},
+    auth::{Admitted, Authenticator, Refusal, Validity},
     now_and_then::NowAndThen,
 };
 
 use crate::{error::ApiError, mounts::Matched, service::Authentication};
+
+/// Somebody who was let in.
+pub(crate) struct Granted {
+    requester: Requester,
+    /// How long that holds, where it was by the admin password.
+    validity: Option<Validity>,
+}
 
 /// Lets a request pass, or gives the answer that it gets instead.
 pub(crate) async fn check(
     authentication: Authentication,
     authenticator: &Authenticator,
     head: &RequestHead,
-) -> Result<Requester, HttpResponse> {
+) -> Result<Granted, HttpResponse> {
     let address =
         head.peer_addr.map_or_else(|| IpAddr::from([0, 0, 0, 0]), |peer| peer.ip().to_canonical());
-    let anybody = || Requester::new("anybody", address);
+    let by_token =
+        |user: &str| Granted { requester: Requester::new(user, address), validity: None };
     let header = head.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
     match authentication {
-        Authentication::Open => Ok(anybody()),
-        Authentication::Admin => {
-            let admitted = authenticator.authenticate(address, header).await;
-            admitted.map_err(|refusal| refused(&refusal))
-        }
+        Authentication::Open => return Ok(by_token("anybody")),
+        Authentication::Admin => {}
         Authentication::Monitoring => {
             let reads = matches!(head.method, Method::GET | Method::HEAD);
-            let token = header.and_then(bearer_token).filter(|_| reads);
-            if token.is_some_and(|token| authenticator.admits_monitoring(token)) {
-                return Ok(Requester::new("monitoring", address));
+            if let Some(token) = header.and_then(bearer_token).filter(|_| reads)
+                && let Some(judged) = authenticator.admit_monitoring(address, token).await
+            {
+                return judged
+                    .map(|()| by_token("monitoring"))
+                    .map_err(|refusal| refused(&refusal, "wrong token"));
             }
-            let admitted = authenticator.authenticate(address, header).await;
-            admitted.map_err(|refusal| refused(&refusal))
         }
         Authentication::JobToken => {
             // Browsers cannot send the header with a WebSocket handshake.
             let query = head.uri.query().filter(|_| head.upgrade()).and_then(query_token);
-            if authenticator.job_token_admits(header.and_then(bearer_token))
-                || query.is_some_and(|token| authenticator.job_token_admits(Some(&token)))
-            {
-                Ok(anybody())
-            } else {
-                Err(HttpResponse::Unauthorized()
-                    .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
-                    .json(serde_json::json!({"code": 401, "error": "Permission Denied"})))
-            }
+            let tokens = header.and_then(bearer_token).into_iter().chain(query.as_deref());
+            let tokens: Vec<&[u8]> = tokens.collect();
+            let judged = authenticator.admit_job(address, &tokens).await;
+            return judged.map(|()| by_token("anybody")).map_err(|refusal| no_job(&refusal));
+        }
+    }
+    let admitted = authenticator.authenticate(address, header).await;
+    let granted = |admitted: Admitted| Granted {
+        requester: admitted.requester,
+        validity: Some(admitted.validity),
+    };
+    admitted.map(granted).map_err(|refusal| refused(&refusal, "wrong user or password"))
+}
+
+fn no_job(refusal: &Refusal) -> HttpResponse {
+    match refusal {
+        Refusal::Throttled { retry_after } => {
+            ApiError::TooManyFailures(retry_after.as_secs()).error_response()
+        }
+        Refusal::Missing | Refusal::Malformed | Refusal::Wrong | Refusal::Busy => {
+            HttpResponse::Unauthorized()
+                .insert_header((header::WWW_AUTHENTICATE, "Bearer"))
+                .json(serde_json::json!({"code": 401, "error": "Permission Denied"}))
         }
     }
 }
@@ -71,15 +91,15 @@ fn query_token(query: &str) -> Option<Vec<u8>> {
     Some(token.into_bytes())
 }
 
-fn refused(refusal: &Refusal) -> HttpResponse {
+fn refused(refusal: &Refusal, wrong: &str) -> HttpResponse {
     let reason = match refusal {
         Refusal::Missing => "no Authorization header arrived",
         Refusal::Malformed => "the Authorization header is not basic authentication",
-        Refusal::Wrong => "wrong user or password",
+        Refusal::Wrong => wrong,
         Refusal::Throttled { retry_after } => {
             return ApiError::TooManyFailures(retry_after.as_secs()).error_response();
         }
-        Refusal::Unavailable => return ApiError::Unavailable.error_response(),
+        Refusal::Busy => return ApiError::Busy.error_response(),
     };
     HttpResponse::Unauthorized()
         .insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="appliance", charset="UTF-8""#))
@@ -97,7 +117,8 @@ pub(crate) fn has_credentials(authentication: Authentication, head: &RequestHead
     head.headers().contains_key(header::AUTHORIZATION) || in_query()
 }
 
-/// The middleware of a mount. Handlers find the [`Requester`] in the request's extensions.
+/// The middleware of a mount. Handlers find the [`Requester`] in the request's extensions, and the
+/// [`Validity`] of what the admin password has opened.
 pub(crate) async fn layer(
     mount: Matched,
     authenticator: Authenticator,
@@ -114,8 +135,11 @@ pub(crate) async fn layer(
         return Ok(request.into_response(err.error_response()));
     }
     match check(mount.authentication, &authenticator, request.head()).await {
-        Ok(requester) => {
+        Ok(Granted { requester, validity }) => {
             request.extensions_mut().insert(requester);
+            if let Some(validity) = validity {
+                request.extensions_mut().insert(validity);
+            }
             next.call(request).await
         }
         Err(response) => Ok(request.into_response(response)),

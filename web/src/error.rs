@@ -41,8 +41,10 @@ pub enum ApiError {
     UnsupportedMediaType(String),
     #[error("the only expectation that is met is 100-continue")]
     ExpectationFailed,
-    #[error("too many wrong passwords from this address; try again in {0} seconds")]
+    #[error("too many wrong passwords or tokens from this address; try again in {0} seconds")]
     TooManyFailures(u64),
+    #[error("too many passwords wait to be checked; try again in a second")]
+    Busy,
     #[error("the request was not sent in time; nothing arrived for {0} seconds")]
     Timeout(u64),
     #[error("{0}")]
@@ -168,7 +170,7 @@ impl ResponseError for ApiError {
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -181,6 +183,9 @@ impl ResponseError for ApiError {
             }
             Self::TooManyFailures(seconds) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from(*seconds)));
+            }
+            Self::Busy => {
+                response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
             }
             Self::Unavailable | Self::Change(_, StatusCode::SERVICE_UNAVAILABLE) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("5")));

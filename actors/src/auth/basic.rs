@@ -31,6 +31,11 @@ impl BasicCredentials {
         Some(Self { bytes, colon })
     }
 
+    /// `user:password` as it was sent.
+    pub(crate) fn pair(&self) -> &[u8] {
+        &self.bytes
+    }
+
     pub(crate) fn user(&self) -> &[u8] {
         &self.bytes[..self.colon]
     }

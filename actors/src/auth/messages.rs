@@ -1,23 +1,12 @@
 //! What the [`AuthActor`](super::AuthActor) is asked.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use actix::Message;
 use zeroize::Zeroizing;
 
 use super::PasswordError;
-use crate::{change::ChangeError, ledger::Requester, request_id::RequestId};
-
-/// Checks a password that is not the remembered one; replies once it has been checked, or later
-/// if the address has been wrong too often.
-#[derive(Message)]
-#[rtype(result = "Result<(), Refusal>")]
-pub(crate) struct Authenticate {
-    pub(crate) address: IpAddr,
-    pub(crate) user_is_admin: bool,
-    pub(crate) password: Zeroizing<Vec<u8>>,
-    pub(crate) request_id: Option<RequestId>,
-}
+use crate::{change::ChangeError, ledger::Requester};
 
 /// Replaces the admin password; once it replies the old one fails everywhere.
 #[derive(Message)]
@@ -51,10 +40,10 @@ pub enum Refusal {
     Malformed,
     /// The user or the password is wrong.
     Wrong,
-    /// Too many failures from this address; nothing was checked.
+    /// Too many failures from this address. What was sent may have been looked at or not.
     Throttled { retry_after: Duration },
-    /// The appliance is shutting down.
-    Unavailable,
+    /// Too many passwords wait to be checked; nothing was checked.
+    Busy,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,33 +1,39 @@
 //! Who may administer the appliance.
 //!
-//! The [`AuthActor`] owns the admin credential, the job token and the failed attempts. It
-//! publishes a snapshot that every request reads without waiting; only a password that has not
-//! been seen yet goes through its mailbox, to be hashed on a bounded number of blocking threads.
+//! The [`AuthActor`] owns the admin credential and the job token. It publishes a snapshot that every
+//! request reads without waiting. A word that was judged before is recognised by its keyed hash;
+//! only a password that nothing is known of waits for one of a few threads that hash ([`checks`]).
+//! What one address may get wrong is bounded by the [`throttle`].
 
 mod basic;
+mod checks;
 mod credential;
+mod known;
 mod messages;
+mod spelling;
 mod throttle;
+mod words;
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 use arc_swap::ArcSwap;
-use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
-use futures::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
-use tokio::sync::Semaphore;
+use aws_lc_rs::hmac;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 pub(crate) use self::throttle::Throttle;
-use self::{basic::BasicCredentials, messages::Authenticate};
+use self::{
+    basic::BasicCredentials,
+    checks::{Asker, Checks, Displaced},
+    known::{Known, Recognised},
+    throttle::{Attempt, Told},
+    words::Tag,
+};
 pub use self::{
     credential::{
         ADMIN, Credential, CredentialError, DEFAULT_PASSWORD, MAX_PASSWORD_BYTES, PasswordError,
@@ -38,33 +44,29 @@ pub use self::{
 };
 use crate::{
     blocking,
+    bounds::Client,
     change::ChangeError,
     events::{EventKind, EventLog},
     ledger::{Change, Ledger, Requester},
-    metrics::{METRICS, ReasonLabels},
+    metrics::{METRICS, ReasonLabels, TokenLabels},
     request_id::RequestId,
     settings::ThrottleLimits,
     store::{AdminAccess, State},
 };
 
-/// A password's keyed hash: enough to recognise it again, useless outside this process.
-type Tag = [u8; 32];
-
 /// What requests are judged by; replaced whole by every change.
 struct Snapshot {
     access: Access,
-    job_token: Option<Zeroizing<String>>,
+    /// Counts the changes of `access`.
+    epoch: u64,
+    /// `None` while the speech services are open.
+    job_token: Option<Arc<Known>>,
 }
 
+#[derive(Clone)]
 enum Access {
     Open,
-    Password { credential: Credential, verified: OnceLock<Tag>, is_default: OnceLock<bool> },
-}
-
-impl Snapshot {
-    fn new(access: Access, job_token: Option<Zeroizing<String>>) -> Self {
-        Self { access, job_token }
-    }
+    Password { credential: Credential, known: Arc<Known>, is_default: Arc<OnceLock<bool>> },
 }
 
 impl Access {
@@ -73,10 +75,20 @@ impl Access {
             AdminAccess::Open => Self::Open,
             AdminAccess::Htpasswd(line) => Self::Password {
                 credential: Credential::parse(line)?,
-                verified: OnceLock::new(),
-                is_default: OnceLock::new(),
+                known: Arc::default(),
+                is_default: Arc::default(),
             },
         })
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Open, Self::Open) => true,
+            (Self::Password { credential, .. }, Self::Password { credential: other, .. }) => {
+                credential == other
+            }
+            (Self::Open, Self::Password { .. }) | (Self::Password { .. }, Self::Open) => false,
+        }
     }
 }
 
@@ -84,89 +96,245 @@ impl Access {
 #[derive(Clone)]
 pub struct Authenticator {
     shared: Arc<AuthShared>,
-    actor: Addr<AuthActor>,
 }
 
 /// What the actor and its readers share.
 pub(crate) struct AuthShared {
     snapshot: ArcSwap<Snapshot>,
-    throttle: Mutex<Throttle>,
-    /// The keyed hashes of the tokens that scrapers may use.
-    monitoring: ArcSwap<Vec<Tag>>,
+    /// The epoch of the snapshot.
+    epoch: watch::Sender<u64>,
+    passwords: Mutex<Throttle>,
+    tokens: Mutex<Throttle>,
+    /// The tokens that scrapers may use; `None` while there are none.
+    monitoring: ArcSwap<Option<Known>>,
+    checks: Checks,
     key: hmac::Key,
     events: EventLog,
 }
 
+/// Somebody who was let in with the admin password, or because none is asked for.
+pub struct Admitted {
+    pub requester: Requester,
+    pub validity: Validity,
+}
+
+/// How long an admission holds: until the credential changes by which it was given. For answers
+/// that go on for hours.
+#[derive(Debug, Clone)]
+pub struct Validity {
+    epoch: u64,
+    now: watch::Receiver<u64>,
+}
+
+impl Validity {
+    /// Resolves when the credential has changed.
+    pub async fn over(mut self) {
+        // The sender lives as long as the process serves.
+        let _ = self.now.wait_for(|now| *now != self.epoch).await;
+    }
+}
+
+/// An attempt that costs nothing unless it is ended as wrong: its client may have gone.
+struct Judging<'a> {
+    throttle: &'a Mutex<Throttle>,
+    attempt: Option<Attempt>,
+}
+
+impl<'a> Judging<'a> {
+    fn begin(throttle: &'a Mutex<Throttle>, client: Client, word: &Tag) -> Result<Self, Refusal> {
+        let attempt = locked(throttle, |throttle| throttle.begin(client, word, Instant::now()));
+        let attempt = attempt.map_err(|retry_after| Refusal::Throttled { retry_after })?;
+        Ok(Self { throttle, attempt: Some(attempt) })
+    }
+
+    fn asker(&self) -> Option<Asker> {
+        let attempt = self.attempt.as_ref()?;
+        let Attempt { client, standing, again, .. } = *attempt;
+        Some(Asker { client, standing, again })
+    }
+
+    /// The word was wrong.
+    fn wrong(mut self) -> Told {
+        let Some(attempt) = self.attempt.take() else {
+            return Told::Wrong { hold: Duration::ZERO };
+        };
+        locked(self.throttle, |throttle| throttle.end(&attempt, Instant::now()))
+    }
+}
+
+impl Drop for Judging<'_> {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.attempt.take() {
+            locked(self.throttle, |throttle| throttle.abandon(&attempt));
+        }
+    }
+}
+
+fn locked<T>(throttle: &Mutex<Throttle>, work: impl FnOnce(&mut Throttle) -> T) -> T {
+    work(&mut throttle.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Why the owner of passwords and tokens cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthStartError {
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error("the threads that check passwords cannot be started")]
+    Threads(#[from] std::io::Error),
+}
+
 impl AuthShared {
-    pub(crate) fn new(state: &State, events: EventLog) -> Result<Self, CredentialError> {
-        let access = Access::from_state(&state.admin)?;
+    pub(crate) fn new(state: &State, events: EventLog) -> Result<Self, AuthStartError> {
         let rng = aws_lc_rs::rand::SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &rng)
+            .expect("the operating system gives random bytes");
+        let snapshot = Snapshot {
+            access: Access::from_state(&state.admin)?,
+            epoch: 0,
+            job_token: job_token(&key, state),
+        };
+        // Half the cores may hash at once, so that requests that need none are not held up.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(access, state.job_token.clone())),
-            throttle: Mutex::new(Throttle::default()),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            epoch: watch::Sender::new(0),
+            passwords: Mutex::default(),
+            tokens: Mutex::default(),
             monitoring: ArcSwap::default(),
-            key: hmac::Key::generate(hmac::HMAC_SHA256, &rng)
-                .expect("the operating system gives random bytes"),
+            checks: Checks::start((cores / 2).max(1))?,
+            key,
             events,
         })
     }
 
-    fn tag(&self, password: &[u8]) -> Tag {
-        let tag = hmac::sign(&self.key, password);
-        tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
-    }
-
-    fn throttle<T>(&self, work: impl FnOnce(&mut Throttle) -> T) -> T {
-        work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Addresses may fail so often and so fast from now on.
     pub(crate) fn limit_failures(&self, limits: ThrottleLimits) {
-        self.throttle(|throttle| throttle.set_limits(limits));
+        for throttle in [&self.passwords, &self.tokens] {
+            locked(throttle, |throttle| throttle.set_limits(limits));
+        }
+    }
+
+    fn forget_empty(&self) {
+        for throttle in [&self.passwords, &self.tokens] {
+            locked(throttle, |throttle| throttle.forget_empty(Instant::now()));
+        }
     }
 
     /// Tells followers that somebody gave a wrong user or password.
-    fn tell_failure(&self, address: IpAddr, request_id: Option<RequestId>) {
-        let throttled = self.throttle(|throttle| throttle.refuse(address, Instant::now())).is_err();
+    fn tell_failure(&self, address: IpAddr) {
+        let refused = |throttle: &mut Throttle| throttle.refuse(address.into(), Instant::now());
+        let throttled = locked(&self.passwords, refused).is_err();
         let kind = EventKind::LoginFailed { address, throttled };
-        self.events.publish_for(request_id, kind);
+        self.events.publish_for(RequestId::current(), kind);
     }
 
     /// Remembers that `password` is the right one, which saves the next request its hashing.
     fn know(&self, password: &str) {
-        if let Access::Password { verified, is_default, .. } = &self.snapshot.load().access {
-            let _ = verified.set(self.tag(password.as_bytes()));
+        if let Access::Password { known, is_default, .. } = &self.snapshot.load().access {
+            known.verified(tag(&self.key, spelling::canonical(password).as_bytes()));
             let _ = is_default.set(password == DEFAULT_PASSWORD);
         }
     }
 
     /// Adopts what a change has made durable. What is known of a credential that stays is kept.
     pub(crate) fn publish(&self, state: &State) -> Result<(), CredentialError> {
-        let access = Access::from_state(&state.admin)?;
+        let fresh = Access::from_state(&state.admin)?;
         let before = self.snapshot.load();
-        if let (
-            Access::Password { credential, verified, is_default },
-            Access::Password { credential: old, verified: old_verified, is_default: old_default },
-        ) = (&access, &before.access)
-            && credential == old
-        {
-            old_verified.get().map(|tag| verified.set(*tag));
-            old_default.get().map(|is_it| is_default.set(*is_it));
-        }
-        self.snapshot.store(Arc::new(Snapshot::new(access, state.job_token.clone())));
+        let stays = fresh.is_same(&before.access);
+        let access = if stays { before.access.clone() } else { fresh };
+        let job_token = match (job_token(&self.key, state), &before.job_token) {
+            (Some(fresh), Some(known)) if fresh.is_same(known) => Some(known.clone()),
+            (fresh, _) => fresh,
+        };
+        let epoch = if stays { before.epoch } else { before.epoch + 1 };
+        self.snapshot.store(Arc::new(Snapshot { access, epoch, job_token }));
+        self.epoch.send_replace(epoch);
         Ok(())
+    }
+
+    /// Judges a token, or the several that one request brings.
+    async fn judge_token(
+        &self,
+        kind: &'static str,
+        known: &Known,
+        address: IpAddr,
+        tokens: &[&[u8]],
+    ) -> Result<(), Refusal> {
+        let judged = self.judge_known_token(known, address, tokens).await;
+        let reason = match &judged {
+            Ok(()) | Err(Refusal::Missing) => return judged,
+            Err(Refusal::Throttled { .. }) => "throttled",
+            Err(_) => "wrong",
+        };
+        METRICS.token_failures.get_or_create(&TokenLabels { token: kind, reason }).inc();
+        judged
+    }
+
+    async fn judge_known_token(
+        &self,
+        known: &Known,
+        address: IpAddr,
+        tokens: &[&[u8]],
+    ) -> Result<(), Refusal> {
+        let tags: Vec<Tag> = tokens.iter().map(|token| tag(&self.key, token)).collect();
+        let sent = tags.first().ok_or(Refusal::Missing)?;
+        let recognised = known.recognise(sent, tags.iter().copied());
+        let begun = recognise_first(&self.tokens, recognised, address.into(), sent)?;
+        let Some(judging) = begun else { return Ok(()) };
+        if recognised == Recognised::Right {
+            return Ok(());
+        }
+        known.refuted(*sent);
+        Err(hold_back(judging.wrong()).await)
     }
 }
 
+/// What needs no [`Judging`]: the right word where the client is not refused (`None`), and a word
+/// that was wrong before where it is.
+fn recognise_first<'a>(
+    throttle: &'a Mutex<Throttle>,
+    recognised: Recognised,
+    client: Client,
+    sent: &Tag,
+) -> Result<Option<Judging<'a>>, Refusal> {
+    let refused = locked(throttle, |throttle| throttle.refuse(client, Instant::now()));
+    match (recognised, refused) {
+        (Recognised::Right, Ok(())) => Ok(None),
+        (Recognised::WrongAgain, Err(retry_after)) => Err(Refusal::Throttled { retry_after }),
+        _ => Judging::begin(throttle, client, sent).map(Some),
+    }
+}
+
+/// Keeps somebody waiting whose word was wrong, for as long as he has deserved.
+async fn hold_back(told: Told) -> Refusal {
+    match told {
+        Told::Wrong { hold } => {
+            tokio::time::sleep(hold).await;
+            Refusal::Wrong
+        }
+        Told::Throttled { retry_after } => Refusal::Throttled { retry_after },
+    }
+}
+
+fn tag(key: &hmac::Key, word: &[u8]) -> Tag {
+    let tag = hmac::sign(key, word);
+    tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+}
+
+fn job_token(key: &hmac::Key, state: &State) -> Option<Arc<Known>> {
+    let token = state.job_token.as_ref()?;
+    Some(Arc::new(Known::of(vec![tag(key, token.as_bytes())])))
+}
+
 impl Authenticator {
-    pub(crate) fn new(shared: Arc<AuthShared>, actor: Addr<AuthActor>) -> Self {
-        Self { shared, actor }
+    pub(crate) fn new(shared: Arc<AuthShared>) -> Self {
+        Self { shared }
     }
 
     /// Judges the `Authorization` header of a request from `address`.
     ///
-    /// A password that was verified before costs microseconds, a new one a bcrypt hash on a
-    /// blocking thread.
+    /// A password that is known to be right or wrong costs microseconds, another one a bcrypt hash
+    /// on a thread of its own. Dropping the future gives the place in the queue back.
     ///
     /// # Errors
     /// Why the request is not let in.
@@ -174,85 +342,120 @@ impl Authenticator {
         &self,
         address: IpAddr,
         header: Option<&[u8]>,
-    ) -> Result<Requester, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let judged = self.judge(address, header).await;
-        let reason = match &judged {
+        let reason = match judged {
             // Browsers ask without a password first; that is no failure.
-            Ok(_) | Err(Refusal::Missing | Refusal::Unavailable) => return judged,
-            Err(Refusal::Malformed) => "malformed",
-            Err(Refusal::Wrong) => "wrong",
-            Err(Refusal::Throttled { .. }) => "throttled",
+            Ok(_) | Err(Refusal::Missing) => None,
+            Err(Refusal::Malformed) => Some("malformed"),
+            Err(Refusal::Wrong) => Some("wrong"),
+            Err(Refusal::Throttled { .. }) => Some("throttled"),
+            Err(Refusal::Busy) => Some("busy"),
         };
-        METRICS.auth_failures.get_or_create(&ReasonLabels { reason }).inc();
-        judged
+        if let Some(reason) = reason {
+            METRICS.auth_failures.get_or_create(&ReasonLabels { reason }).inc();
+        }
+        let epoch = judged?;
+        let validity = Validity { epoch, now: self.shared.epoch.subscribe() };
+        Ok(Admitted { requester: Requester::new(ADMIN, address), validity })
     }
 
-    async fn judge(&self, address: IpAddr, header: Option<&[u8]>) -> Result<Requester, Refusal> {
-        let admitted = || Requester::new(ADMIN, address);
-        let snapshot = self.shared.snapshot.load_full();
-        let Access::Password { verified, .. } = &snapshot.access else {
-            return Ok(admitted());
+    /// Gives the epoch of the credential by which the request is let in.
+    async fn judge(&self, address: IpAddr, header: Option<&[u8]>) -> Result<u64, Refusal> {
+        let shared = &*self.shared;
+        let snapshot = shared.snapshot.load_full();
+        let Access::Password { credential, known, is_default } = &snapshot.access else {
+            return Ok(snapshot.epoch);
         };
-        let credentials =
-            BasicCredentials::parse(header.ok_or(Refusal::Missing)?).ok_or(Refusal::Malformed)?;
-        // A refused address learns nothing, not even from the fast way.
-        self.shared
-            .throttle(|throttle| throttle.refuse(address, Instant::now()))
-            .map_err(|retry_after| Refusal::Throttled { retry_after })?;
-        let user_is_admin = credentials.user() == ADMIN.as_bytes();
-        if user_is_admin && let Some(known) = verified.get() {
-            let tag = self.shared.tag(credentials.password());
-            if verify_slices_are_equal(known, &tag).is_ok() {
-                self.shared.throttle(|throttle| {
-                    if !throttle.is_empty() {
-                        throttle.end(address, true, Instant::now());
-                    }
-                });
-                return Ok(admitted());
-            }
+        let header = header.ok_or(Refusal::Missing)?;
+        let credentials = BasicCredentials::parse(header).ok_or(Refusal::Malformed)?;
+        let sent = tag(&shared.key, credentials.pair());
+        let mut words = Vec::new();
+        if credentials.user() == ADMIN.as_bytes() {
+            let spellings = spelling::spellings(credentials.password()).into_iter();
+            words.extend(spellings.map(|word| (tag(&shared.key, &word), word)));
         }
-        let password = Zeroizing::new(credentials.password().to_vec());
-        self.actor
-            .send(Authenticate {
-                address,
-                user_is_admin,
-                password,
-                request_id: RequestId::current(),
-            })
-            .await
-            .map_err(|_| Refusal::Unavailable)?
-            .map(|()| admitted())
+        let recognised = match known.recognise(&sent, words.iter().map(|(tag, _)| *tag)) {
+            // Another user, or a word that is no password.
+            Recognised::Unknown if words.is_empty() => Recognised::Wrong,
+            recognised => recognised,
+        };
+        let client = address.into();
+        let Some(judging) = recognise_first(&shared.passwords, recognised, client, &sent)? else {
+            return Ok(snapshot.epoch);
+        };
+        let right = match (recognised, judging.asker()) {
+            (Recognised::Right, _) => true,
+            (Recognised::Unknown, Some(asker)) => {
+                let (credential, known) = (credential.clone(), known.clone());
+                let is_default = is_default.clone();
+                let check = shared.checks.ask(known.clone(), sent, asker, move || {
+                    verify(&credential, &words, &known, &is_default)
+                });
+                check.await.map_err(|Displaced| Refusal::Busy)?
+            }
+            _ => false,
+        };
+        if !right {
+            known.refuted(sent);
+            let told = judging.wrong();
+            if matches!(told, Told::Wrong { .. }) {
+                shared.tell_failure(address);
+            }
+            return Err(hold_back(told).await);
+        }
+        // A change that was published meanwhile has the last word.
+        let stands = shared.snapshot.load().epoch == snapshot.epoch;
+        stands.then_some(snapshot.epoch).ok_or(Refusal::Wrong)
     }
 
     /// Replaces the list of tokens that scrapers may use.
     pub fn set_monitoring_tokens(&self, tokens: &[Zeroizing<String>]) {
-        let tags = tokens.iter().map(|token| self.shared.tag(token.as_bytes())).collect();
-        self.shared.monitoring.store(Arc::new(tags));
+        let tags: Vec<Tag> =
+            tokens.iter().map(|token| tag(&self.shared.key, token.as_bytes())).collect();
+        let known = (!tags.is_empty()).then(|| Known::of(tags));
+        self.shared.monitoring.store(Arc::new(known));
     }
 
-    /// Whether `token` is one that scrapers may use.
-    #[must_use]
-    pub fn admits_monitoring(&self, token: &[u8]) -> bool {
-        let tag = self.shared.tag(token);
-        // All are compared, so that the time tells nothing.
-        self.shared
-            .monitoring
-            .load()
-            .iter()
-            .fold(false, |found, known| verify_slices_are_equal(known, &tag).is_ok() | found)
+    /// Judges the bearer token of a scraper; `None` where there are no such tokens.
+    pub async fn admit_monitoring(
+        &self,
+        address: IpAddr,
+        token: &[u8],
+    ) -> Option<Result<(), Refusal>> {
+        let tokens = self.shared.monitoring.load_full();
+        let known = tokens.as_ref().as_ref()?;
+        Some(self.shared.judge_token("monitoring", known, address, &[token]).await)
+    }
+
+    /// Judges what a request to the speech services brings; one right token is enough.
+    ///
+    /// # Errors
+    /// A token is asked for and none of these is it; nobody waits because of others' failures.
+    pub async fn admit_job(&self, address: IpAddr, tokens: &[&[u8]]) -> Result<(), Refusal> {
+        match &self.shared.snapshot.load_full().job_token {
+            None => Ok(()),
+            Some(known) => self.shared.judge_token("job", known, address, tokens).await,
+        }
     }
 
     /// How many addresses are refused now.
     #[must_use]
     pub fn refused_addresses(&self) -> usize {
-        self.shared.throttle(|throttle| throttle.refused(Instant::now()))
+        locked(&self.shared.passwords, |throttle| throttle.refused(Instant::now()))
+    }
+
+    /// How many passwords wait to be hashed, or are being hashed.
+    #[must_use]
+    pub fn waiting_checks(&self) -> usize {
+        self.shared.checks.waiting()
     }
 
     /// The addresses that are slowed or refused now, the worst first and at most 500 of them, and
     /// how many there are.
     #[must_use]
     pub fn throttled_addresses(&self) -> (Vec<ThrottledAddress>, usize) {
-        self.shared.throttle(|throttle| throttle.throttled(Instant::now()))
+        locked(&self.shared.passwords, |throttle| throttle.throttled(Instant::now()))
     }
 
     /// Whether the speech services ask for a token.
@@ -275,68 +478,46 @@ impl Authenticator {
             Access::Password { is_default, .. } => is_default.get().copied(),
         }
     }
-
-    /// Whether `token` (`None`: none was sent) opens the speech services.
-    #[must_use]
-    pub fn job_token_admits(&self, token: Option<&[u8]>) -> bool {
-        match (&self.shared.snapshot.load().job_token, token) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(wanted), Some(token)) => {
-                verify_slices_are_equal(wanted.as_bytes(), token).is_ok()
-            }
-        }
-    }
 }
 
-/// Owns the admin credential, the job token and the failed attempts.
+/// Compares the spellings of a word with the credential: 50 ms and more for each.
+fn verify(
+    credential: &Credential,
+    words: &[(Tag, Zeroizing<Vec<u8>>)],
+    known: &Known,
+    is_default: &OnceLock<bool>,
+) -> bool {
+    let Some((tag, word)) = words.iter().find(|(_, word)| credential.verify(word)) else {
+        return false;
+    };
+    known.verified(*tag);
+    let _ = is_default.set(word.as_slice() == DEFAULT_PASSWORD.as_bytes());
+    true
+}
+
+/// Owns the admin credential and the job token.
 pub struct AuthActor {
     shared: Arc<AuthShared>,
     ledger: Ledger,
-    /// Checks under way by tag, so that a burst of the same password is hashed once.
-    checks: HashMap<Tag, Shared<BoxFuture<'static, bool>>>,
-    /// Half the cores may hash at once, so that requests that need none are not held up.
-    hashing: Arc<Semaphore>,
 }
 
 impl AuthActor {
     pub(crate) fn new(shared: Arc<AuthShared>, ledger: Ledger) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let hashing = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Self { shared, ledger, checks: HashMap::new(), hashing }
+        Self { shared, ledger }
     }
 
-    fn check(
-        &mut self,
-        tag: Tag,
-        password: Zeroizing<Vec<u8>>,
-    ) -> Shared<BoxFuture<'static, bool>> {
-        if let Some(check) = self.checks.get(&tag) {
-            return check.clone();
-        }
-        let (shared, hashing) = (self.shared.clone(), self.hashing.clone());
-        let check = async move {
-            let _permit = hashing.acquire_owned().await;
-            let snapshot = shared.snapshot.load_full();
-            let judged = snapshot.clone();
-            let is_default_word = password.as_slice() == DEFAULT_PASSWORD.as_bytes();
-            let right = blocking::run(move || match &judged.access {
-                Access::Open => true,
-                Access::Password { credential, .. } => credential.verify(&password),
-            })
-            .await
-            .unwrap_or(false);
-            if right && let Access::Password { verified, is_default, .. } = &snapshot.access {
-                let _ = verified.set(tag);
-                let _ = is_default.set(is_default_word);
-            }
-            // A change that was published meanwhile has the last word.
-            right && Arc::ptr_eq(&snapshot, &shared.snapshot.load_full())
-        }
-        .boxed()
-        .shared();
-        self.checks.insert(tag, check.clone());
-        check
+    /// Tells operators about an unchanged default password without waiting for a login.
+    fn look_for_default_password(&self) {
+        let snapshot = self.shared.snapshot.load_full();
+        let Access::Password { credential, known, is_default } = &snapshot.access else { return };
+        let word = Zeroizing::new(DEFAULT_PASSWORD.as_bytes().to_vec());
+        let words = [(tag(&self.shared.key, &word), word)];
+        let (credential, known, is_default) =
+            (credential.clone(), known.clone(), is_default.clone());
+        actix::spawn(blocking::run(move || {
+            let right = verify(&credential, &words, &known, &is_default);
+            let _ = is_default.set(right);
+        }));
     }
 }
 
@@ -344,66 +525,8 @@ impl Actor for AuthActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(std::time::Duration::from_secs(60), |act, _| {
-            act.shared.throttle(|throttle| throttle.forget_empty(Instant::now()));
-        });
-        // Tells operators about an unchanged default password without waiting for a login.
-        let tag = self.shared.tag(DEFAULT_PASSWORD.as_bytes());
-        let check = self.check(tag, Zeroizing::new(DEFAULT_PASSWORD.as_bytes().to_vec()));
-        let (shared, addr) = (self.shared.clone(), ctx.address());
-        actix::spawn(async move {
-            let admits = check.await;
-            if let Access::Password { is_default, .. } = &shared.snapshot.load().access {
-                let _ = is_default.set(admits);
-            }
-            addr.do_send(ForgetCheck(tag));
-        });
-    }
-}
-
-impl Handler<Authenticate> for AuthActor {
-    type Result = ResponseFuture<Result<(), Refusal>>;
-
-    fn handle(&mut self, msg: Authenticate, ctx: &mut Self::Context) -> Self::Result {
-        let shared = self.shared.clone();
-        let begun = shared.throttle(|throttle| throttle.begin(msg.address, Instant::now()));
-        if let Err(retry_after) = begun {
-            return Box::pin(async move { Err(Refusal::Throttled { retry_after }) });
-        }
-        let (addr, address) = (ctx.address(), msg.address);
-        let check = msg.user_is_admin.then(|| {
-            let tag = shared.tag(&msg.password);
-            (tag, self.check(tag, msg.password))
-        });
-        Box::pin(async move {
-            let right = match check {
-                None => false,
-                Some((tag, check)) => {
-                    let right = check.await;
-                    addr.do_send(ForgetCheck(tag));
-                    right
-                }
-            };
-            let hold = shared.throttle(|throttle| throttle.end(address, right, Instant::now()));
-            if right {
-                return Ok(());
-            }
-            shared.tell_failure(address, msg.request_id);
-            tokio::time::sleep(hold).await;
-            Err(Refusal::Wrong)
-        })
-    }
-}
-
-#[derive(actix::Message)]
-#[rtype(result = "()")]
-struct ForgetCheck(Tag);
-
-impl Handler<ForgetCheck> for AuthActor {
-    type Result = ();
-
-    fn handle(&mut self, msg: ForgetCheck, _ctx: &mut Self::Context) {
-        self.checks.remove(&msg.0);
+        ctx.run_interval(Duration::from_secs(60), |act, _| act.shared.forget_empty());
+        self.look_for_default_password();
     }
 }
 

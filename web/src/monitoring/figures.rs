@@ -171,6 +171,12 @@ impl Figures {
         )?;
         gauge(
             encoder,
+            "appliance_auth_checks_waiting",
+            "Passwords that wait to be hashed, or are being hashed",
+            self.authenticator.waiting_checks() as f64,
+        )?;
+        gauge(
+            encoder,
             "appliance_insecure_ports_enabled",
             "1 while plain ports serve, 0 while they redirect",
             yes(self.insecure_ports.are_enabled()),
