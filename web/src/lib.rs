@@ -22,6 +22,7 @@ pub mod openapi;
 mod origin;
 pub mod outbound;
 mod patterns;
+mod pieces;
 mod query;
 pub mod realtime;
 mod redirect;

@@ -24,7 +24,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use tokio::sync::broadcast;
 
 use self::files::Files;
-pub use self::{files::Rotation, line::Format, window::copy_window};
+pub use self::{files::Rotation, line::Format, window::Window};
 use crate::settings::LogLevel;
 
 /// What is logged where neither `RUST_LOG` nor an administrator says otherwise.
@@ -160,13 +160,19 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
+/// These print a line at `error` for each malformed request, without its sender. Whoever has
+/// accepted the connection tells of it now and then.
+const ONE_FOR_EACH_REQUEST: [&str; 2] = ["actix_http::h1::decoder", "actix_http::h1::dispatcher"];
+
 /// Whether lines of this module at this level are never logged: they may hold credentials, or
 /// anybody could fill the disk with them.
 fn is_left_out(metadata: &Metadata<'_>) -> bool {
     let module = metadata.target().split("::").next().unwrap_or_default();
     let may_hold_credentials =
         metadata.level() > log::Level::Info && HEADER_PRINTERS.contains(&module);
-    may_hold_credentials || module.starts_with(TALKERS)
+    may_hold_credentials
+        || module.starts_with(TALKERS)
+        || ONE_FOR_EACH_REQUEST.contains(&metadata.target())
 }
 
 impl Log for Logger {
@@ -225,8 +231,11 @@ mod tests {
         for target in ["h2", "h2::codec::framed_read", "actix_http::h1::decoder", "rustls::x"] {
             assert!(is_left_out(&metadata(target, log::Level::Trace)), "{target}");
             assert!(is_left_out(&metadata(target, log::Level::Debug)), "{target}");
+        }
+        for target in ["h2", "h2::codec::framed_read", "actix_http::h1::service", "rustls::x"] {
             assert!(!is_left_out(&metadata(target, log::Level::Info)), "{target}");
         }
+        assert!(is_left_out(&metadata("actix_http::h1::dispatcher", log::Level::Error)));
         assert!(!is_left_out(&metadata("portcullis::access", log::Level::Debug)));
         assert!(!is_left_out(&metadata("h2o", log::Level::Debug)));
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -10,35 +10,81 @@ use std::{
 use time::OffsetDateTime;
 
 use super::{files::numbered, line::time_of};
+use crate::files::open_regular;
 
-/// Copies the lines since `since` of the log whose newest file is `path`, oldest first. Blocks.
-///
-/// # Errors
-/// A file cannot be read, or `out` cannot be written.
-pub fn copy_window(path: &Path, since: OffsetDateTime, out: &mut dyn Write) -> io::Result<()> {
-    let mut reached = false;
-    for file in files_since(path, since) {
-        let file = match File::open(&file) {
-            Ok(file) => file,
-            // Turned over meanwhile.
-            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-            Err(err) => return Err(err),
-        };
-        let mut reader = BufReader::with_capacity(64 << 10, file);
-        let mut line = Vec::new();
+/// The lines since a time, oldest first, read as they are asked for: one file is open at a time,
+/// and none before the first read. All of it blocks.
+#[derive(Debug)]
+pub struct Window {
+    files: std::vec::IntoIter<PathBuf>,
+    since: OffsetDateTime,
+    /// Whether a line since then was seen; lines are in the order of time.
+    reached: bool,
+    file: Option<BufReader<File>>,
+    line: Vec<u8>,
+    /// Bytes of `line` that were given out.
+    given: usize,
+}
+
+impl Window {
+    /// The lines since `since` of the log whose newest file is `path`.
+    #[must_use]
+    pub fn new(path: &Path, since: OffsetDateTime) -> Self {
+        let files = files_since(path, since).into_iter();
+        Self { files, since, reached: false, file: None, line: Vec::new(), given: 0 }
+    }
+
+    /// Whole lines, `bytes` and the rest of a line at most; nothing at the end.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn lines(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        while lines.len() < bytes && self.next_line()? {
+            lines.extend_from_slice(&self.line);
+            self.given = self.line.len();
+        }
+        Ok(lines)
+    }
+
+    /// Reads the next line that belongs to the window; `false` at the end.
+    fn next_line(&mut self) -> io::Result<bool> {
+        self.given = 0;
         loop {
-            line.clear();
-            if reader.read_until(b'\n', &mut line)? == 0 {
-                break;
+            self.line.clear();
+            let Some(file) = &mut self.file else {
+                let Some(path) = self.files.next() else { return Ok(false) };
+                self.file = match open_regular(&path) {
+                    Ok(file) => Some(BufReader::with_capacity(64 << 10, file)),
+                    // Turned over meanwhile.
+                    Err(err) if err.kind() == io::ErrorKind::NotFound => None,
+                    Err(err) => return Err(err),
+                };
+                continue;
+            };
+            if file.read_until(b'\n', &mut self.line)? == 0 {
+                self.file = None;
+                continue;
             }
-            // Lines are in the order of time, so one look each until the first that fits.
-            reached = reached || time_of(&line).is_some_and(|time| time >= since);
-            if reached {
-                out.write_all(&line)?;
+            // One look each until the first that fits.
+            self.reached = self.reached || time_of(&self.line).is_some_and(|at| at >= self.since);
+            if self.reached {
+                return Ok(true);
             }
         }
     }
-    Ok(())
+}
+
+impl Read for Window {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() || self.given == self.line.len() && !self.next_line()? {
+            return Ok(0);
+        }
+        let part = (self.line.len() - self.given).min(out.len());
+        out[..part].copy_from_slice(&self.line[self.given..self.given + part]);
+        self.given += part;
+        Ok(part)
+    }
 }
 
 /// The files that were written to since then, oldest first.
@@ -70,9 +116,14 @@ mod tests {
         let json = "{\"time\":\"2026-01-01T03:00:00Z\",\"msg\":\"newer\"}\n";
         std::fs::write(&path, json).unwrap();
         let since = OffsetDateTime::from_unix_timestamp(1_767_229_200).unwrap();
-        let mut out = Vec::new();
-        copy_window(&path, since, &mut out).unwrap();
         let expected = format!("2026-01-01T02:00:00Z INFO a new\n{json}");
-        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let mut read = String::new();
+        Window::new(&path, since).read_to_string(&mut read).unwrap();
+        assert_eq!(read, expected);
+        let mut window = Window::new(&path, since);
+        let first = window.lines(1).unwrap();
+        assert_eq!(first, b"2026-01-01T02:00:00Z INFO a new\n", "lines are whole");
+        assert_eq!([first, window.lines(1 << 20).unwrap()].concat(), expected.as_bytes());
+        assert!(window.lines(1).unwrap().is_empty());
     }
 }

@@ -1,8 +1,7 @@
 //! Listing, reading and deleting jobs.
 
 use std::{
-    fs::File,
-    io::Read as _,
+    io::{Read as _, Seek as _, SeekFrom},
     time::{Duration, Instant},
 };
 
@@ -13,7 +12,8 @@ use actix_web::{
 };
 use futures::{StreamExt as _, stream};
 use portcullis_speech::jobs::{
-    Format, Job, JobConfig, JobStatus, LONGEST_PAGE, ListFilter, transcript as render,
+    Format, Job, JobConfig, JobId, JobStatus, JobStore, LONGEST_PAGE, ListFilter, StoreError,
+    transcript as render,
 };
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -24,12 +24,10 @@ use super::{
     error::BatchError,
     view::{self, JobDetails, JobList, JobReply},
 };
-use crate::body::Query;
+use crate::{body::Query, pieces::PIECE};
 
 /// How long a question about an unfinished job is held: it saves the client a round.
 const HOLD: Duration = Duration::from_secs(2);
-/// Bytes of audio that are sent at once.
-const CHUNK: usize = 256 * 1024;
 
 /// Texts, so that what does not fit is told in the words that clients know.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -246,15 +244,19 @@ pub(super) async fn data(desk: Data<Desk>, id: Path<String>) -> Result<HttpRespo
         return Err(BatchError::NoData);
     }
     let file = desk.store(move |store| store.open_audio(job.id)).await?;
-    let file = file.ok_or(BatchError::FileExpired)?;
-    let length = file.metadata()?.len();
-    let body = stream::unfold(Some(file), |file| async move {
-        let mut file = file?;
-        let read = blocking(move || read_chunk(&mut file).map(|chunk| (chunk, file))).await;
-        match read.and_then(|read| read.map_err(BatchError::from)) {
-            Ok((chunk, _)) if chunk.is_empty() => None,
-            Ok((chunk, file)) => Some((Ok(chunk), Some(file))),
-            Err(err) => Some((Err(err), None)),
+    let length = file.ok_or(BatchError::FileExpired)?.metadata()?.len();
+    let body = stream::unfold(Some(0), move |offset| {
+        let desk = desk.clone();
+        async move {
+            let offset = offset?;
+            match desk.store(move |store| audio_at(store, job.id, offset)).await {
+                Ok(chunk) if chunk.is_empty() => None,
+                Ok(chunk) => {
+                    let next = offset + chunk.len() as u64;
+                    Some((Ok(chunk), Some(next)))
+                }
+                Err(err) => Some((Err(err), None)),
+            }
         }
     });
     Ok(HttpResponse::Ok()
@@ -271,9 +273,15 @@ pub(super) fn may_be_handed_out(job: &Job) -> bool {
         || JobConfig::parse(&job.config).is_ok_and(|config| config.fetch.is_none())
 }
 
-fn read_chunk(file: &mut File) -> std::io::Result<Bytes> {
-    let mut chunk = Vec::with_capacity(CHUNK);
-    file.take(CHUNK as u64).read_to_end(&mut chunk)?;
+/// A piece of the audio. The file is open only while it is read: a client that takes nothing
+/// holds no descriptor. One that is removed meanwhile breaks the answer off.
+fn audio_at(store: &dyn JobStore, id: JobId, offset: u64) -> Result<Bytes, StoreError> {
+    let mut file = store.open_audio(id)?.ok_or_else(|| {
+        std::io::Error::new(std::io::ErrorKind::NotFound, "the audio was removed")
+    })?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut chunk = Vec::with_capacity(PIECE);
+    file.take(PIECE as u64).read_to_end(&mut chunk)?;
     Ok(chunk.into())
 }
 

@@ -3,26 +3,38 @@
 mod archive;
 mod window;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use actix_web::{HttpRequest, HttpResponse, http::header, web};
-use futures::StreamExt;
-use portcullis_actors::logging;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use futures::{StreamExt, stream};
+use portcullis_actors::logging::{self, Window};
 use serde::Deserialize;
 use time::OffsetDateTime;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::sync::{
+    Semaphore,
+    broadcast::{Receiver, error::RecvError},
+};
 
 use super::health;
 use crate::{
     body::Query,
     error::{ApiError, ErrorBody},
     openapi::Refusals,
+    pieces::{self, PIECE},
     service::Context,
     sse::{self, Message},
 };
 
 /// What is told where the request names no time.
 const DEFAULT_WINDOW: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Clients that may follow the log at once.
+const MOST_FOLLOWERS: usize = 32;
+static FOLLOWERS: Semaphore = Semaphore::const_new(MOST_FOLLOWERS);
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -72,29 +84,55 @@ pub(super) async fn logs(
     let file = logging::current_file().ok_or_else(no_files)?;
     if !query.follow {
         let since = since(query.limit.as_deref())?;
-        let body = archive::stream(move |out| {
+        let body = pieces::read(move || {
             logging::flush();
-            logging::copy_window(&file, since, out)
+            Ok(Window::new(&file, since))
         });
         return Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").streaming(body));
     }
+    let place = FOLLOWERS.try_acquire().map_err(|_| {
+        let text = format!("{MOST_FOLLOWERS} clients follow the log already; end one of them");
+        ApiError::Change(text, StatusCode::SERVICE_UNAVAILABLE)
+    })?;
     let live = logging::follow().ok_or_else(no_files)?;
-    let mut before = Vec::new();
-    if query.limit.is_some() {
-        let since = since(query.limit.as_deref())?;
-        let read = web::block(move || {
-            logging::flush();
-            let mut out = Vec::new();
-            logging::copy_window(&file, since, &mut out).map(|()| out)
-        });
-        let read = read.await.map_err(|_| ApiError::Unavailable)?;
-        before =
-            read.map_err(|err| ApiError::Internal(format!("the log cannot be read: {err}")))?;
-    }
-    let before = String::from_utf8_lossy(&before).into_owned();
-    let before: Vec<Message> = before.lines().map(Message::data).collect();
-    let messages = futures::stream::iter(before).chain(sse::unfold(live, next_line));
+    let window = match query.limit.is_some() {
+        true => Some(since(query.limit.as_deref())?),
+        false => None,
+    };
+    let before = stream::unfold(window.map(|since| (file, since, None)), next_lines);
+    let messages = before.map(stream::iter).flatten().chain(sse::unfold(live, next_line));
+    let messages = messages.inspect(move |_| {
+        let _held = &place;
+    });
     Ok(sse::answer(&request, messages))
+}
+
+/// The log before now, read in pieces on a blocking thread as the client takes them.
+async fn next_lines(
+    state: Option<(PathBuf, OffsetDateTime, Option<Window>)>,
+) -> Option<(Vec<Message>, Option<(PathBuf, OffsetDateTime, Option<Window>)>)> {
+    let (file, since, window) = state?;
+    let read = web::block(move || {
+        let mut window = window.unwrap_or_else(|| {
+            logging::flush();
+            Window::new(&file, since)
+        });
+        let lines = window.lines(PIECE)?;
+        Ok::<_, std::io::Error>((lines, file, window))
+    });
+    match read.await {
+        Ok(Ok((lines, ..))) if lines.is_empty() => None,
+        Ok(Ok((lines, file, window))) => {
+            let lines = String::from_utf8_lossy(&lines);
+            let messages = lines.lines().map(Message::data).collect();
+            Some((messages, Some((file, since, Some(window)))))
+        }
+        Ok(Err(err)) => {
+            log::error!("the log cannot be read: {err}");
+            Some((vec![Message::event("missed", None, "{}")], None))
+        }
+        Err(_) => None,
+    }
 }
 
 async fn next_line(mut live: Receiver<Arc<str>>) -> Option<(Message, Receiver<Arc<str>>)> {
@@ -131,9 +169,9 @@ pub(super) async fn zip(
         data_dir: context.appliance.data_dir.clone(),
         store: context.owners.ledger.store(),
     };
-    let body = archive::stream(move |out| {
+    let body = pieces::read(move || {
         logging::flush();
-        contents.write(out)
+        Ok(contents.archive())
     });
     let name = format!("attachment; filename=\"{}-logs.zip\"", context.appliance.name);
     Ok(HttpResponse::Ok()

@@ -1,24 +1,21 @@
-//! The archive that somebody takes along who is asked for help: written on a blocking thread, sent
-//! as it is written.
+//! The archive that somebody takes along who is asked for help, made while it is sent.
 
 use std::{
-    fs::File,
-    io::{self, Write},
+    collections::VecDeque,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use actix_web::web::{self, Bytes};
-use futures::{Stream, stream};
-use portcullis_actors::{logging, store::StateStore};
+use portcullis_actors::{files, logging::Window, store::StateStore};
 use time::OffsetDateTime;
-use tokio::sync::mpsc;
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+use zip::{
+    CompressionMethod, ZipWriter,
+    write::{SimpleFileOptions, StreamWriter},
+};
 
-/// Bytes of one piece on its way to the client.
-const PIECE: usize = 32 << 10;
-/// Pieces that wait for a slow client before the writing thread does.
-const PIECES: usize = 8;
+/// Bytes that go into the archive at once.
+const STEP: usize = 32 << 10;
 
 /// What goes into the archive.
 pub(super) struct Contents {
@@ -30,29 +27,120 @@ pub(super) struct Contents {
     pub(super) store: Arc<dyn StateStore>,
 }
 
+/// The archive, front to back, made as it is read. Reading blocks.
+pub(super) struct Archive {
+    /// `None` once the end is written.
+    zip: Option<ZipWriter<StreamWriter<Out>>>,
+    out: Out,
+    /// Bytes of `out` that were given out.
+    given: usize,
+    current: Option<Box<dyn Read + Send>>,
+    waiting: VecDeque<(String, Source)>,
+}
+
+/// Where a file of the archive comes from.
+enum Source {
+    Log { path: PathBuf, since: OffsetDateTime },
+    Text(String),
+    History(Arc<dyn StateStore>),
+    File(PathBuf),
+}
+
+impl Source {
+    fn open(self) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::Log { path, since } => Box::new(Window::new(&path, since)),
+            Self::Text(text) => Box::new(io::Cursor::new(text)),
+            Self::History(store) => Box::new(io::Cursor::new(match store.history() {
+                Ok(history) => serde_json::to_vec_pretty(&history)?,
+                Err(err) => format!("{{\"error\":\"{err}\"}}").into_bytes(),
+            })),
+            Self::File(path) => match files::open_regular(&path) {
+                Ok(file) => Box::new(file),
+                // Turned over meanwhile.
+                Err(err) if err.kind() == io::ErrorKind::NotFound => Box::new(io::empty()),
+                Err(err) => return Err(err),
+            },
+        })
+    }
+}
+
 impl Contents {
-    /// Writes the archive front to back; needs no seeking.
-    pub(super) fn write(self, out: &mut dyn Write) -> io::Result<()> {
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .unix_permissions(0o600);
-        let mut zip = ZipWriter::new_stream(out);
-        zip.start_file("portcullis.log", options)?;
-        logging::copy_window(&self.log, self.since, &mut zip)?;
-        for (name, text) in &self.documents {
-            zip.start_file(*name, options)?;
-            zip.write_all(text.as_bytes())?;
+    pub(super) fn archive(self) -> Archive {
+        let log = Source::Log { path: self.log, since: self.since };
+        let mut waiting = VecDeque::from([("portcullis.log".to_owned(), log)]);
+        let documents = self.documents.into_iter();
+        waiting.extend(documents.map(|(name, text)| (name.to_owned(), Source::Text(text))));
+        waiting.push_back(("extra/history.json".into(), Source::History(self.store)));
+        let audit = audit_files(&self.data_dir).into_iter();
+        waiting
+            .extend(audit.map(|(name, path)| (format!("extra/audit/{name}"), Source::File(path))));
+        let out = Out::default();
+        Archive {
+            zip: Some(ZipWriter::new_stream(out.clone())),
+            out,
+            given: 0,
+            current: None,
+            waiting,
         }
-        zip.start_file("extra/history.json", options)?;
-        match self.store.history() {
-            Ok(history) => serde_json::to_writer_pretty(&mut zip, &history)?,
-            Err(err) => write!(zip, "{{\"error\":\"{err}\"}}")?,
+    }
+}
+
+impl Archive {
+    /// Puts a little more into the archive; `false` at its end.
+    fn step(&mut self) -> io::Result<bool> {
+        let Some(zip) = &mut self.zip else { return Ok(false) };
+        if let Some(current) = &mut self.current {
+            if io::copy(&mut current.take(STEP as u64), zip)? == 0 {
+                self.current = None;
+            }
+        } else if let Some((name, source)) = self.waiting.pop_front() {
+            let options = SimpleFileOptions::default()
+                .compression_method(CompressionMethod::Deflated)
+                .unix_permissions(0o600);
+            zip.start_file(name, options)?;
+            self.current = Some(source.open()?);
+        } else if let Some(zip) = self.zip.take() {
+            zip.finish()?;
         }
-        for (name, path) in audit_files(&self.data_dir) {
-            zip.start_file(format!("extra/audit/{name}"), options)?;
-            io::copy(&mut File::open(path)?, &mut zip)?;
+        Ok(true)
+    }
+}
+
+impl Read for Archive {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.out.bytes().len() == self.given {
+            self.out.bytes().clear();
+            self.given = 0;
+            if !self.step()? {
+                return Ok(0);
+            }
         }
-        zip.finish()?.into_inner();
+        let bytes = self.out.bytes();
+        let part = (bytes.len() - self.given).min(out.len());
+        out[..part].copy_from_slice(&bytes[self.given..self.given + part]);
+        self.given += part;
+        Ok(part)
+    }
+}
+
+/// What the archive is written to, and taken from again.
+#[derive(Clone, Default)]
+struct Out(Arc<Mutex<Vec<u8>>>);
+
+impl Out {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -78,51 +166,4 @@ fn audit_files(data_dir: &Path) -> Vec<(String, PathBuf)> {
     }
     files.sort();
     files
-}
-
-/// A body that `write` writes on a blocking thread. An error there breaks the body off, so that
-/// nobody takes it for whole.
-pub(super) fn stream(
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
-) -> impl Stream<Item = io::Result<Bytes>> {
-    let (sender, receiver) = mpsc::channel(PIECES);
-    // It runs whether or not anybody waits for it.
-    drop(web::block(move || {
-        let mut pieces = Pieces { sender, buffer: Vec::with_capacity(PIECE) };
-        let written = write(&mut pieces).and_then(|()| pieces.flush());
-        if let Err(err) = written
-            && err.kind() != io::ErrorKind::BrokenPipe
-        {
-            log::error!("an answer breaks off: {err}");
-            let _ = pieces.sender.blocking_send(Err(err));
-        }
-    }));
-    stream::unfold(receiver, |mut receiver| async move {
-        let piece = receiver.recv().await?;
-        Some((piece, receiver))
-    })
-}
-
-/// Gathers what is written into pieces and waits while the client is behind.
-struct Pieces {
-    sender: mpsc::Sender<io::Result<Bytes>>,
-    buffer: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIECE {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let piece = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE)));
-        self.sender.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
 }
