@@ -44,16 +44,24 @@ impl Host {
         }
     }
 
-    /// Reads `host` or `host:port` and drops the port.
+    /// Reads `host` or `host:port` and drops the port. The zone of an IPv6 address is dropped too:
+    /// it has a meaning on the client's machine alone, and clients should leave it out (RFC 6874,
+    /// section 4).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (address, port) = rest.split_once(']')?;
+            let (inside, port) = rest.split_once(']')?;
+            let (address, zone) = match inside.split_once('%') {
+                Some((address, zone)) => (address, Some(zone)),
+                None => (inside, None),
+            };
             address.parse::<std::net::Ipv6Addr>().ok()?;
-            (&text[..address.len() + 2], port)
+            let zone_fits = |zone: &str| !zone.is_empty() && zone.bytes().all(is_of_a_zone);
+            zone.is_none_or(zone_fits).then_some(())?;
+            (format!("[{address}]"), port)
         } else {
             let end = text.find(':').unwrap_or(text.len());
-            (&text[..end], &text[end..])
+            (text[..end].to_owned(), &text[end..])
         };
         let port_fits = port.is_empty()
             || port.strip_prefix(':').is_some_and(|port| {
@@ -66,7 +74,7 @@ impl Host {
                 && host
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-        (port_fits && name_fits).then(|| Self(host.to_owned()))
+        (port_fits && name_fits).then_some(Self(host))
     }
 
     /// As it was sent, IPv6 in brackets.
@@ -82,6 +90,11 @@ impl Host {
     }
 }
 
+/// Unreserved characters, and the percent signs of others (RFC 6874, section 2).
+fn is_of_a_zone(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +108,10 @@ mod tests {
             ("[2001:db8::10]", "[2001:db8::10]"),
             ("[2001:db8::10]:80", "[2001:db8::10]"),
             ("my_box:", "my_box"),
+            ("[fe80::1%25eth0]", "[fe80::1]"),
+            ("[fe80::1%eth0]:8443", "[fe80::1]"),
+            ("[fe80::1%2]:80", "[fe80::1]"),
+            ("[fe80::1%25wlp0s20f3.100]", "[fe80::1]"),
         ] {
             assert_eq!(Host::parse(text).unwrap().as_str(), host, "{text}");
         }
@@ -112,6 +129,10 @@ mod tests {
             "a:99999",
             "[::1",
             "[evil]",
+            "[fe80::1%]",
+            "[fe80::1%25e/0]",
+            "[evil%25eth0]",
+            "192.0.2.1%eth0",
             "::1",
             "a\r\nX: y",
             "a,b",
