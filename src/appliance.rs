@@ -12,7 +12,6 @@ use crate::{
     config::Config,
     console::{ConsoleServer, ConsoleSocket},
     inherited::Inherited,
-    limits,
     notify::{self, Word},
     process::{Process, Wanted},
     ready, tokens,
@@ -23,7 +22,9 @@ use portcullis_actors::{
     pulse::Pulse,
     settings::Settings,
     store::FileStore,
-    supervisor::{Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown},
+    supervisor::{
+        AdmissionLimits, Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown,
+    },
     watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_speech::{JobsPlace, Speech};
@@ -101,14 +102,19 @@ impl Appliance {
     ///
     /// # Errors
     /// The appliance cannot start; nothing is left open then.
-    pub async fn run(self, config: Config, ready_file: Option<&Path>) -> anyhow::Result<()> {
+    pub(crate) async fn run(
+        self,
+        config: Config,
+        admission: AdmissionLimits,
+        ready_file: Option<&Path>,
+    ) -> anyhow::Result<()> {
         // First, so that a signal during the start is not lost.
         let mut process = Process::look_after(config.shutdown_timeout)
             .context("nothing can look after the process")?;
         let _pulse = Pulse::of("the owners' thread");
         let timeout = config.shutdown_timeout;
         let running = tokio::select! {
-            running = self.start(config, ready_file) => running?,
+            running = self.start(config, admission, ready_file) => running?,
             signal = process.end() => {
                 log::info!("{signal} during the start: ending");
                 return Ok(());
@@ -130,16 +136,19 @@ impl Appliance {
     }
 
     /// Starts everything; resolves once every port accepts.
-    async fn start(self, config: Config, ready_file: Option<&Path>) -> anyhow::Result<Running> {
-        let workers = config.listeners.iter().map(|listener| listener.workers).sum();
-        let connections = limits::connections_per_worker(workers);
+    async fn start(
+        self,
+        config: Config,
+        admission: AdmissionLimits,
+        ready_file: Option<&Path>,
+    ) -> anyhow::Result<Running> {
         let mut inherited = Inherited::from_env()?;
         let bound = config
             .listeners
             .iter()
             .map(|listener| match inherited.take(&listener.name) {
-                Some(socket) => BoundListener::adopt(self.plan(listener, connections), socket),
-                None => BoundListener::bind(self.plan(listener, connections)),
+                Some(socket) => BoundListener::adopt(self.plan(listener), socket),
+                None => BoundListener::bind(self.plan(listener)),
             })
             .collect::<Result<Vec<_>, _>>()?;
         inherited.close_rest();
@@ -170,6 +179,7 @@ impl Appliance {
                 ..Settings::default()
             },
             power: config.power.clone(),
+            admission,
         };
         let facts = Arc::new(ApplianceFacts {
             name: self.name.to_owned(),
@@ -223,11 +233,7 @@ impl Appliance {
         portcullis_web::openapi::document(self.name, self.version, services)
     }
 
-    fn plan(
-        &self,
-        listener: &crate::config::ListenerConfig,
-        connections_per_worker: usize,
-    ) -> ListenerPlan {
+    fn plan(&self, listener: &crate::config::ListenerConfig) -> ListenerPlan {
         let carried = || {
             self.services
                 .iter()
@@ -242,8 +248,9 @@ impl Appliance {
             http2: !http1_only,
             services: listener.services.clone(),
             redirect_to: listener.redirect_to.clone(),
+            redirect_port: listener.redirect_port,
+            administration: carried().any(|service| service.administers()),
             workers: listener.workers,
-            connections_per_worker,
         }
     }
 }

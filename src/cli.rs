@@ -11,6 +11,7 @@ use crate::{
     appliance::Appliance,
     config::Config,
     console::{self, ConsoleArguments},
+    limits,
 };
 
 /// An appliance front door whose certificate, ports and password change without cutting anybody
@@ -113,8 +114,9 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
         config.data_dir = data_dir;
     }
     logging::init(config.log.format);
+    let admission = limits::share_out(&config)?;
     let system = actix::System::new();
-    let done = system.block_on(appliance.run(config, arguments.ready_file.as_deref()));
+    let done = system.block_on(appliance.run(config, admission, arguments.ready_file.as_deref()));
     // Dropping it waits for every blocking thread, and one of them may hang.
     std::mem::forget(system);
     done

@@ -45,6 +45,10 @@ pub struct Metrics {
     pub network_received: Family<ListenerLabels, Counter>,
     pub network_sent: Family<ListenerLabels, Counter>,
     pub tls_handshakes: Family<HandshakeLabels, Counter>,
+    pub refused: Family<RefusedLabels, Counter>,
+    pub displaced: Family<ListenerLabels, Counter>,
+    pub stalled: Family<ConnectionLabels, Counter>,
+    pub malformed: Family<MalformedLabels, Counter>,
     pub generations: Family<GenerationLabels, Gauge>,
     pub generations_ended: Family<ListenerLabels, Counter>,
     pub changes: Family<ChangeLabels, Counter>,
@@ -101,6 +105,29 @@ pub struct HandshakeLabels {
     pub suite: String,
     /// `full`, `resumed`, `failed` or `late`.
     pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedLabels {
+    pub listener: Arc<str>,
+    /// `connection` or `stream`.
+    pub what: &'static str,
+    /// Whose share was used up: that of the `address`, or that of `all`.
+    pub limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConnectionLabels {
+    pub listener: Arc<str>,
+    /// `connection` or `stream`.
+    pub what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct MalformedLabels {
+    pub listener: Arc<str>,
+    /// `HTTP/1`, `HTTP/2`, `TLS` or `PROXY`.
+    pub protocol: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -190,6 +217,10 @@ impl Metrics {
             network_received: Family::default(),
             network_sent: Family::default(),
             tls_handshakes: Family::default(),
+            refused: Family::default(),
+            displaced: Family::default(),
+            stalled: Family::default(),
+            malformed: Family::default(),
             generations: Family::default(),
             generations_ended: Family::default(),
             changes: Family::default(),
@@ -285,6 +316,26 @@ impl Metrics {
             "appliance_tls_handshakes",
             "TLS handshakes begun, by how they ended",
             self.tls_handshakes.clone(),
+        );
+        r.register(
+            "appliance_refused",
+            "Connections and streams that were refused because there was no room for them",
+            self.refused.clone(),
+        );
+        r.register(
+            "appliance_connections_displaced",
+            "Idle connections that were closed to make room for others",
+            self.displaced.clone(),
+        );
+        r.register(
+            "appliance_stalled",
+            "Connections and streams that were cut because the client took nothing for too long",
+            self.stalled.clone(),
+        );
+        r.register(
+            "appliance_malformed",
+            "Connections that ended because of what is not the protocol that it should be",
+            self.malformed.clone(),
         );
         r.register("appliance_generations", "Generations there are", self.generations.clone());
         r.register(
@@ -390,6 +441,7 @@ struct Instruments {
     websockets: Gauge,
     connections_open: Gauge,
     connections: Counter,
+    displaced: Counter,
     received: Counter,
     sent: Counter,
 }
@@ -402,6 +454,7 @@ impl ListenerInstruments {
             websockets: METRICS.websockets_open.get_or_create_owned(&labels),
             connections_open: METRICS.connections_open.get_or_create_owned(&labels),
             connections: METRICS.connections.get_or_create_owned(&labels),
+            displaced: METRICS.displaced.get_or_create_owned(&labels),
             received: METRICS.network_received.get_or_create_owned(&labels),
             sent: METRICS.network_sent.get_or_create_owned(&labels),
         }))
@@ -417,6 +470,13 @@ impl ListenerInstruments {
     pub(crate) fn connection_closed(&self) {
         if let Some(counted) = &self.0 {
             counted.connections_open.dec();
+        }
+    }
+
+    /// An idle connection is closed to make room.
+    pub(crate) fn connection_displaced(&self) {
+        if let Some(counted) = &self.0 {
+            counted.displaced.inc();
         }
     }
 

@@ -27,7 +27,9 @@ use crate::{
         AdminAccess, ChangeNote, State, StateStore, StoreError, close_to_others,
         describe_open_modes,
     },
-    supervisor::{Application, BoundListener, InsecurePorts, ListenerSupervisor},
+    supervisor::{
+        AdmissionLimits, Application, BoundListener, InsecurePorts, ListenerSupervisor, Shared,
+    },
 };
 
 /// Why edited state files are not used.
@@ -94,6 +96,8 @@ pub struct Configured {
     /// What holds until an administrator sets something else.
     pub settings: Settings,
     pub power: PowerCommands,
+    /// What clients may hold at once.
+    pub admission: AdmissionLimits,
 }
 
 impl Prepared {
@@ -188,12 +192,15 @@ impl Owners {
         let slot = OwnersSlot::default();
         let supervisor = ListenerSupervisor::new(
             listeners,
+            configured.admission,
             application(slot.clone()),
-            certificates.tls(),
-            insecure_ports.clone(),
-            ledger.clone(),
-            settings.clone(),
-            events.clone(),
+            Shared {
+                tls: certificates.tls(),
+                insecure_ports: insecure_ports.clone(),
+                ledger: ledger.clone(),
+                settings: settings.clone(),
+                events: events.clone(),
+            },
         )
         .start();
         let certificate = CertificateActor::new(

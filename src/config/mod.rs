@@ -1,12 +1,12 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
+mod listener;
 mod reader;
 mod realtime;
 mod sections;
 mod speech;
 
 use std::{
-    collections::BTreeSet,
     io::ErrorKind,
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -18,10 +18,14 @@ use portcullis_speech::SpeechSettings;
 use portcullis_web::{monitoring::Prometheus, realtime::RealtimeSettings};
 use toml::de::DeTable;
 
-use self::reader::{Found, Source, Table, nearest};
 pub use self::{
+    listener::ListenerConfig,
     reader::ConfigError,
-    sections::{LogConfig, OutboundConfig},
+    sections::{LimitsConfig, LogConfig, OutboundConfig},
+};
+use self::{
+    listener::{check_target, default_workers, read_listener},
+    reader::{Found, Source, Table},
 };
 
 /// A configuration is a few kilobytes.
@@ -42,6 +46,8 @@ pub struct Config {
     /// `[security] monitoring_token_file`: the bearer tokens of scrapers, one a line.
     pub monitoring_token_file: Option<PathBuf>,
     pub listeners: Vec<ListenerConfig>,
+    /// `[limits]`
+    pub limits: LimitsConfig,
     /// `[log]`
     pub log: LogConfig,
     /// `[power]`
@@ -74,23 +80,8 @@ pub struct WatchedFiles {
     pub key: PathBuf,
 }
 
-/// One `[[listener]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerConfig {
-    pub name: String,
-    /// `[::]` takes IPv4 as well; port 0 picks a free one.
-    pub address: SocketAddr,
-    pub tls: Tls,
-    pub services: Vec<String>,
-    /// The TLS listener that requests are sent to while plain HTTP is off.
-    pub redirect_to: Option<String>,
-    /// Threads that serve it.
-    pub workers: usize,
-}
-
 const DEFAULT_DATA_DIR: &str = "/var/lib/portcullis";
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const MAX_WORKERS: usize = 64;
 
 impl Config {
     /// The documented ports with those services that the appliance knows. `unprivileged` moves 80
@@ -112,6 +103,7 @@ impl Config {
                     .map(|name| (*name).to_owned())
                     .collect(),
                 redirect_to: to.map(str::to_owned),
+                redirect_port: None,
                 workers: default_workers(),
             };
         let all: Vec<&str> = everything.iter().copied().chain(own).collect();
@@ -137,6 +129,7 @@ impl Config {
             tls: TlsSettings::default(),
             monitoring_token_file: None,
             listeners: Vec::new(),
+            limits: LimitsConfig::default(),
             log: LogConfig::default(),
             power: PowerCommands::default(),
             prometheus: None,
@@ -195,6 +188,7 @@ impl Config {
                 .transpose()?
                 .flatten(),
             listeners: Vec::new(),
+            limits: sections::read_limits(table.table("limits")?)?,
             log: sections::read_log(table.table("log")?)?,
             power: sections::read_power(table.table("power")?)?,
             prometheus: sections::read_monitoring(table.table("monitoring")?)?,
@@ -223,12 +217,6 @@ impl Config {
         }
         Ok(config)
     }
-}
-
-/// Two threads keep a listener answering while one is busy; more would only help machines that
-/// have more cores than listeners.
-fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2)
 }
 
 fn read_tls(mut table: Table<'_, '_, '_>) -> Result<TlsSettings, ConfigError> {
@@ -262,129 +250,6 @@ fn read_monitoring_token_file(
     let path = table.path("monitoring_token_file")?;
     table.finish()?;
     Ok(path)
-}
-
-/// Reads one listener; with it comes the position of its `redirect_to`.
-fn read_listener(
-    mut table: Table<'_, '_, '_>,
-    known: &[&str],
-    before: &[ListenerConfig],
-) -> Result<(ListenerConfig, Option<usize>), ConfigError> {
-    let name = table.string("name")?;
-    let address = table.string("address")?;
-    let tls = table.string_or_boolean("tls")?;
-    let services = table.strings("services")?;
-    let redirect_to = table.string("redirect_to")?;
-    let workers = table.integer("workers", 1..=MAX_WORKERS)?.unwrap_or_else(default_workers);
-
-    let name = name.ok_or_else(|| table.error("has no name; add name = \"…\""))?;
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.value.is_empty() || name.value.len() > 32 || !name.value.chars().all(fits) {
-        let reason = "must be 1 to 32 lower-case letters, digits and hyphens";
-        return Err(table.error_at("name", name.offset, reason));
-    }
-    if before.iter().any(|listener| listener.name == name.value) {
-        let reason = format!("`{}` names two listeners", name.value);
-        return Err(table.error_at("name", name.offset, reason));
-    }
-    let address =
-        address.ok_or_else(|| table.error("has no address; add address = \"[::]:443\""))?;
-    let parsed: SocketAddr = address.value.parse().map_err(|_| {
-        let reason = format!(
-            "`{}` is not an address with a port, such as \"[::]:443\" or \"127.0.0.1:8080\"",
-            address.value
-        );
-        table.error_at("address", address.offset, reason)
-    })?;
-    if parsed.port() != 0 && before.iter().any(|listener| listener.address == parsed) {
-        let reason = format!("{parsed} is the address of two listeners");
-        return Err(table.error_at("address", address.offset, reason));
-    }
-    let tls = match tls {
-        None => Tls::Off,
-        Some(Found { value, offset }) => match value.as_str() {
-            "true" => Tls::On,
-            "false" => Tls::Off,
-            "auto" => Tls::Auto,
-            other => {
-                let reason = format!(
-                    "is \"{other}\"; it must be true, false or \"auto\" (both on one port)"
-                );
-                return Err(table.error_at("tls", offset, reason));
-            }
-        },
-    };
-    let services = services
-        .ok_or_else(|| table.error("has no services; add services = [\"management\", …]"))?;
-    let services = check_services(&table, services, known)?;
-    if let Some(found) = &redirect_to
-        && tls == Tls::On
-    {
-        let reason = "a TLS listener never redirects; take this key out";
-        return Err(table.error_at("redirect_to", found.offset, reason));
-    }
-    table.finish()?;
-    let target = redirect_to.as_ref().map(|found| found.offset);
-    let listener = ListenerConfig {
-        name: name.value,
-        address: parsed,
-        tls,
-        services,
-        redirect_to: redirect_to.map(|found| found.value),
-        workers,
-    };
-    Ok((listener, target))
-}
-
-fn check_services(
-    table: &Table<'_, '_, '_>,
-    services: Found<Vec<Found<String>>>,
-    known: &[&str],
-) -> Result<Vec<String>, ConfigError> {
-    if services.value.is_empty() {
-        let reason = format!("is empty; the known services are {}", known.join(", "));
-        return Err(table.error_at("services", services.offset, reason));
-    }
-    let mut seen = BTreeSet::new();
-    for service in &services.value {
-        let name = service.value.as_str();
-        if !known.contains(&name) {
-            let hint = nearest(name, known.iter().copied())
-                .map(|near| format!("did you mean `{near}`? "))
-                .unwrap_or_default();
-            let reason = format!(
-                "`{name}` is not a known service; {hint}the known ones are {}",
-                known.join(", ")
-            );
-            return Err(table.error_at("services", service.offset, reason));
-        }
-        if !seen.insert(name) {
-            return Err(table.error_at(
-                "services",
-                service.offset,
-                format!("`{name}` is listed twice"),
-            ));
-        }
-    }
-    Ok(services.value.into_iter().map(|service| service.value).collect())
-}
-
-fn check_target(listeners: &[ListenerConfig], index: usize) -> Result<(), String> {
-    let target = listeners[index].redirect_to.as_deref().unwrap_or_default();
-    match listeners.iter().find(|listener| listener.name == target) {
-        Some(listener) if listener.tls.takes_tls() => Ok(()),
-        Some(_) => {
-            Err(format!("`{target}` is not a TLS listener, so requests cannot be sent there"))
-        }
-        None => {
-            let names: Vec<&str> = listeners
-                .iter()
-                .filter(|listener| listener.tls.takes_tls())
-                .map(|listener| listener.name.as_str())
-                .collect();
-            Err(format!("there is no listener `{target}`; TLS listeners are: {}", names.join(", ")))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -437,6 +302,17 @@ mod tests {
     }
 
     #[test]
+    fn an_interface_can_be_named_in_an_address() {
+        let index = nix::net::if_::if_nametoindex("lo").unwrap();
+        for address in ["[fe80::1%lo]:80", &format!("[fe80::1%{index}]:80"), "[fe80::1%25lo]:80"] {
+            let text = listener("").replace("[::]:80", address);
+            let config = Config::parse("test.toml", &text, KNOWN).unwrap();
+            let SocketAddr::V6(parsed) = config.listeners[0].address else { panic!("{address}") };
+            assert_eq!((parsed.scope_id(), parsed.port()), (index, 80), "{address}");
+        }
+    }
+
+    #[test]
     fn errors_name_file_line_key_and_remedy() {
         let cases = [
             (
@@ -472,6 +348,24 @@ mod tests {
                 "`localhost` is not an address with a port",
             ),
             ("[[listener]]\nname = \"a\"", "test.toml:1: listener[0]: has no address"),
+            (&listener("redirect_port = 0"), "listener[0].redirect_port: is 0; it must be"),
+            (&listener("redirect_port = 70000"), "it must be a whole number from 1 to 65535"),
+            (
+                &listener("tls = true\nredirect_port = 443"),
+                "test.toml:6: listener[0].redirect_port: a TLS listener never redirects",
+            ),
+            (
+                &listener("").replace("[::]", "[fe80::1%no-such-nic]"),
+                "there is no network interface `no-such-nic`; there are ",
+            ),
+            (&listener("").replace("[::]", "192.0.2.1%lo"), "is not an address with a port"),
+            (&listener("").replace("[::]", "[fe80::1%]"), "is not an address with a port"),
+            ("[limits]\nconnections = 0", "limits.connections: is 0; it must be"),
+            ("[limits]\nwrite_timeout = \"0s\"", "limits.write_timeout: is 0s; it must be"),
+            (
+                "[limits]\nconnections = 10\nconnections_per_address = 20",
+                "limits.connections_per_address: is 20, which is more than connections (10)",
+            ),
         ];
         for (text, expected) in cases {
             let message = error(text);

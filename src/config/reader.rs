@@ -79,6 +79,11 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         self.source.error(offset, &self.name(key), reason)
     }
 
+    /// Where the value of a key stands; where the table does for a key that is absent.
+    pub(super) fn offset_of(&self, key: &str) -> usize {
+        self.table.get(key).map_or(self.offset, |value| value.span().start)
+    }
+
     fn take(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'i>>> {
         self.taken.push(key);
         self.table.get(key)

@@ -1,4 +1,4 @@
-//! The smaller tables: `[log]`, `[power]`, `[monitoring]`, `[outbound]`.
+//! The smaller tables: `[limits]`, `[log]`, `[power]`, `[monitoring]`, `[outbound]`.
 
 use std::time::Duration;
 
@@ -37,6 +37,33 @@ impl Default for OutboundConfig {
     }
 }
 
+/// `[limits]`: what clients may hold at once. What is absent follows from the limit of open files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Connections over all listeners.
+    pub connections: Option<u64>,
+    /// Connections of one address.
+    pub connections_per_address: Option<u64>,
+    /// HTTP/2 streams in progress of one address.
+    pub streams_per_address: Option<u64>,
+    /// How long a client may take nothing of what is sent to it.
+    pub write_timeout: Duration,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            connections_per_address: None,
+            streams_per_address: None,
+            write_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+const MOST_CONNECTIONS: usize = 1_000_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 type Section<'s, 'd, 'i> = Option<Table<'s, 'd, 'i>>;
 
 pub(super) fn read_log(section: Section<'_, '_, '_>) -> Result<LogConfig, ConfigError> {
@@ -60,6 +87,37 @@ pub(super) fn read_log(section: Section<'_, '_, '_>) -> Result<LogConfig, Config
     }
     table.finish()?;
     Ok(log)
+}
+
+pub(super) fn read_limits(section: Section<'_, '_, '_>) -> Result<LimitsConfig, ConfigError> {
+    let mut limits = LimitsConfig::default();
+    let Some(mut table) = section else { return Ok(limits) };
+    let mut number = |key, least| {
+        let found = table.integer(key, least..=MOST_CONNECTIONS)?;
+        Ok::<_, ConfigError>(found.map(|number| number as u64))
+    };
+    limits.connections = number("connections", 8)?;
+    limits.connections_per_address = number("connections_per_address", 1)?;
+    limits.streams_per_address = number("streams_per_address", 1)?;
+    if let Some(all) = limits.connections
+        && let Some(each) = limits.connections_per_address
+        && each > all
+    {
+        let key = "connections_per_address";
+        let reason = format!("is {each}, which is more than connections ({all})");
+        return Err(table.error_at(key, table.offset_of(key), reason));
+    }
+    if let Some(timeout) = table.duration("write_timeout")? {
+        if !(Duration::from_secs(1)..=DAY).contains(&timeout) {
+            let key = "write_timeout";
+            let reason =
+                format!("is {}; it must be 1s to 24h", humantime::format_duration(timeout));
+            return Err(table.error_at(key, table.offset_of(key), reason));
+        }
+        limits.write_timeout = timeout;
+    }
+    table.finish()?;
+    Ok(limits)
 }
 
 pub(super) fn read_power(section: Section<'_, '_, '_>) -> Result<PowerCommands, ConfigError> {

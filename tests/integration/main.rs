@@ -6,6 +6,7 @@
 //! kills the service.
 
 mod activation;
+mod admission;
 mod api_document;
 mod audit_record;
 mod authentication;
@@ -31,6 +32,7 @@ mod interface;
 mod job_token;
 mod limits;
 mod log;
+mod malformed;
 mod management;
 mod manual;
 mod monitoring;
@@ -46,6 +48,8 @@ mod secrets;
 mod service_manager;
 mod shutdown;
 mod signals;
+mod stalled;
+mod start_limits;
 mod state;
 mod support;
 mod tls_policy;

@@ -130,3 +130,25 @@ fn ready_file_names_the_process_and_every_listener() {
     assert_eq!(told, [("http", false), ("https", true), ("ws", false), ("wss", true)]);
     assert!(ready.listeners.iter().all(|one| one.address.port() != 0));
 }
+
+#[test]
+fn address_may_name_an_interface_and_hosts_with_a_zone_are_served() {
+    let services = r#"services = ["security", "management", "echo"]"#;
+    let listener = |address: &str| {
+        format!("[[listener]]\nname = \"zone\"\naddress = \"{address}\"\n{services}\n")
+    };
+    let service = Service::echo().listeners(&listener("[::1%lo]:0")).start();
+    let url = format!("http://[::1]:{}/healthz", service.port("zone"));
+    for host in ["[::1]", "[fe80::1%25eth0]", "[fe80::1%eth0]:8443", "[fe80::1%2]"] {
+        curl(&["-H", &format!("Host: {host}"), &url]).expect(200);
+    }
+    curl(&["-H", "Host: [fe80::1%]", &url]).expect(400);
+
+    let refused = Service::echo().listeners(&listener("[fe80::1%no-such]:0")).prepare();
+    let refused = refused.try_start().err().expect("there is no such interface");
+    let line = one_line(&refused.stderr);
+    assert!(
+        line.contains("there is no network interface `no-such`") && line.contains("lo"),
+        "{line}"
+    );
+}

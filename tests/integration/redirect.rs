@@ -190,3 +190,34 @@ fn client_that_drops_its_password_is_told_why_and_nothing_is_reset() {
     let told = curl_as("kept", &[&service.url("https", "/v2/security/insecureports")]);
     assert_eq!(told.expect(200).json()["enable_insecure_ports"], false);
 }
+
+#[tokio::test]
+async fn port_that_is_published_under_another_number_is_the_one_that_redirects_name() {
+    let listener = |name: &str, extra: &str| {
+        format!(
+            "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n{extra}\nservices = [\"security\", \"management\"]\n\n"
+        )
+    };
+    let service = Service::echo()
+        .listeners(
+            &(listener("http", "redirect_to = \"https\"\nredirect_port = 18443")
+                + &listener("standard", "redirect_to = \"https\"\nredirect_port = 443")
+                + &listener("alone", "redirect_port = 9443")
+                + &listener("https", "tls = true")),
+        )
+        .start();
+    service.admin().set_insecure_ports(false).await;
+    for (listener, host, expected) in [
+        ("http", "box.example.test:18080", "https://box.example.test:18443/x?y=z"),
+        ("http", "[2001:db8::7]:18080", "https://[2001:db8::7]:18443/x?y=z"),
+        ("http", "[fe80::7%25eth0]:18080", "https://[fe80::7]:18443/x?y=z"),
+        ("standard", "box.example.test:18080", "https://box.example.test/x?y=z"),
+        ("alone", "box.example.test", "https://box.example.test:9443/x?y=z"),
+    ] {
+        let header = format!("Host: {host}");
+        let forwarded = "X-Forwarded-Port: 1";
+        let url = service.url(listener, "/x?y=z");
+        let reply = curl(&["-H", &header, "-H", forwarded, &url]).expect(301);
+        assert_eq!(reply.header("location"), Some(expected), "{listener} {host}");
+    }
+}

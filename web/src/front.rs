@@ -54,7 +54,9 @@ impl Front {
             plan.redirect_to.as_ref().and_then(|name| context.appliance.addresses.get(name));
         Self {
             listener: plan.name.as_str().into(),
-            redirect_port: target.map_or(443, SocketAddr::port),
+            redirect_port: plan
+                .redirect_port
+                .unwrap_or_else(|| target.map_or(443, SocketAddr::port)),
             insecure_ports: context.owners.insecure_ports.clone(),
             allowed_origins: context.appliance.realtime.allowed_origins.as_slice().into(),
         }

@@ -30,6 +30,12 @@ pub trait Service: Send + Sync + 'static {
     fn http1_only(&self) -> bool {
         false
     }
+
+    /// Whether the appliance is administered by it: its listeners keep a share of the connections
+    /// which clients of other listeners cannot take.
+    fn administers(&self) -> bool {
+        false
+    }
 }
 
 /// Who may use a mount.

@@ -10,7 +10,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{
             AtomicBool, AtomicU8, AtomicU32, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -20,10 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_rt::net::TcpStream;
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{carried::EntryId, generation::GenerationContext};
+use super::{admission::Admitted, carried::EntryId, generation::GenerationContext};
+use crate::bounds::Client;
 
 /// How long a client may take to send one request head, or to begin its first one while its
 /// generation drains.
@@ -34,6 +36,9 @@ const FRESH_GRACE: Duration = Duration::from_secs(5);
 
 /// How long after its last byte an answer counts as still on its way.
 const QUIET: Duration = Duration::from_millis(500);
+
+/// How proxies that were told to announce the client begin (the PROXY protocol, versions 1 and 2).
+const PROXY_PREAMBLES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
 const HTTP1: u8 = 0;
 const HTTP2: u8 = 1;
@@ -54,6 +59,15 @@ pub struct Connection {
     head_since: AtomicU64,
     /// Milliseconds after `accepted` of the last byte in either direction.
     last_byte: AtomicU64,
+    /// Milliseconds after `accepted` since which the client takes nothing, plus one; 0 while it
+    /// does, or while nothing is to be sent.
+    stuck_since: AtomicU64,
+    /// What came first was the preamble of a proxy.
+    began_as_proxy: AtomicBool,
+    has_begun: AtomicBool,
+    /// Its place among the connections; `None` once it has lost it.
+    place: Mutex<Option<Admitted>>,
+    lost_place: AtomicBool,
     closing: AtomicBool,
     cut: AtomicBool,
     reader: AtomicWaker,
@@ -61,7 +75,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, peer: SocketAddr, generation: Arc<GenerationContext>) -> Self {
+    pub(super) fn new(
+        id: u64,
+        peer: SocketAddr,
+        generation: Arc<GenerationContext>,
+        place: Admitted,
+    ) -> Self {
         Self {
             id,
             peer,
@@ -73,6 +92,11 @@ impl Connection {
             served: AtomicBool::new(false),
             head_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
+            stuck_since: AtomicU64::new(0),
+            began_as_proxy: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
+            place: Mutex::new(Some(place)),
+            lost_place: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             reader: AtomicWaker::new(),
@@ -86,6 +110,12 @@ impl Connection {
         self.peer
     }
 
+    /// Whom the bounds count this connection to.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.peer.ip().into()
+    }
+
     /// The generation that accepted this connection.
     #[must_use]
     pub fn generation(&self) -> &Arc<GenerationContext> {
@@ -95,7 +125,7 @@ impl Connection {
     /// Whether answers should ask the client not to use this connection again.
     #[must_use]
     pub fn is_retired(&self) -> bool {
-        self.generation.is_retired()
+        self.generation.is_retired() || self.lost_place.load(Acquire)
     }
 
     /// Counts a request until the guard is dropped, which must be after its last byte was handed
@@ -171,9 +201,49 @@ impl Connection {
             || self.served.load(Acquire) && self.since(self.last_byte.load(Relaxed)) < QUIET
     }
 
+    /// How long nothing has been in progress and nothing has come or gone; `None` while a request
+    /// is in progress, and once it has lost its place.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let idle = !self.has_requests() && !self.lost_place.load(Acquire);
+        idle.then(|| self.since(self.last_byte.load(Relaxed)))
+    }
+
+    /// Makes room for another connection: closes once nothing is left to read or to send.
+    pub(super) fn give_up_place(&self) {
+        self.lost_place.store(true, Release);
+        self.leave_place();
+        self.generation.instruments.connection_displaced();
+        self.close();
+    }
+
+    /// Its place is free from here on.
+    pub(super) fn leave_place(&self) {
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Resolves when it has lost its place; for the time before anything reads from its stream.
+    pub(super) fn poll_lost_place(&self, cx: &Context<'_>) -> Poll<()> {
+        self.reader.register(cx.waker());
+        if self.lost_place.load(Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether the client began with the preamble of a proxy, which nothing here reads.
+    pub(super) fn began_as_proxy(&self) -> bool {
+        self.began_as_proxy.load(Relaxed)
+    }
+
+    /// The client has not taken a byte for too long although there are some for it.
+    fn is_stuck(&self) -> bool {
+        let since = self.stuck_since.load(Relaxed);
+        since != 0 && self.since(since - 1) > self.generation.admission.write_timeout()
+    }
+
     /// Decides what is due on this connection now; called again and again.
     pub(super) fn tend(&self) {
-        if self.head_is_late() {
+        if self.is_stuck() && !self.cut.load(Acquire) {
+            self.generation.stalled(self, "connection");
+            self.cut();
+        } else if self.head_is_late() {
             self.close();
         } else if self.generation.is_draining() && self.protocol.load(Acquire) == HTTP1 {
             self.tend_draining_http1();
@@ -311,7 +381,86 @@ impl Drop for Registered {
 }
 
 fn cut_off() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the generation of this connection has ended")
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut")
+}
+
+/// The socket under a connection, below TLS: knows what the kernel takes, which a TLS stream with
+/// its own buffer hides.
+#[derive(Debug)]
+pub(super) struct Socket {
+    tcp: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl Socket {
+    pub(super) fn new(tcp: TcpStream, connection: Arc<Connection>) -> Self {
+        Self { tcp, connection }
+    }
+
+    /// Notes whether the kernel took something.
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        let connection = &self.connection;
+        if written.is_pending() {
+            let now = connection.millis() + 1;
+            let _ = connection.stuck_since.compare_exchange(0, now, Relaxed, Relaxed);
+        } else if connection.stuck_since.load(Relaxed) != 0 {
+            connection.stuck_since.store(0, Relaxed);
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.tcp).poll_read(cx, buf);
+        let bytes = &buf.filled()[before..];
+        if !bytes.is_empty() && !this.connection.has_begun.swap(true, Relaxed) {
+            let proxy = PROXY_PREAMBLES.iter().any(|preamble| bytes.starts_with(preamble));
+            this.connection.began_as_proxy.store(proxy, Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.tcp).poll_write(cx, buf);
+        this.note(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs);
+        this.note(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
@@ -369,6 +518,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        let this = self.get_mut();
+        this.connection.writer.register(cx.waker());
+        if this.connection.cut.load(Acquire) {
+            return Poll::Ready(Err(cut_off()));
+        }
+        Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

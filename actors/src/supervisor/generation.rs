@@ -4,7 +4,7 @@
 
 use std::{
     collections::HashMap,
-    future::ready,
+    future::{poll_fn, ready},
     io,
     net::TcpListener,
     rc::Rc,
@@ -16,7 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_http::{HttpService, KeepAlive, Request, Response, body::BoxBody};
+use actix_http::{
+    HttpService, KeepAlive, Request, Response,
+    body::BoxBody,
+    error::{DispatchError, ParseError},
+};
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerHandle};
 use actix_service::{Service, ServiceFactory, boxed, fn_factory, fn_service};
@@ -25,14 +29,21 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
 
 use super::{
+    admission::Admission,
     carried::CarriedRequests,
-    connection::{Connection, HEAD_TIMEOUT, Registered, Tracked},
+    connection::{Connection, HEAD_TIMEOUT, Registered, Socket, Tracked},
     http2,
     messages::{GenerationState, GenerationStatus},
+    room,
 };
 use crate::{
+    bounds::Full,
     handover::GenerationNumber,
-    metrics::{HandshakeLabels, ListenerInstruments, METRICS},
+    metrics::{
+        ConnectionLabels, HandshakeLabels, ListenerInstruments, METRICS, MalformedLabels,
+        RefusedLabels,
+    },
+    now_and_then::NowAndThen,
     pulse::Pulse,
     tls::TlsConfigs,
 };
@@ -54,6 +65,16 @@ const TEND_INTERVAL: Duration = Duration::from_millis(250);
 const CUT_GRACE: Duration = Duration::from_secs(3);
 /// The actix timeout that cuts without telling anybody; the supervisor ends generations earlier.
 const ACTIX_SHUTDOWN_TIMEOUT_SECS: u64 = 10 * 365 * 24 * 3600;
+/// Connections that wait for a worker or are with it.
+const MOST_PER_WORKER: usize = 25_000;
+/// How often a listener tells what strangers do to it.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+/// Bytes that the kernel holds for a client before it has sent them. With more, a client that
+/// takes a megabyte in minutes looks like one that takes nothing, and each that does costs the
+/// kernel megabytes.
+const UNSENT_BYTES: u32 = 128 << 10;
+/// Descriptors of one worker's runtime while it starts, and of an accept thread.
+const DESCRIPTORS_OF_THREAD: usize = 6;
 /// Blocking threads of one worker's runtime; they are started when needed.
 const BLOCKING_THREADS: usize = 8;
 
@@ -83,10 +104,12 @@ pub struct ListenerPlan {
     pub services: Vec<String>,
     /// The TLS listener where requests go while plain ports are off.
     pub redirect_to: Option<String>,
+    /// The port that redirects to `redirect_to` name where it is another one outside.
+    pub redirect_port: Option<u16>,
+    /// Whether the administration is behind it, so that it keeps a share of the connections.
+    pub administration: bool,
     /// Threads that serve it.
     pub workers: usize,
-    /// Connections that one of them takes; more wait in the kernel's queue.
-    pub connections_per_worker: usize,
 }
 
 /// Whether a listener speaks TLS.
@@ -113,11 +136,29 @@ impl Tls {
     }
 }
 
+/// Log lines of a listener that strangers can bring about.
+#[derive(Debug)]
+pub(super) struct Lines {
+    malformed: NowAndThen,
+    refused: NowAndThen,
+    stalled: NowAndThen,
+    broken: NowAndThen,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        let line = || NowAndThen::each(LINE_INTERVAL);
+        Self { malformed: line(), refused: line(), stalled: line(), broken: line() }
+    }
+}
+
 /// What the connections of one generation share.
 #[derive(Debug)]
 pub struct GenerationContext {
     pub listener: Arc<ListenerPlan>,
     pub number: GenerationNumber,
+    pub(super) admission: Arc<Admission>,
+    lines: Arc<Lines>,
     pub(super) requests: AtomicUsize,
     pub(super) websockets: AtomicUsize,
     pub(super) requests_total: AtomicU64,
@@ -136,8 +177,15 @@ pub struct GenerationContext {
 }
 
 impl GenerationContext {
-    fn new(listener: Arc<ListenerPlan>, number: GenerationNumber) -> Self {
+    fn new(
+        listener: Arc<ListenerPlan>,
+        number: GenerationNumber,
+        admission: Arc<Admission>,
+        lines: Arc<Lines>,
+    ) -> Self {
         Self {
+            admission,
+            lines,
             instruments: ListenerInstruments::of(&listener.name),
             listener,
             number,
@@ -186,17 +234,88 @@ impl GenerationContext {
         work(&mut self.connections.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn register(self: &Arc<Self>, peer: std::net::SocketAddr) -> Registered {
+    /// Takes a connection up; `None`: there is no room for it, which was counted.
+    fn register(self: &Arc<Self>, peer: std::net::SocketAddr) -> Option<Registered> {
+        let place = match self.admission.admit(peer.ip().into(), self.listener.administration) {
+            Ok(place) => place,
+            Err(full) => {
+                self.refused(peer, "connection", full);
+                return None;
+            }
+        };
         let id = self.next_id.fetch_add(1, Relaxed);
-        let connection = Arc::new(Connection::new(id, peer, self.clone()));
+        let connection = Arc::new(Connection::new(id, peer, self.clone(), place));
         self.connections(|all| all.insert(id, connection.clone()));
         self.instruments.connection_opened();
-        Registered::new(connection)
+        Some(Registered::new(connection))
     }
 
     pub(super) fn forget(&self, id: u64) {
-        if self.connections(|all| all.remove(&id)).is_some() {
+        if let Some(connection) = self.connections(|all| all.remove(&id)) {
+            connection.leave_place();
             self.instruments.connection_closed();
+        }
+    }
+
+    /// Calls `look` with each open connection. It must not end one, nor wait.
+    pub(super) fn each_open(&self, mut look: impl FnMut(&Arc<Connection>)) {
+        self.connections(|all| all.values().for_each(&mut look));
+    }
+
+    /// Counts a connection or stream for which there is no room, and tells it now and then.
+    pub(super) fn refused(&self, peer: std::net::SocketAddr, what: &'static str, full: Full) {
+        let limit = match full {
+            Full::Client => "address",
+            Full::All => "all",
+        };
+        let listener = self.listener.name.as_str();
+        let labels = RefusedLabels { listener: listener.into(), what, limit };
+        METRICS.refused.get_or_create(&labels).inc();
+        if let Some(left_out) = self.lines.refused.due() {
+            log::warn!("listener {listener}: a {what} of {peer} is refused: {full}{left_out}");
+        }
+    }
+
+    /// Counts a client that takes nothing of what is sent to it, and tells it now and then.
+    pub(super) fn stalled(&self, connection: &Connection, what: &'static str) {
+        let listener = self.listener.name.as_str();
+        let labels = ConnectionLabels { listener: listener.into(), what };
+        METRICS.stalled.get_or_create(&labels).inc();
+        if let Some(left_out) = self.lines.stalled.due() {
+            log::info!(
+                "listener {listener}: a {what} of {} is cut: it took nothing for {} s{left_out}",
+                connection.peer(),
+                self.admission.write_timeout().as_secs(),
+            );
+        }
+    }
+
+    /// Counts what is not the protocol that it should be, and tells it now and then.
+    pub(super) fn malformed(
+        &self,
+        connection: &Connection,
+        protocol: &'static str,
+        err: &dyn std::fmt::Display,
+    ) {
+        let protocol = if connection.began_as_proxy() { "PROXY" } else { protocol };
+        let listener = self.listener.name.as_str();
+        let labels = MalformedLabels { listener: listener.into(), protocol };
+        METRICS.malformed.get_or_create(&labels).inc();
+        if let Some(left_out) = self.lines.malformed.due() {
+            let what = match protocol {
+                "PROXY" => "the PROXY protocol, which is not spoken here".to_owned(),
+                protocol => format!("malformed {protocol}: {err}"),
+            };
+            let peer = connection.peer();
+            log::info!("listener {listener}: {peer} sent {what}{left_out}");
+        }
+    }
+
+    /// Tells now and then that an answer could not be given whole.
+    pub(super) fn broke_off(&self, peer: std::net::SocketAddr, err: &dyn std::fmt::Display) {
+        if let Some(left_out) = self.lines.broken.due() {
+            let listener = &self.listener.name;
+            log::warn!("listener {listener}: an answer to {peer} broke off: {err}{left_out}");
         }
     }
 
@@ -232,10 +351,16 @@ impl Generation {
         number: GenerationNumber,
         reason: String,
         socket: TcpListener,
+        shared: (&Arc<Admission>, Arc<Lines>),
         application: &Arc<dyn Application>,
         tls: Arc<TlsConfigs>,
     ) -> io::Result<(Self, impl Future<Output = io::Result<()>> + use<>)> {
-        let context = Arc::new(GenerationContext::new(listener, number));
+        // A worker that cannot have what it needs panics, so look first.
+        let threads = listener.workers + 1;
+        room::check(threads * DESCRIPTORS_OF_THREAD, threads)?;
+        let (admission, lines) = shared;
+        let context = Arc::new(GenerationContext::new(listener, number, admission.clone(), lines));
+        admission.watch(&context);
         let server = build_server(&context, socket, application.clone(), tls)?;
         let handle = server.handle();
         let mut server = Box::pin(server);
@@ -351,7 +476,8 @@ fn build_server(
     let name = format!("{}-{}", plan.name, context.number);
     let builder = Server::build()
         .workers(plan.workers)
-        .max_concurrent_connections(plan.connections_per_worker)
+        // What a connection may cost is decided by `Admission`, over all workers.
+        .max_concurrent_connections(MOST_PER_WORKER)
         .worker_max_blocking_threads(BLOCKING_THREADS)
         .shutdown_timeout(ACTIX_SHUTDOWN_TIMEOUT_SECS)
         .disable_signals();
@@ -397,17 +523,21 @@ async fn worker(
                 http2::serve(stream, app).await;
                 return Ok(());
             }
-            let peer = stream.connection().peer();
-            http1
-                .call((stream, Some(peer)))
-                .await
-                .map_err(|err| log::debug!("HTTP/1 connection of {peer} ended: {err}"))
+            let connection = stream.connection().clone();
+            let peer = connection.peer();
+            http1.call((stream, Some(peer))).await.map_err(|err| match err {
+                DispatchError::Parse(err) if !matches!(err, ParseError::Io(_)) => {
+                    context.malformed(&connection, "HTTP/1", &err);
+                }
+                DispatchError::Body(err) => context.broke_off(peer, &err),
+                err => log::debug!("HTTP/1 connection of {peer} ended: {err}"),
+            })
         }
     }))
 }
 
 /// A connection with TLS or without.
-pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(super) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 
 /// Makes an accepted connection ready for HTTP and tells whether it speaks HTTP/2. `None`: it
 /// ended, which was logged.
@@ -417,9 +547,12 @@ async fn accept(
     tls: &TlsConfigs,
 ) -> Option<(Tracked<Stream>, bool)> {
     let peer = prepare(&stream)?;
-    let registered = context.register(peer);
+    let registered = context.register(peer)?;
+    let connection = registered.connection.clone();
     let handshake = async {
-        if !speaks_tls(&stream, context.listener.tls).await? {
+        let secure = speaks_tls(&stream, context.listener.tls).await?;
+        let stream = Socket::new(stream, connection.clone());
+        if !secure {
             return Ok(Either::Left(stream));
         }
         // Taken at this instant: a replaced certificate is never shown again, by no generation.
@@ -427,10 +560,17 @@ async fn accept(
         acceptor.accept(stream).await.map(|stream| Either::Right(Box::new(stream)))
     };
     let name = &context.listener.name;
-    let stream: Stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => shaken,
+        () = poll_fn(|cx| connection.poll_lost_place(cx)) => return None,
+    };
+    let stream: Stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(err)) => {
             count_handshake(name, None, "failed");
+            if is_malformed(&err) {
+                context.malformed(&connection, "TLS", &err);
+            }
             log::debug!("{name}: TLS handshake with {peer} failed: {err}");
             return None;
         }
@@ -484,8 +624,25 @@ async fn speaks_tls(stream: &TcpStream, tls: Tls) -> io::Result<bool> {
     }
 }
 
+/// Whether a handshake failed because what came was no TLS, rather than TLS that does not suit.
+fn is_malformed(err: &io::Error) -> bool {
+    let err = err.get_ref().and_then(|err| err.downcast_ref::<rustls::Error>());
+    matches!(
+        err,
+        Some(
+            rustls::Error::InvalidMessage(_)
+                | rustls::Error::InappropriateMessage { .. }
+                | rustls::Error::InappropriateHandshakeMessage { .. }
+                | rustls::Error::PeerMisbehaved(_)
+                | rustls::Error::PeerSentOversizedRecord
+                | rustls::Error::DecryptError
+        )
+    )
+}
+
 fn prepare(stream: &TcpStream) -> Option<std::net::SocketAddr> {
-    // Both fail only if the client has gone already.
+    // These fail only if the client has gone already.
     stream.set_nodelay(true).ok()?;
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES).ok()?;
     stream.peer_addr().ok()
 }

@@ -37,7 +37,9 @@ use super::{
 
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
-const MAX_STREAMS: u32 = 256;
+const MAX_STREAMS: u32 = 100;
+/// Bytes of one answer that wait for the connection; what is behind them is not read yet.
+const SEND_BUFFER: usize = 32 << 10;
 const MAX_HEADER_LIST: u32 = 64 << 10;
 /// How often an idle peer must answer a ping.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -61,14 +63,19 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
+        .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
     let served = match timeout(HEAD_TIMEOUT, handshake).await {
         Ok(Ok(mut h2)) => accept_streams(&mut h2, &connection, &service).await,
         Ok(Err(err)) => Err(err),
         Err(_) => return log::debug!("HTTP/2: no preface from {} in time", connection.peer()),
     };
-    if let Err(err) = served {
-        log::debug!("HTTP/2 connection of {} ended: {err}", connection.peer());
+    match served {
+        Err(err) if err.is_library() && !err.is_io() => {
+            connection.generation().malformed(&connection, "HTTP/2", &err);
+        }
+        Err(err) => log::debug!("HTTP/2 connection of {} ended: {err}", connection.peer()),
+        Ok(()) => {}
     }
 }
 
@@ -132,9 +139,23 @@ where
             }
         };
         let Some(stream) = accepted else { return Ok(()) };
-        let (request, respond) = stream?;
+        let (request, mut respond) = stream?;
         idle_since = Instant::now();
-        actix_rt::spawn(answer(request, respond, connection.clone(), service.clone()));
+        let generation = connection.generation();
+        let place = match generation.admission.admit_stream(connection.client()) {
+            Ok(place) => place,
+            Err(full) => {
+                generation.refused(connection.peer(), "stream", full);
+                // Nothing was done yet, so the client may send it again (RFC 9113, section 8.7).
+                respond.send_reset(Reason::REFUSED_STREAM);
+                continue;
+            }
+        };
+        let answered = answer(request, respond, connection.clone(), service.clone());
+        actix_rt::spawn(async move {
+            answered.await;
+            drop(place);
+        });
     }
 }
 
@@ -151,7 +172,7 @@ async fn answer<S>(
 {
     let respond: Respond = Rc::new(RefCell::new(respond));
     let answers_head = request.method() == http1::Method::HEAD;
-    let Some(request) = convert_request(request, &respond, connection) else {
+    let Some(request) = convert_request(request, &respond, connection.clone()) else {
         return respond.borrow_mut().send_reset(Reason::PROTOCOL_ERROR);
     };
     let response = {
@@ -162,7 +183,7 @@ async fn answer<S>(
             Either::Right(_) => return,
         }
     };
-    if let Err(err) = send(response, &respond, answers_head).await {
+    if let Err(err) = send(response, &respond, answers_head, &connection).await {
         log::debug!("HTTP/2 stream ended: {err}");
     }
 }
@@ -273,6 +294,7 @@ async fn send(
     response: Response<BoxBody>,
     respond: &Respond,
     answers_head: bool,
+    connection: &Connection,
 ) -> Result<(), h2::Error> {
     let (response, body) = response.into_parts();
     let ends = answers_head || matches!(body.size(), BodySize::None | BodySize::Sized(0));
@@ -283,6 +305,11 @@ async fn send(
     }
     let mut body = pin!(body);
     loop {
+        // A body is asked for more only when there is room, so that a client that takes nothing
+        // costs neither what would be read for it nor what it would be read from.
+        if !has_room(&mut stream, 1, connection).await? {
+            return Ok(());
+        }
         let next = poll_fn(|cx| {
             if let Poll::Ready(reset) = stream.poll_reset(cx) {
                 return Poll::Ready(Err(reset.map_or_else(|err| err, h2::Error::from)));
@@ -290,9 +317,18 @@ async fn send(
             body.as_mut().poll_next(cx).map(Ok)
         });
         match next.await? {
-            Some(Ok(bytes)) => send_chunk(&mut stream, bytes).await?,
+            Some(Ok(mut bytes)) => {
+                // Sends as the client's window allows.
+                while !bytes.is_empty() {
+                    if !has_room(&mut stream, bytes.len().min(CHUNK), connection).await? {
+                        return Ok(());
+                    }
+                    let room = stream.capacity().min(bytes.len());
+                    stream.send_data(bytes.split_to(room), false)?;
+                }
+            }
             Some(Err(err)) => {
-                log::warn!("a response body broke off: {err}");
+                connection.generation().broke_off(connection.peer(), &err);
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
             }
@@ -301,17 +337,32 @@ async fn send(
     }
 }
 
-/// Sends as the client's window allows.
-async fn send_chunk(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Result<(), h2::Error> {
-    while !bytes.is_empty() {
-        stream.reserve_capacity(bytes.len().min(CHUNK));
-        let capacity = match poll_fn(|cx| stream.poll_capacity(cx)).await {
-            Some(capacity) => capacity?,
-            None => return Err(Reason::CANCEL.into()),
-        };
-        stream.send_data(bytes.split_to(capacity.min(bytes.len())), false)?;
+/// Waits until the client takes at least a byte of `wanted`. `false`: it did not for too long, and
+/// the stream was reset.
+async fn has_room(
+    stream: &mut SendStream<Bytes>,
+    wanted: usize,
+    connection: &Connection,
+) -> Result<bool, h2::Error> {
+    stream.reserve_capacity(wanted);
+    let room = poll_fn(|cx| {
+        // What was assigned before is not told again.
+        if stream.capacity() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        match ready!(stream.poll_capacity(cx)) {
+            Some(assigned) => Poll::Ready(assigned.map(drop)),
+            None => Poll::Ready(Err(Reason::CANCEL.into())),
+        }
+    });
+    match timeout(connection.generation().admission.write_timeout(), room).await {
+        Ok(room) => room.map(|()| true),
+        Err(_) => {
+            connection.generation().stalled(connection, "stream");
+            stream.send_reset(Reason::CANCEL);
+            Ok(false)
+        }
     }
-    Ok(())
 }
 
 fn convert_response(response: &Response<()>, size: BodySize) -> http1::Response<()> {

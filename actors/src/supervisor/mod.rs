@@ -1,10 +1,12 @@
 //! The listeners: their sockets, their exposure and every generation that serves on them.
 
+mod admission;
 mod carried;
 mod connection;
 mod generation;
 mod http2;
 mod messages;
+pub mod room;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -27,8 +29,12 @@ use actix::{
     ResponseFuture, WrapFuture,
 };
 
-use self::generation::Generation;
+use self::{
+    admission::Admission,
+    generation::{Generation, Lines},
+};
 pub use self::{
+    admission::AdmissionLimits,
     carried::CarriedRequest,
     connection::{Connection, HEAD_TIMEOUT, RequestInProgress, Tracked},
     generation::{Application, ContinueGate, GenerationContext, HttpApp, ListenerPlan, Tls},
@@ -127,6 +133,7 @@ struct Listener {
     /// Oldest first; the last one serves.
     generations: Vec<Generation>,
     last_number: GenerationNumber,
+    lines: Arc<Lines>,
 }
 
 impl Listener {
@@ -142,12 +149,22 @@ impl Listener {
 /// Owns the bound sockets, the exposure of plain ports and every generation.
 pub struct ListenerSupervisor {
     listeners: Vec<Listener>,
+    admission: Arc<Admission>,
     application: Arc<dyn Application>,
     tls: Arc<TlsConfigs>,
     insecure_ports: InsecurePorts,
     ledger: Ledger,
     settings: LiveSettings,
     events: EventLog,
+}
+
+/// What the supervisor shares with the other owners.
+pub(crate) struct Shared {
+    pub(crate) tls: Arc<TlsConfigs>,
+    pub(crate) insecure_ports: InsecurePorts,
+    pub(crate) ledger: Ledger,
+    pub(crate) settings: LiveSettings,
+    pub(crate) events: EventLog,
 }
 
 /// The server of a generation has ended, whether it was told to or not.
@@ -176,13 +193,11 @@ struct Started {
 impl ListenerSupervisor {
     pub(crate) fn new(
         bound: Vec<BoundListener>,
+        limits: AdmissionLimits,
         application: Arc<dyn Application>,
-        tls: Arc<TlsConfigs>,
-        insecure_ports: InsecurePorts,
-        ledger: Ledger,
-        settings: LiveSettings,
-        events: EventLog,
+        shared: Shared,
     ) -> Self {
+        let Shared { tls, insecure_ports, ledger, settings, events } = shared;
         let listeners = bound
             .into_iter()
             .map(|bound| Listener {
@@ -191,9 +206,11 @@ impl ListenerSupervisor {
                 socket: Some(bound.socket),
                 generations: Vec::new(),
                 last_number: 0,
+                lines: Arc::default(),
             })
             .collect();
-        Self { listeners, application, tls, insecure_ports, ledger, settings, events }
+        let admission = Admission::new(limits);
+        Self { listeners, admission, application, tls, insecure_ports, ledger, settings, events }
     }
 
     /// What starting a generation on each listener in scope needs, taken out of the actor.
@@ -213,6 +230,8 @@ impl ListenerSupervisor {
                     plan: listener.plan.clone(),
                     number: listener.last_number + 1,
                     socket: listener.socket.as_ref()?.try_clone(),
+                    admission: self.admission.clone(),
+                    lines: listener.lines.clone(),
                 })
             })
             .collect()
@@ -357,6 +376,8 @@ struct Launch {
     plan: Arc<ListenerPlan>,
     number: GenerationNumber,
     socket: std::io::Result<TcpListener>,
+    admission: Arc<Admission>,
+    lines: Arc<Lines>,
 }
 
 /// Starts all of them or none.
@@ -376,6 +397,7 @@ async fn start_all(
                 launch.number,
                 reason.clone(),
                 socket,
+                (&launch.admission, launch.lines),
                 &application,
                 tls.clone(),
             )

@@ -63,8 +63,9 @@ async fn a_generation_that_fails_is_followed_by_another_on_the_same_socket() {
         http2: false,
         services: Vec::new(),
         redirect_to: None,
+        redirect_port: None,
+        administration: true,
         workers: 1,
-        connections_per_worker: 16,
     })
     .unwrap();
     let address = bound.address();

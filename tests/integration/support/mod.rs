@@ -1,6 +1,7 @@
 //! What every test stands on: the running binary, certificates, and clients of each protocol.
 
 pub(crate) mod admin;
+pub(crate) mod bounded;
 pub(crate) mod certificates;
 pub(crate) mod console;
 pub(crate) mod curl;

@@ -64,6 +64,16 @@ pub(crate) type ClientStream = TlsStream<TcpStream>;
 
 /// Opens a TLS connection with a full handshake.
 pub(crate) async fn connect(port: u16, protocols: &[&str]) -> io::Result<ClientStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    connect_over(stream, protocols).await
+}
+
+/// The same over a connection that exists.
+pub(crate) async fn connect_over(
+    stream: TcpStream,
+    protocols: &[&str],
+) -> io::Result<ClientStream> {
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
         .with_safe_default_protocol_versions()
         .expect("the provider knows both versions")
@@ -72,8 +82,6 @@ pub(crate) async fn connect(port: u16, protocols: &[&str]) -> io::Result<ClientS
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config.resumption = Resumption::disabled();
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.set_nodelay(true)?;
     let name = ServerName::try_from("localhost").expect("a name");
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
     within(seconds(20), "a TLS handshake", handshake).await

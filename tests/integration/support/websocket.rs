@@ -49,6 +49,11 @@ impl Socket {
         }
     }
 
+    /// Sends a message and waits for nothing.
+    pub(crate) async fn send(&mut self, message: Message) -> Result<(), Error> {
+        self.stream.send(message).await
+    }
+
     /// Sends a message and takes its echo.
     pub(crate) async fn echo(&mut self, message: Message) -> Result<(), String> {
         self.stream.send(message.clone()).await.map_err(|err| format!("send: {err}"))?;

@@ -40,6 +40,10 @@ impl Service for Management {
         "management"
     }
 
+    fn administers(&self) -> bool {
+        true
+    }
+
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let (api, ready) = (context.clone(), context.clone());
         vec![

@@ -54,6 +54,10 @@ impl Service for Security {
         "security"
     }
 
+    fn administers(&self) -> bool {
+        true
+    }
+
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let context = context.clone();
         vec![Mount::new("/v2/security", Authentication::Admin, move |config| {
