@@ -18,6 +18,7 @@ use crate::{
     events::{EventKind, EventLog},
     metrics::{ChangeLabels, METRICS},
     request_id::RequestId,
+    storage::STATE,
     store::{ChangeNote, Revision, State, StateStore, StoreError},
 };
 
@@ -155,6 +156,11 @@ impl Change {
         let kind = what.replace(' ', "-").to_ascii_lowercase();
         let outcome = if matches!(committed, Ok(Ok(_))) { "done" } else { "failed" };
         self.ended = Some((kind, outcome));
+        match &committed {
+            Ok(Ok(_)) => STATE.succeeded(),
+            Ok(Err(StoreError::Io { path, source, .. })) => STATE.failed(path, source),
+            Ok(Err(_)) | Err(_) => {}
+        }
         let revision = committed?.inspect_err(|err| {
             if let StoreError::Unsettled { reason } = err {
                 self.diverge(reason);

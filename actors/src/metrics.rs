@@ -56,6 +56,10 @@ pub struct Metrics {
     pub auth_failures: Family<ReasonLabels, Counter>,
     pub token_failures: Family<TokenLabels, Counter>,
     pub clock_jumps: Counter,
+    pub storage_failing: Family<StorageLabels, Gauge>,
+    pub storage_failures: Family<StorageFailureLabels, Counter>,
+    pub log_lines_left_out: Family<LogLabels, Counter>,
+    pub audit_entries_left_out: Family<AuditLabels, Counter>,
     pub threads_hanging: Gauge,
     pub outbound_requests: Family<OutboundLabels, Counter>,
     pub jobs_refused: Family<ReasonLabels, Counter>,
@@ -175,6 +179,33 @@ pub struct WebSocketLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StorageLabels {
+    /// `state`, `jobs`, `audit` or `log`.
+    pub what: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StorageFailureLabels {
+    /// `state`, `jobs`, `audit` or `log`.
+    pub what: &'static str,
+    /// `space`, `inodes`, `quota`, `read-only`, `input-output`, `stale`, `permission`,
+    /// `not-a-file`, `descriptors` or `other`.
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LogLabels {
+    /// `stderr`, `file`, or `rate` for lines of which there were too many.
+    pub outlet: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AuditLabels {
+    /// `changes` or `refusals`.
+    pub record: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ErrorLabels {
     /// The close reason of the session, such as `quota_exceeded`.
     pub error: &'static str,
@@ -228,6 +259,10 @@ impl Metrics {
             auth_failures: Family::default(),
             token_failures: Family::default(),
             clock_jumps: Counter::default(),
+            storage_failing: Family::default(),
+            storage_failures: Family::default(),
+            log_lines_left_out: Family::default(),
+            audit_entries_left_out: Family::default(),
             threads_hanging: Gauge::default(),
             outbound_requests: Family::default(),
             jobs_refused: Family::default(),
@@ -368,6 +403,26 @@ impl Metrics {
             "appliance_clock_jumps",
             "Steps of the wall clock by ten seconds or more",
             self.clock_jumps.clone(),
+        );
+        r.register(
+            "appliance_storage_failing",
+            "Whether the last write failed, by what was written",
+            self.storage_failing.clone(),
+        );
+        r.register(
+            "appliance_storage_failures",
+            "Writes that failed, by what was written and why",
+            self.storage_failures.clone(),
+        );
+        r.register(
+            "appliance_log_lines_left_out",
+            "Log lines that nobody took in time, or of which there were too many",
+            self.log_lines_left_out.clone(),
+        );
+        r.register(
+            "appliance_audit_entries_left_out",
+            "Entries that the audit record does not hold: refusals past their rate, changes that could not be written",
+            self.audit_entries_left_out.clone(),
         );
         r.register(
             "appliance_threads_hanging",
