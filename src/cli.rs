@@ -92,7 +92,7 @@ pub fn command_line(appliance: Appliance) -> ExitCode {
         // `… | head` has read what it wanted.
         Err(err) if is_broken_pipe(&err) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("{err:#}");
+            logging::say(&format!("{err:#}"));
             ExitCode::FAILURE
         }
     }
@@ -113,7 +113,7 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
     if let Some(data_dir) = arguments.data_dir {
         config.data_dir = data_dir;
     }
-    logging::init(config.log.format);
+    logging::init(config.log.format, appliance.name())?;
     let admission = limits::share_out(&config)?;
     let system = actix::System::new();
     let done = system.block_on(appliance.run(config, admission, arguments.ready_file.as_deref()));
@@ -123,7 +123,7 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
 }
 
 fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Result<()> {
-    logging::init(logging::Format::default());
+    logging::init(logging::Format::default(), appliance.name())?;
     let config = match &arguments.config {
         Some(path) => Config::read(path, &appliance.service_names())?,
         None => Config::documented(&[], false),

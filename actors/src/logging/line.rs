@@ -1,12 +1,15 @@
 //! What one line of the log looks like.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use log::Record;
+use log::{Level, Record};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::request_id::RequestId;
+
+/// Bytes of a message; the rest is cut off.
+const MAX_MESSAGE: usize = 8 << 10;
 
 /// The form of the log's lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,28 +35,68 @@ impl Format {
     /// One line with its end; line breaks and control characters of the message are escaped, so
     /// that no message can pass for another line.
     pub(super) fn line(self, record: &Record<'_>) -> String {
+        let mut message = Message::default();
+        // It fails where the message is too long, and says so at its end.
+        let _ = write!(message, "{}", record.args());
+        self.put_together(record.level(), record.target(), RequestId::current(), &message.text)
+    }
+
+    /// A line of the log about itself.
+    pub(super) fn notice(self, text: &str) -> String {
+        self.put_together(Level::Warn, "portcullis_actors::logging", None, text)
+    }
+
+    /// A line of this level and target.
+    pub(super) fn put_together(
+        self,
+        level: Level,
+        target: &str,
+        request_id: Option<RequestId>,
+        message: &str,
+    ) -> String {
         let time = timestamp(OffsetDateTime::now_utc());
-        let message = record.args().to_string();
-        let request_id = RequestId::current();
         match self {
-            Self::Text => text(&time, record, request_id, &message),
+            Self::Text => text(&time, level, target, request_id, message),
             Self::Json => {
                 let line = JsonLine {
                     time: &time,
-                    level: match record.level() {
-                        log::Level::Error => "error",
-                        log::Level::Warn => "warn",
-                        log::Level::Info => "info",
-                        log::Level::Debug => "debug",
-                        log::Level::Trace => "trace",
+                    level: match level {
+                        Level::Error => "error",
+                        Level::Warn => "warn",
+                        Level::Info => "info",
+                        Level::Debug => "debug",
+                        Level::Trace => "trace",
                     },
-                    target: record.target(),
+                    target,
                     request_id,
-                    msg: &message,
+                    msg: message,
                 };
                 serde_json::to_string(&line).unwrap_or_default() + "\n"
             }
         }
+    }
+}
+
+/// A message, which never holds more than its bound however long it would be.
+#[derive(Default)]
+struct Message {
+    text: String,
+    is_cut: bool,
+}
+
+impl Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_MESSAGE - self.text.len().min(MAX_MESSAGE);
+        if !self.is_cut && text.len() <= room {
+            self.text.push_str(text);
+            return Ok(());
+        }
+        if !self.is_cut {
+            self.text.push_str(&text[..text.floor_char_boundary(room)]);
+            self.text.push_str("… (cut)");
+            self.is_cut = true;
+        }
+        Err(fmt::Error)
     }
 }
 
@@ -71,10 +114,16 @@ fn timestamp(now: OffsetDateTime) -> String {
     )
 }
 
-fn text(time: &str, record: &Record<'_>, request_id: Option<RequestId>, message: &str) -> String {
+fn text(
+    time: &str,
+    level: Level,
+    target: &str,
+    request_id: Option<RequestId>,
+    message: &str,
+) -> String {
     let mut line = String::with_capacity(message.len() + 80);
     // Writing to a string does not fail.
-    let _ = write!(line, "{time} {:<5} {}", record.level(), record.target());
+    let _ = write!(line, "{time} {level:<5} {target}");
     if let Some(id) = request_id {
         let _ = write!(line, " [{id}]");
     }
@@ -111,6 +160,17 @@ mod tests {
         assert_eq!(line.lines().count(), 1, "{line}");
         assert!(line.contains("one\\n2026"), "{line}");
         assert!(!line.contains('\u{1b}'), "{line}");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_and_never_held_whole() {
+        let line = line(Format::Text, &"ü".repeat(MAX_MESSAGE));
+        assert!(line.ends_with("ü… (cut)\n") && line.len() < MAX_MESSAGE + 200, "{}", line.len());
+        let mut message = Message::default();
+        for _ in 0..3 * MAX_MESSAGE {
+            let _ = message.write_str("x");
+        }
+        assert!(message.text.len() < MAX_MESSAGE + 20 && message.text.ends_with("(cut)"));
     }
 
     #[test]

@@ -1,127 +1,173 @@
 //! The appliance's own log: to standard error, and to rotated files under the data directory.
 //!
-//! Standard error is written where a line is logged, files by a thread of their own, so that a
-//! slow disk never holds up a request. Lines of a request carry its number.
+//! Both are written by threads of their own from bounded queues, so that nobody who logs ever waits
+//! for a disk or for the reader of a pipe; lines that are not taken in time are counted and left
+//! out. Lines of a request carry its number.
 
 mod files;
+mod filter;
 mod line;
+mod panics;
+mod queue;
+mod rates;
+mod stderr;
 mod window;
 
 use std::{
-    io::Write,
+    io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
-use env_logger::Logger as Filter;
-use log::{LevelFilter, Log, Metadata, Record};
+use env_filter::Filter;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::broadcast;
 
-use self::files::Files;
+use self::{
+    files::Files,
+    queue::{Item, Queue},
+    rates::Rates,
+};
 pub use self::{files::Rotation, line::Format, window::Window};
-use crate::settings::LogLevel;
+use crate::{
+    metrics::{LogLabels, METRICS},
+    settings::LogLevel,
+};
 
-/// What is logged where neither `RUST_LOG` nor an administrator says otherwise.
-const DEFAULT_FILTER: &str = "info,actix_server=warn";
-/// Lines that wait for the disk; more are counted and left out of the files.
-const WAITING: usize = 16_384;
 /// Lines that a follower may be behind before it misses some.
 const FOLLOWED: usize = 4_096;
-
-/// These print headers, and with them credentials, at debug and trace; they stay at info.
-const HEADER_PRINTERS: [&str; 10] = [
-    "actix_http",
-    "actix_multipart",
-    "actix_web",
-    "h2",
-    "hyper",
-    "hyper_util",
-    "rustls",
-    "tokio_rustls",
-    // The spans of h2 and hyper; following the log over HTTP/2 would feed itself with them.
-    "tracing",
-    "want",
-];
-
-/// These tell of each damaged byte of what anybody has sent; what came of it is told by the job.
-const TALKERS: &str = "symphonia";
+/// How long the end of the process, and whoever reads the log, waits for its last lines.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How often the file is looked after though nothing is logged.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is told which lines were too many.
+const TELL_RATES: Duration = Duration::from_secs(10);
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// What the writing thread is sent.
-enum Order {
-    Line(Arc<str>),
-    /// Answered once everything before it is in the file.
-    Flush(SyncSender<()>),
-}
-
 struct Logger {
     format: Format,
-    base: String,
+    program: String,
+    base: Arc<Filter>,
     filter: ArcSwap<Filter>,
-    orders: SyncSender<Order>,
-    waiting: Mutex<Option<Receiver<Order>>>,
-    lost: AtomicU64,
+    rates: Rates,
+    stderr: Arc<Outlet>,
+    files: Arc<Outlet>,
+    writes_files: AtomicBool,
     live: broadcast::Sender<Arc<str>>,
     file: OnceLock<PathBuf>,
 }
 
-/// Begins to log to standard error. A second call changes nothing.
-pub fn init(format: Format) {
-    let base = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
-    let base = base.unwrap_or_else(|| DEFAULT_FILTER.into());
-    let filter = parse(&base);
-    let (orders, waiting) = sync_channel(WAITING);
-    let logger = Logger {
-        format,
-        base,
-        filter: ArcSwap::from_pointee(filter),
-        orders,
-        waiting: Mutex::new(Some(waiting)),
-        lost: AtomicU64::new(0),
-        live: broadcast::channel(FOLLOWED).0,
-        file: OnceLock::new(),
-    };
-    let max = logger.filter.load().filter();
-    let logger = LOGGER.get_or_init(|| logger);
-    if log::set_logger(logger).is_ok() {
-        log::set_max_level(max);
+/// Where lines go.
+#[derive(Debug)]
+struct Outlet {
+    queue: Queue,
+    left_out: AtomicU64,
+    metric: Counter,
+}
+
+impl Outlet {
+    fn new(metric: Counter) -> Self {
+        Self { queue: Queue::new(), left_out: AtomicU64::new(0), metric }
+    }
+
+    fn put(&self, line: Arc<str>) {
+        if !self.queue.push(line) {
+            self.count_left_out();
+        }
+    }
+
+    fn count_left_out(&self) {
+        self.left_out.fetch_add(1, Relaxed);
+        self.metric.inc();
     }
 }
 
-/// A filter as in `RUST_LOG`, by env_logger; it tells on standard error what it cannot parse.
-fn parse(text: &str) -> Filter {
-    env_logger::Builder::new().parse_filters(text).build()
+fn counter(outlet: &'static str) -> Counter {
+    METRICS.log_lines_left_out.get_or_create_owned(&LogLabels { outlet })
 }
 
-/// Begins to write files into `dir` as well, with what has been logged so far. Blocks.
+/// Begins to log to standard error, panics included. `program` is the name of the program, whose
+/// own modules may speak below info as ours may. A second call changes nothing.
 ///
 /// # Errors
-/// The folder or the file cannot be made or written.
-pub fn write_files(dir: &Path, rotation: Rotation) -> std::io::Result<()> {
-    let Some(logger) = LOGGER.get() else { return Ok(()) };
-    let Some(waiting) = lock(&logger.waiting).take() else { return Ok(()) };
-    let files = Files::open(dir, rotation)?;
-    let _ = logger.file.set(files.path().to_owned());
-    std::thread::Builder::new().name("log".into()).spawn(move || write(files, &waiting))?;
+/// The thread that writes cannot be started.
+pub fn init(format: Format, program: &str) -> io::Result<()> {
+    if LOGGER.get().is_some() {
+        return Ok(());
+    }
+    let program = program.replace('-', "_");
+    let asked = std::env::var("RUST_LOG").ok();
+    let (base, told) = filter::from_environment(asked.as_deref(), &program);
+    let base = Arc::new(base);
+    let stderr = Arc::new(Outlet::new(counter("stderr")));
+    let outlet = stderr.clone();
+    std::thread::Builder::new()
+        .name("stderr".into())
+        .spawn(move || stderr::write(&outlet, format))?;
+    let logger = LOGGER.get_or_init(|| Logger {
+        format,
+        program,
+        filter: ArcSwap::new(base.clone()),
+        base,
+        rates: Rates::default(),
+        stderr,
+        files: Arc::new(Outlet::new(counter("file"))),
+        writes_files: AtomicBool::new(false),
+        live: broadcast::channel(FOLLOWED).0,
+        file: OnceLock::new(),
+    });
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(logger.base.filter());
+        panics::log_them();
+    }
+    for text in told {
+        log::warn!("{text}");
+    }
     Ok(())
 }
 
-/// Waits until what has been logged so far is in the file, for two seconds at most. Blocks.
+/// Begins to write files into `dir` as well, with what has been logged so far. A file that cannot
+/// be written now is tried again; health tells.
+///
+/// # Errors
+/// The thread that writes cannot be started.
+pub fn write_files(dir: &Path, rotation: Rotation) -> io::Result<()> {
+    let Some(logger) = LOGGER.get() else { return Ok(()) };
+    if logger.writes_files.swap(true, Relaxed) {
+        return Ok(());
+    }
+    let files = Files::new(dir, rotation, logger.format);
+    let _ = logger.file.set(files.path().to_owned());
+    std::thread::Builder::new().name("log".into()).spawn(move || write(files, logger))?;
+    Ok(())
+}
+
+/// Waits until what has been logged so far is written, for two seconds at most. Blocks.
 pub fn flush() {
     let Some(logger) = LOGGER.get() else { return };
-    if logger.file.get().is_none() {
-        return;
+    let deadline = Instant::now() + FLUSH;
+    if logger.writes_files.load(Relaxed) {
+        logger.files.queue.flush(deadline);
     }
-    let (done, wait) = sync_channel(1);
-    if logger.orders.send(Order::Flush(done)).is_ok() {
-        let _ = wait.recv_timeout(Duration::from_secs(2));
+    logger.stderr.queue.flush(deadline);
+}
+
+/// Says `text` to whoever runs the command, behind what has been logged. It is not part of the log.
+/// Waits until it is written, for two seconds at most.
+pub fn say(text: &str) {
+    match LOGGER.get() {
+        Some(logger) => {
+            logger.stderr.put(format!("{text}\n").into());
+            flush();
+        }
+        None => eprintln!("{text}"),
     }
 }
 
@@ -129,6 +175,15 @@ pub fn flush() {
 #[must_use]
 pub fn current_file() -> Option<PathBuf> {
     LOGGER.get()?.file.get().cloned()
+}
+
+/// Lines that were left out since the start because standard error, and the log file, did not take
+/// them in time.
+#[must_use]
+pub fn left_out() -> (u64, u64) {
+    LOGGER.get().map_or((0, 0), |logger| {
+        (logger.stderr.left_out.load(Relaxed), logger.files.left_out.load(Relaxed))
+    })
 }
 
 /// The lines that are logged from now on.
@@ -141,11 +196,11 @@ pub fn follow() -> Option<broadcast::Receiver<Arc<str>>> {
 pub fn set_level(level: Option<LogLevel>) {
     let Some(logger) = LOGGER.get() else { return };
     let filter = match level {
-        Some(level) => env_logger::Builder::new().filter_level(level.into()).build(),
-        None => parse(&logger.base),
+        Some(level) => Arc::new(filter::from_level(level.into())),
+        None => logger.base.clone(),
     };
     log::set_max_level(filter.filter());
-    logger.filter.store(Arc::new(filter));
+    logger.filter.store(filter);
 }
 
 impl From<LogLevel> for LevelFilter {
@@ -160,39 +215,43 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// These print a line at `error` for each malformed request, without its sender. Whoever has
-/// accepted the connection tells of it now and then.
-const ONE_FOR_EACH_REQUEST: [&str; 2] = ["actix_http::h1::decoder", "actix_http::h1::dispatcher"];
+impl Logger {
+    /// Hands a line on. Never waits.
+    fn put(&self, line: String) {
+        let line: Arc<str> = line.into();
+        self.stderr.put(line.clone());
+        if self.live.receiver_count() > 0 {
+            let _ = self.live.send(line.clone());
+        }
+        self.files.put(line);
+    }
 
-/// Whether lines of this module at this level are never logged: they may hold credentials, or
-/// anybody could fill the disk with them.
-fn is_left_out(metadata: &Metadata<'_>) -> bool {
-    let module = metadata.target().split("::").next().unwrap_or_default();
-    let may_hold_credentials =
-        metadata.level() > log::Level::Info && HEADER_PRINTERS.contains(&module);
-    may_hold_credentials
-        || module.starts_with(TALKERS)
-        || ONE_FOR_EACH_REQUEST.contains(&metadata.target())
+    /// Whether one more line of this place is not too many. Whoever asks for debug lines gets all.
+    fn admits(&self, place: u64, level: Level, target: &str) -> bool {
+        let is_ours = filter::is_ours(target, &self.program);
+        let limit = if is_ours { rates::OWN } else { rates::LIBRARY };
+        level > Level::Info || self.rates.admit(place, target, limit, Instant::now())
+    }
+
+    fn tell_rates(&self) {
+        for (target, lines) in self.rates.left_out() {
+            counter("rate").inc_by(lines);
+            let text = format!("{lines} lines like the last ones of {target} were left out");
+            self.put(self.format.notice(&text));
+        }
+    }
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !is_left_out(metadata) && self.filter.load().enabled(metadata)
+        filter::may_speak(metadata, &self.program) && self.filter.load().enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if is_left_out(record.metadata()) || !self.filter.load().matches(record) {
-            return;
-        }
-        let line = self.format.line(record);
-        // There is nobody to tell that standard error cannot be written.
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
-        let line: Arc<str> = line.into();
-        if self.live.receiver_count() > 0 {
-            let _ = self.live.send(line.clone());
-        }
-        if let Err(TrySendError::Full(_)) = self.orders.try_send(Order::Line(line)) {
-            self.lost.fetch_add(1, Relaxed);
+        let is_asked_for = filter::may_speak(record.metadata(), &self.program)
+            && self.filter.load().matches(record);
+        if is_asked_for && self.admits(rates::place_of(record), record.level(), record.target()) {
+            self.put(self.format.line(record));
         }
     }
 
@@ -201,42 +260,27 @@ impl Log for Logger {
     }
 }
 
-fn write(mut files: Files, orders: &Receiver<Order>) {
-    while let Ok(order) = orders.recv() {
-        match order {
-            Order::Line(line) => files.write(&line),
-            Order::Flush(done) => {
-                let _ = done.send(());
+fn write(mut files: Files, logger: &Logger) {
+    let mut told = Instant::now();
+    files.look_after();
+    loop {
+        match logger.files.queue.next(LOOK) {
+            Some(item) => {
+                match item {
+                    Item::Line(line) => {
+                        if !files.write(&line) {
+                            logger.files.count_left_out();
+                        }
+                    }
+                    Item::LeftOut(lines) => files.leave_out(lines),
+                }
+                logger.files.queue.done();
             }
+            None => files.look_after(),
         }
-        if let Some(lost) = LOGGER.get().map(|logger| logger.lost.swap(0, Relaxed))
-            && lost > 0
-        {
-            log::warn!("the disk is slow: {lost} lines are missing in the log file");
+        if told.elapsed() >= TELL_RATES {
+            told = Instant::now();
+            logger.tell_rates();
         }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_that_print_headers_stay_at_info() {
-        let metadata = |target, level| Metadata::builder().target(target).level(level).build();
-        for target in ["h2", "h2::codec::framed_read", "actix_http::h1::decoder", "rustls::x"] {
-            assert!(is_left_out(&metadata(target, log::Level::Trace)), "{target}");
-            assert!(is_left_out(&metadata(target, log::Level::Debug)), "{target}");
-        }
-        for target in ["h2", "h2::codec::framed_read", "actix_http::h1::service", "rustls::x"] {
-            assert!(!is_left_out(&metadata(target, log::Level::Info)), "{target}");
-        }
-        assert!(is_left_out(&metadata("actix_http::h1::dispatcher", log::Level::Error)));
-        assert!(!is_left_out(&metadata("portcullis::access", log::Level::Debug)));
-        assert!(!is_left_out(&metadata("h2o", log::Level::Debug)));
     }
 }

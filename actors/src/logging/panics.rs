@@ -1,0 +1,54 @@
+//! Panics, as lines of the log: what the standard library does instead waits for standard error.
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic::PanicHookInfo,
+    thread,
+};
+
+use log::Level;
+
+use super::{LOGGER, flush, rates};
+
+const TARGET: &str = "portcullis::panic";
+
+pub(super) fn log_them() {
+    std::panic::set_hook(Box::new(log_it));
+}
+
+/// Logs a panic whatever level is set.
+fn log_it(panic: &PanicHookInfo<'_>) {
+    let Some(logger) = LOGGER.get() else { return };
+    let (file, line) = panic.location().map_or(("?", 0), |place| (place.file(), place.line()));
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("without a name");
+    if !logger.rates.admit(
+        rates::hash((file, line)),
+        TARGET,
+        rates::LIBRARY,
+        std::time::Instant::now(),
+    ) {
+        return;
+    }
+    let message = panic.payload_as_str().unwrap_or("it gives no reason");
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => format!("\n{backtrace}"),
+        _ => String::new(),
+    };
+    logger.put(
+        logger.format.line(
+            &log::Record::builder()
+                .level(Level::Error)
+                .target(TARGET)
+                .args(format_args!(
+                    "thread `{name}` panicked at {file}:{line}: {message}{backtrace}"
+                ))
+                .build(),
+        ),
+    );
+    // The process ends with this thread, and with it the lines that still wait.
+    if name == "main" {
+        flush();
+    }
+}
