@@ -18,7 +18,9 @@ use crate::{
 };
 use anyhow::Context as _;
 use portcullis_actors::{
-    Configured, Owners, OwnersSlot, Prepared, clock, logging,
+    Configured, Owners, OwnersSlot, Prepared,
+    audit::AT_END,
+    clock, logging,
     pulse::Pulse,
     settings::Settings,
     store::FileStore,
@@ -346,8 +348,10 @@ impl Running {
         let speech_next = process.waits_for_later("the jobs");
         let work = move || {
             clock::save();
-            // Reading waits until everything is written.
-            let _ = audit.read(1, None);
+            if !audit.flush(AT_END) {
+                let lost = audit.standing().waiting;
+                log::error!("{lost} entries of the audit record could not be written and are lost");
+            }
             speech_next();
             speech.stop();
             let _ = done.send(());

@@ -1,11 +1,7 @@
 //! What goes into the audit record, seen from the front: every attempt to change something behind
 //! the admin password, carried out or refused, and every failed login, wrong tokens included.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::net::IpAddr;
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -21,14 +17,10 @@ use portcullis_actors::{
 
 use crate::{authentication, mounts::Matched, service::Authentication};
 
-/// Refusals of strangers that are recorded in one second; a flood must not fill the disk.
-const STRANGERS_PER_SECOND: u32 = 10;
-
 /// Watches the requests of one listener.
 #[derive(Clone)]
 pub(crate) struct Auditor {
     owners: Owners,
-    strangers: Arc<Mutex<(Instant, u32)>>,
 }
 
 /// What an attempt that succeeded has changed in particular; handlers leave it in the request.
@@ -52,7 +44,7 @@ pub(crate) struct Attempt {
 
 impl Auditor {
     pub(crate) fn new(owners: Owners) -> Self {
-        Self { owners, strangers: Arc::new(Mutex::new((Instant::now(), 0))) }
+        Self { owners }
     }
 
     /// Takes note of a request that may have to be recorded; `mount` is the one that it belongs to.
@@ -89,14 +81,13 @@ impl Auditor {
     /// Records what became of it.
     pub(crate) fn end(&self, attempt: Attempt, response: &ServiceResponse<BoxBody>) {
         let status = response.status();
-        let failed_login = status == StatusCode::UNAUTHORIZED && attempt.with_credentials;
+        let refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
+        let failed_login = refused && attempt.with_credentials;
         if !attempt.changes && !failed_login {
             return;
         }
         let requester = response.request().extensions().get::<Requester>().cloned();
-        if requester.is_none() && !self.admits_stranger() {
-            return;
-        }
+        let is_stranger = requester.is_none();
         let by = requester.unwrap_or_else(|| Requester {
             user: match attempt.authentication {
                 Authentication::Admin | Authentication::Monitoring if attempt.with_credentials => {
@@ -125,6 +116,8 @@ impl Auditor {
         let mut entry = AuditEntry::new(&by, &action, outcome);
         if let Some(err) = response.response().error() {
             entry = entry.detail(err.to_string());
+        } else if failed_login && status == StatusCode::TOO_MANY_REQUESTS {
+            entry = entry.detail("too many failures from this address: not looked at");
         } else if failed_login {
             entry = entry.detail(wrong);
         } else if outcome != Outcome::Done {
@@ -132,22 +125,17 @@ impl Auditor {
         } else if let Some(change) = response.request().extensions().get::<Change>() {
             entry = entry.detail(&*change.0);
         }
-        if attempt.changes {
+        if attempt.changes && !is_stranger {
             entry = entry.fingerprints(&attempt.fingerprint, &self.fingerprint());
         }
-        self.owners.audit.record(entry);
+        if is_stranger {
+            self.owners.audit.record_refusal(entry);
+        } else {
+            self.owners.audit.record(entry);
+        }
     }
 
     fn fingerprint(&self) -> String {
         self.owners.certificates.active().bundle.facts().fingerprint_sha256.clone()
-    }
-
-    fn admits_stranger(&self) -> bool {
-        let mut second = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if second.0.elapsed() >= Duration::from_secs(1) {
-            *second = (Instant::now(), 0);
-        }
-        second.1 += 1;
-        second.1 <= STRANGERS_PER_SECOND
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use portcullis_actors::{certificate::not_yet, clock::jumps};
+use portcullis_actors::{certificate::not_yet, clock::jumps, storage};
 use serde::Serialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -90,6 +90,14 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
     if let Some(told) = &context.owners.open_modes {
         warn("open-modes", told.to_string());
     }
+    for writes in storage::ALL {
+        if let Some(trouble) = writes.trouble() {
+            warn(writes.warning(), trouble);
+        }
+    }
+    if let Some(told) = lost_entries(context) {
+        warn("audit-entries-lost", told);
+    }
     let facts = active.bundle.facts();
     let now = OffsetDateTime::now_utc();
     let left = facts.not_after() - now;
@@ -120,6 +128,14 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
         warn("clock-set", format!("{jump}, {ago} ago; nothing is cleared away because of it"));
     }
     warnings
+}
+
+/// What to say of audit entries of changes that are lost for good, if there are any.
+pub(super) fn lost_entries(context: &Context) -> Option<String> {
+    let lost = context.owners.audit.standing().lost;
+    (lost > 0).then(|| {
+        format!("{lost} entries of the audit record were lost since the start; it tells when")
+    })
 }
 
 /// `GET /v2/management/host/about`

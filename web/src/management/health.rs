@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use actix_web::web;
 use portcullis_actors::{
-    blocking,
+    blocking, logging, storage,
     supervisor::{GetListeners, ListenerStatus},
 };
 use portcullis_speech::{RecogniserState, disk::RESERVE};
@@ -12,11 +12,13 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::standing_warnings;
+use super::{about, standing_warnings};
 use crate::{error::ApiError, host_figures, monitoring, openapi::Refusals, service::Context};
 
 /// Less than this is left on the disk of the data directory: changes will soon fail.
 const LOW_SPACE_BYTES: u64 = 64 << 20;
+/// So few files more can be made: changes will soon fail.
+const LOW_INODES: u64 = 1000;
 /// How long the Prometheus behind the monitoring service may take to say that it is ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -69,6 +71,8 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Heal
         ("authentication", authentication(&context)),
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
         ("storage", storage(&context).await?),
+        ("audit", audit(&context)),
+        ("log", log_files()),
         ("batch", batch(&context, serves("batch"))),
         ("realtime", realtime(&context, serves("realtime"))),
         ("monitoring", monitoring(&context, serves("monitoring")).await),
@@ -156,6 +160,7 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
         if keeps_jobs {
             errors.extend(room_for_jobs(&data_dir.join("jobs")));
         }
+        errors.extend(room_for_files(&data_dir));
         match host_figures::file_systems(&[("data", &data_dir)]).first() {
             Some(found) if found.available < LOW_SPACE_BYTES => errors.push(format!(
                 "{} bytes are free where {} lies; make room",
@@ -173,7 +178,45 @@ async fn storage(context: &Context) -> Result<Component, ApiError> {
     });
     let mut errors = errors.await?;
     errors.extend(warnings(context, &["state-not-stored"]));
+    errors.extend(
+        [&storage::STATE, &storage::JOBS].into_iter().filter_map(|writes| writes.trouble()),
+    );
     Ok(Component::judged(errors, Vec::new()))
+}
+
+/// What is wrong if the disk will soon take no further file, however small.
+fn room_for_files(folder: &Path) -> Option<String> {
+    let figures = nix::sys::statvfs::statvfs(folder).ok()?;
+    // Some file systems make inodes as they go, and count none.
+    let (all, free) = (figures.files(), figures.files_available());
+    (all > 0 && free < LOW_INODES).then(|| {
+        format!("{free} inodes are free where {} lies; remove files (`df -i`)", folder.display())
+    })
+}
+
+/// The audit record: unhealthy from the first entry that could not be written until one can.
+fn audit(context: &Context) -> Component {
+    let waiting = context.owners.audit.standing().waiting;
+    let trouble = storage::AUDIT.trouble();
+    let errors = trouble.map(|trouble| format!("{trouble}; {waiting} entries wait in memory"));
+    Component::judged(
+        errors.into_iter().collect(),
+        about::lost_entries(context).into_iter().collect(),
+    )
+}
+
+/// The log: its file, and whether standard error is read.
+fn log_files() -> Component {
+    let (stderr, file) = logging::left_out();
+    let told = |lines: u64, what: &str| {
+        (lines > 0).then(|| format!("{lines} lines were left out of {what} since the start"))
+    };
+    let warnings =
+        [told(stderr, "standard error, which was not read in time"), told(file, "the log file")];
+    Component::judged(
+        storage::LOG.trouble().into_iter().collect(),
+        warnings.into_iter().flatten().collect(),
+    )
 }
 
 /// What is wrong if uploads are refused for want of room.
