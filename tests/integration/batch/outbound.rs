@@ -470,3 +470,28 @@ fn a_fetch_that_takes_too_long_is_given_up() {
     let id = fetch(&service, &format!("http://{}/", tarpit()));
     rejected(&service, &id, "unable to fetch audio: it took longer than 1s");
 }
+
+#[test]
+fn a_stored_fetch_goes_on_after_a_restart_and_ends_if_its_configuration_is_not_taken_any_more() {
+    let service = allowing(&["127.0.0.0/8"]).start();
+    let address = tarpit();
+    let (goes_on, ends) = (
+        fetch(&service, &format!("http://{address}/")),
+        fetch(&service, &format!("http://{address}/")),
+    );
+    let installation = service.stop();
+    let jobs = installation.data_dir().join("jobs/jobs.sqlite");
+    let database = rusqlite::Connection::open(jobs).expect("the job database");
+    let from = Server::start(|_| audio());
+    for (id, config) in [
+        (&goes_on, config(json!({"fetch_data": {"url": from.url("/")}}))),
+        (&ends, json!({"type": "transcription", "fetch_data": {"url": from.url("/")}})),
+    ] {
+        let sql = "UPDATE configs SET config = ?2 WHERE job = ?1";
+        assert_eq!(database.execute(sql, (id, config.to_string())).expect("an update"), 1);
+    }
+    drop(database);
+    let service = installation.start();
+    assert_eq!(ended(&service, &goes_on)["status"], "done");
+    rejected(&service, &ends, "unable to fetch audio: transcription_config has no language");
+}

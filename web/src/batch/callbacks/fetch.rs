@@ -1,6 +1,6 @@
 //! Fetching audio.
 
-use portcullis_speech::jobs::{IncomingFile, JobId, JobStatus};
+use portcullis_speech::jobs::{ConfigError, IncomingFile, JobConfig, JobId, JobStatus};
 
 use super::{Errand, Kind, Office, Outcome, Pauses, count, seconds};
 use crate::{
@@ -21,6 +21,9 @@ enum FetchError {
     TooLong(humantime::FormattedDuration),
     #[error("the job says nowhere to fetch it")]
     Nowhere,
+    /// An older version took it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Store(#[from] BatchError),
 }
@@ -30,7 +33,7 @@ impl FetchError {
     fn is_final(&self) -> bool {
         match self {
             Self::Exchange(err) => err.is_final(),
-            Self::Nowhere => true,
+            Self::Nowhere | Self::Config(_) => true,
             Self::Status(_) | Self::TooLong(_) | Self::Store(_) => false,
         }
     }
@@ -39,7 +42,7 @@ impl FetchError {
         match self {
             Self::Exchange(err) => Outcome::of(err),
             Self::TooLong(_) => Outcome::Slow,
-            Self::Status(_) | Self::Nowhere | Self::Store(_) => Outcome::Failed,
+            Self::Status(_) | Self::Nowhere | Self::Config(_) | Self::Store(_) => Outcome::Failed,
         }
     }
 }
@@ -95,11 +98,11 @@ impl Office {
 
     /// What fetches the audio of a job; `None` if it waits for none.
     async fn request(&self, id: JobId) -> Result<Option<Request>, FetchError> {
-        let found = self.job_and_config(id).await;
-        let Some((_, config)) = found.filter(|(job, _)| job.status == JobStatus::Fetching) else {
+        let job = self.job(id).await;
+        let Some(job) = job.filter(|job| job.status == JobStatus::Fetching) else {
             return Ok(None);
         };
-        let fetch = config.fetch.ok_or(FetchError::Nowhere)?;
+        let fetch = JobConfig::parse(&job.config)?.fetch.ok_or(FetchError::Nowhere)?;
         Ok(Some(Request::get(&fetch.url, fetch.auth_headers.as_deref())?))
     }
 
