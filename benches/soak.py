@@ -29,6 +29,7 @@ MEMORY_FACTOR = 1.3
 
 CONFIGURATION = """
 data_dir = "{data}"
+outbound.allow = ["127.0.0.0/8"]
 [speech]
 model = "{model}"
 [[listener]]

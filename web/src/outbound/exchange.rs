@@ -31,6 +31,9 @@ const MOST_HEAD: usize = 64 << 10;
 /// Headers that an answer may have.
 const MOST_HEADERS: usize = 100;
 
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 3;
+
 /// How long a request may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -140,18 +143,35 @@ impl Pace {
     }
 }
 
-/// Connects to one of `addresses`, which were judged, and sends a request.
-pub(super) async fn send(
+/// Connects to the first of `addresses`, which were judged, that takes it; tries some, and shares
+/// `patience` out among them, for one that is silent must not hide the others.
+pub(super) async fn connect(
     connector: &dyn Connector,
     addresses: &[SocketAddr],
+    patience: Duration,
+) -> Result<TcpStream, Error> {
+    let tried = &addresses[..addresses.len().min(MOST_ADDRESSES)];
+    let mut last = io::ErrorKind::AddrNotAvailable;
+    for address in tried {
+        let share = patience / u32::try_from(tried.len()).unwrap_or(1);
+        match timeout(share, connector.connect(*address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(err)) => last = err.kind(),
+            Err(_) => last = io::ErrorKind::TimedOut,
+        }
+    }
+    Err(Error::Connect(last))
+}
+
+/// Sends a request over a connection to `origin`.
+pub(super) async fn send(
+    stream: TcpStream,
     origin: &Origin,
     tls: Option<Arc<ClientConfig>>,
     head: hyper::http::request::Builder,
     body: &Body,
     limits: Limits,
 ) -> Result<Answer, Error> {
-    let stream = timeout(limits.connect, connect(connector, addresses)).await;
-    let stream = stream.map_err(|_| Error::Connect(io::ErrorKind::TimedOut))??;
     let sent = Arc::new(AtomicU64::new(0));
     let request = head.body(body.stream(sent.clone())).map_err(|_| Error::Request)?;
     match tls {
@@ -167,17 +187,6 @@ pub(super) async fn send(
             talk(TokioIo::new(stream), request, body.len(), &sent, limits).await
         }
     }
-}
-
-async fn connect(connector: &dyn Connector, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
-    let mut last = Error::Connect(io::ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match connector.connect(*address).await {
-            Ok(stream) => return Ok(stream),
-            Err(err) => last = Error::Connect(err.kind()),
-        }
-    }
-    Err(last)
 }
 
 async fn talk<S, B>(

@@ -26,7 +26,7 @@ use hyper::{
 };
 use rustls::{ClientConfig, crypto::aws_lc_rs};
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::{net::TcpStream, sync::OnceCell, time::timeout};
 
 pub use self::{
     body::Body,
@@ -219,7 +219,6 @@ impl Outbound {
         credentials: Option<&HeaderMap>,
     ) -> Result<Answer, Error> {
         let origin = target.origin();
-        let addresses = self.addresses(origin).await?;
         let mut head = hyper::Request::builder()
             .method(request.method.clone())
             .uri(target.path())
@@ -245,9 +244,17 @@ impl Outbound {
             }
         }
         let tls = if origin.secure { Some(self.tls().await?) } else { None };
-        let connector = self.connector.as_ref();
-        let body = &request.body;
-        exchange::send(connector, &addresses, origin, tls, head, body, self.limits).await
+        let stream = self.dial(origin).await?;
+        exchange::send(stream, origin, tls, head, &request.body, self.limits).await
+    }
+
+    /// Connects to an origin, if it may be connected to: for protocols other than requests.
+    ///
+    /// # Errors
+    /// It may not, or nobody takes the connection in time.
+    pub async fn dial(&self, origin: &Origin) -> Result<TcpStream, Error> {
+        let addresses = self.addresses(origin).await?;
+        exchange::connect(self.connector.as_ref(), &addresses, self.limits.connect).await
     }
 
     /// The addresses of a host that are open; at least one.

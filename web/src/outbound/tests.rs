@@ -163,6 +163,25 @@ async fn a_public_name_is_asked_at_its_address() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_silent_does_not_hide_the_next_one() {
+    struct Silent(World);
+    impl Connector for Silent {
+        fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> {
+            if address.is_ipv6() {
+                return Box::pin(std::future::pending());
+            }
+            self.0.connect(address)
+        }
+    }
+    let world = World::default().name("two.example", &[&["2606:4700::1111", "93.184.216.34"]]);
+    let _asked = world.server("93.184.216.34:80", |_| ok("second")).await;
+    let mut outbound = world.outbound(&[]);
+    outbound.connector = Box::new(Silent(world.clone()));
+    outbound.limits.connect = Duration::from_secs(2);
+    assert_eq!(text(&outbound, &get("http://two.example/")).await.unwrap(), "second");
+}
+
+#[tokio::test]
 async fn nobody_is_asked_where_a_name_leads_inside() {
     for addresses in [
         &["127.0.0.1"][..],
