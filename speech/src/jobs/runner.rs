@@ -193,6 +193,9 @@ impl Jobs {
         for worker in lock(&self.0.workers).drain(..) {
             let _ = worker.join();
         }
+        if let Err(err) = self.0.store.rest() {
+            log::warn!("the journal of the jobs stays beside their database: {err}");
+        }
     }
 
     fn ring(&self) {

@@ -239,6 +239,14 @@ pub trait JobStore: Send + Sync {
         Vec::new()
     }
 
+    /// Brings all of it into its lasting form, at an orderly end.
+    ///
+    /// # Errors
+    /// The database failed; nothing is lost by that.
+    fn rest(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes a job. Its audio must be synced to the disk already.
     ///
     /// # Errors

@@ -5,5 +5,6 @@ mod clients;
 mod forms;
 mod load;
 mod outbound;
+mod storage;
 mod upkeep;
 mod uploads;

@@ -198,8 +198,7 @@ impl SqliteStore {
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
         drop(rows);
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        Ok(())
+        checkpoint(&connection)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -247,6 +246,10 @@ impl JobStore for SqliteStore {
             self.strays.len(),
             self.root.join("audio").display()
         )]
+    }
+
+    fn rest(&self) -> Result<(), StoreError> {
+        checkpoint(&self.connection())
     }
 
     fn create(&self, job: NewJob) -> Result<JobId, StoreError> {
@@ -507,6 +510,11 @@ impl SqliteStore {
         let rows = statement.query_map([], |row| Ok(JobId(row.get(0)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Empties the journal into the database.
+fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
 fn find(connection: &Connection, id: JobId) -> Result<Option<Job>, StoreError> {
