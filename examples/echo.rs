@@ -31,6 +31,10 @@ impl Service for Echo {
         "echo"
     }
 
+    fn takes_websocket(&self, path: &str) -> bool {
+        path == "/echo/ws"
+    }
+
     fn mounts(&self, _context: &Context) -> Vec<Mount> {
         vec![
             Mount::new("/echo", Authentication::Open, |config| {

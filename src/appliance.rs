@@ -26,6 +26,7 @@ use portcullis_actors::{
     store::FileStore,
     supervisor::{
         AdmissionLimits, Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown,
+        TakesWebSocket,
     },
     watch::{self, Nudge, WatchedCertificate},
 };
@@ -395,5 +396,9 @@ impl Application for Routes {
 
     fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate {
         front::continue_gate(listener, &self.carried_by(listener), &self.context())
+    }
+
+    fn takes_websocket(&self, listener: &ListenerPlan) -> TakesWebSocket {
+        front::takes_websocket(&self.carried_by(listener), &self.context())
     }
 }

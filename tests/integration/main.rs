@@ -56,6 +56,7 @@ mod start_limits;
 mod state;
 mod support;
 mod tls_policy;
+mod upgrades;
 mod uploads;
 mod upstream;
 mod watched_files;

@@ -23,6 +23,7 @@ use portcullis_actors::{
     RequestId,
     supervisor::{
         Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
+        TakesWebSocket,
     },
 };
 
@@ -173,6 +174,27 @@ fn mounts_of(services: &[Arc<dyn Service>], context: &Context) -> (Vec<Mount>, M
     (mounts, table)
 }
 
+/// Which paths of these services take WebSockets, spelled as the router reads them.
+#[must_use]
+pub fn takes_websocket(services: &[Arc<dyn Service>], context: &Context) -> TakesWebSocket {
+    let prefixes = |service: &Arc<dyn Service>| -> Vec<_> {
+        service.mounts(context).iter().map(|mount| mount.prefix).collect()
+    };
+    let services: Vec<_> =
+        services.iter().map(|service| (service.clone(), prefixes(service))).collect();
+    Arc::new(move |path| {
+        let Ok(uri) = path.parse() else { return false };
+        let url = Url::new(uri);
+        let path = url.path();
+        let below = |prefix: &&str| {
+            path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        services
+            .iter()
+            .any(|(service, prefixes)| prefixes.iter().any(below) && service.takes_websocket(path))
+    })
+}
+
 /// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
 fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
     let connection = request.conn_data::<Arc<Connection>>().cloned();
@@ -220,7 +242,8 @@ async fn pass_numbered(
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());
     let mut received = None;
-    if !request.head().upgrade() {
+    let offers_websocket = request.head().upgrade();
+    if !offers_websocket {
         let (payload, counted) = body::with_idle_timeout(request.take_payload());
         request.set_payload(payload);
         received = counted;
@@ -265,7 +288,7 @@ async fn pass_numbered(
         if let Some(measured) = &mut measured {
             measured.became_websocket();
         }
-    } else if connection.is_retired() {
+    } else if connection.is_retired() || offers_websocket {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response

@@ -94,7 +94,7 @@ mod tests {
     use portcullis_actors::{
         Configured, Owners, Prepared,
         store::FileStore,
-        supervisor::{Application, ContinueGate, HttpApp, ListenerPlan},
+        supervisor::{Application, ContinueGate, HttpApp, ListenerPlan, TakesWebSocket},
     };
     use portcullis_speech::Speech;
 
@@ -119,6 +119,10 @@ mod tests {
 
         fn continue_gate(&self, _: &ListenerPlan) -> ContinueGate {
             unreachable!("no listener is started")
+        }
+
+        fn takes_websocket(&self, _: &ListenerPlan) -> TakesWebSocket {
+            Arc::new(|_| false)
         }
     }
 

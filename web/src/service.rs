@@ -25,6 +25,12 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
+    /// Whether a path below one of its mounts takes WebSockets. On every other path the offer of an
+    /// upgrade is ignored: the request is answered as if it were not there.
+    fn takes_websocket(&self, _path: &str) -> bool {
+        true
+    }
+
     /// Whether it speaks WebSocket only, so that a TLS listener with nothing else offers
     /// `http/1.1` alone in ALPN.
     fn http1_only(&self) -> bool {

@@ -34,6 +34,7 @@ use super::{
     connection::{Connection, HEAD_TIMEOUT, Registered, Socket, Tracked},
     http2,
     messages::{GenerationState, GenerationStatus},
+    offers::{Http1, TakesWebSocket},
     room,
 };
 use crate::{
@@ -89,6 +90,8 @@ pub type ContinueGate = boxed::BoxServiceFactory<(), Request, Request, Response<
 pub trait Application: Send + Sync + 'static {
     fn app(&self, listener: &ListenerPlan) -> HttpApp;
     fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate;
+    /// Which paths take WebSockets: on all others the offer of one is no more than a request.
+    fn takes_websocket(&self, listener: &ListenerPlan) -> TakesWebSocket;
 }
 
 /// What a listener is and stays for the life of the process.
@@ -504,19 +507,21 @@ async fn worker(
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .expect(application.continue_gate(&plan))
-        .on_connect_ext(|stream: &Tracked<Stream>, extensions| {
-            extensions.insert(stream.connection().clone());
+        .on_connect_ext(|stream: &Http1<Tracked<Stream>>, extensions| {
+            extensions.insert(stream.get_ref().connection().clone());
         })
         .h1(fn_factory(move || ready(Ok::<_, ()>(shared.clone()))))
         .new_service(())
         .await?;
     let http1 = Rc::new(http1);
+    let takes_websocket = application.takes_websocket(&plan);
     // Lives as long as the service, which its worker drops at its end.
     let pulse = Rc::new(Pulse::of(format!("a worker of listener {}", plan.name)));
     Ok(fn_service(move |stream: TcpStream| {
         let _watched = &pulse;
         let (context, tls) = (context.clone(), tls.clone());
         let (app, http1) = (app.clone(), http1.clone());
+        let takes_websocket = takes_websocket.clone();
         async move {
             let (stream, http2) = accept(stream, &context, &tls).await.ok_or(())?;
             if http2 {
@@ -525,6 +530,7 @@ async fn worker(
             }
             let connection = stream.connection().clone();
             let peer = connection.peer();
+            let stream = Http1::new(stream, takes_websocket);
             http1.call((stream, Some(peer))).await.map_err(|err| match err {
                 DispatchError::Parse(err) if !matches!(err, ParseError::Io(_)) => {
                     context.malformed(&connection, "HTTP/1", &err);

@@ -6,6 +6,7 @@ mod connection;
 mod generation;
 mod http2;
 mod messages;
+mod offers;
 pub mod room;
 mod sockets;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use self::{
         Exposure, GenerationState, GenerationStatus, GetListeners, ListenerStatus,
         SetInsecurePorts, Shutdown,
     },
+    offers::TakesWebSocket,
     sockets::BindError,
 };
 use crate::{

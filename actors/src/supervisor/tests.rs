@@ -26,6 +26,10 @@ impl Application for Hello {
     fn continue_gate(&self, _: &ListenerPlan) -> ContinueGate {
         boxed::factory(fn_service(|request: Request| ready(Ok::<_, Response<_>>(request))))
     }
+
+    fn takes_websocket(&self, _: &ListenerPlan) -> TakesWebSocket {
+        Arc::new(|_| false)
+    }
 }
 
 /// Lets the serving generation of the first listener fail.

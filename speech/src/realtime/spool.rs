@@ -7,7 +7,11 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -17,6 +21,10 @@ use crate::{disk::Disk, recogniser::LiveOptions};
 const MEMORY: usize = 2 << 20;
 /// What is kept in memory at most while the disk takes nothing.
 const MEMORY_ALONE: usize = 16 << 20;
+/// What all queues may have in memory together.
+const MEMORY_OF_ALL: usize = 256 << 20;
+/// What may wait that is no audio.
+const MOST_OTHERS: usize = 1_000;
 /// Small messages are put together up to this size …
 const CHUNK: usize = 32 << 10;
 /// … while they come within this time of each other.
@@ -31,6 +39,17 @@ pub(super) enum Item {
     Force,
     Configure(LiveOptions),
     End,
+}
+
+/// Why something is not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The disk takes nothing, and this queue has in memory what it may.
+    Disk,
+    /// All queues together have in memory what they may.
+    Memory,
+    /// Too much waits that is no audio.
+    Others,
 }
 
 /// What a look into the spool finds.
@@ -58,6 +77,8 @@ struct State {
     /// After that: came while the disk was in use.
     back: VecDeque<Queued>,
     memory: usize,
+    /// What waits and is no audio.
+    others: usize,
     file: Option<Arc<File>>,
     written: u64,
     writing: bool,
@@ -90,19 +111,33 @@ impl Spool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes something in; never waits for the disk. Whether it was taken: audio that waits is no
-    /// longer once there is too much of it for memory alone, and the disk takes none.
-    #[must_use]
-    pub(super) fn push(self: &Arc<Self>, item: Item) -> bool {
+    /// Takes something in; never waits for the disk.
+    ///
+    /// # Errors
+    /// Too much waits already; it was not taken.
+    pub(super) fn push(self: &Arc<Self>, item: Item) -> Result<(), Full> {
         let mut state = self.state();
         if state.closed {
-            return true;
+            return Ok(());
         }
-        if let Item::Audio(bytes) = &item {
-            if state.stuck && state.memory + bytes.len() > MEMORY_ALONE {
-                return false;
+        match &item {
+            Item::Audio(bytes) => {
+                if state.stuck && state.memory + bytes.len() > MEMORY_ALONE {
+                    return Err(Full::Disk);
+                }
+                if self.writer.memory.load(Relaxed) + bytes.len() > MEMORY_OF_ALL {
+                    return Err(Full::Memory);
+                }
+                self.held(&mut state, bytes.len());
             }
-            state.memory += bytes.len();
+            // It ends the queue.
+            Item::End => {}
+            Item::Force | Item::Configure(_) => {
+                if state.others >= MOST_OTHERS {
+                    return Err(Full::Others);
+                }
+                state.others += 1;
+            }
         }
         let on_disk = !state.disk.is_empty() || state.writing || !state.back.is_empty();
         let crowded = state.memory > MEMORY;
@@ -116,7 +151,27 @@ impl Spool {
             // Without a writer it stays in memory.
             self.state().writing = false;
         }
-        true
+        Ok(())
+    }
+
+    fn held(&self, state: &mut State, bytes: usize) {
+        state.memory += bytes;
+        self.writer.memory.fetch_add(bytes, Relaxed);
+    }
+
+    fn released(&self, state: &mut State, bytes: usize) {
+        state.memory -= bytes;
+        self.writer.memory.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Takes it off the count of what waits.
+    fn taken(&self, state: &mut State, item: Item) -> Taken {
+        match &item {
+            Item::Audio(bytes) => self.released(state, bytes.len()),
+            Item::Force | Item::Configure(_) => state.others -= 1,
+            Item::End => {}
+        }
+        Taken::Item(item)
     }
 
     /// The next thing, waiting so long for it. Blocks, also for the disk.
@@ -128,13 +183,10 @@ impl Spool {
                 return Taken::Closed;
             }
             if let Some(Queued { item, .. }) = state.front.pop_front() {
-                if let Item::Audio(bytes) = &item {
-                    state.memory -= bytes.len();
-                }
-                return Taken::Item(item);
+                return self.taken(&mut state, item);
             }
             match state.disk.pop_front() {
-                Some(OnDisk::Other(item)) => return Taken::Item(item),
+                Some(OnDisk::Other(item)) => return self.taken(&mut state, item),
                 Some(OnDisk::Audio { from, length }) => return self.read(state, from, length),
                 None if !state.writing && !state.back.is_empty() => {
                     state.front = std::mem::take(&mut state.back);
@@ -193,7 +245,8 @@ impl Spool {
     /// Ends it: what waits is dropped, and the reader is told.
     pub(super) fn close(&self) {
         let mut state = self.state();
-        let writing = state.writing;
+        let (writing, memory) = (state.writing, state.memory);
+        self.released(&mut state, memory);
         *state = State { closed: true, writing, ..State::default() };
         drop(state);
         self.changed.notify_all();
@@ -221,7 +274,7 @@ impl Spool {
                     for Queued { item, .. } in items {
                         if let Item::Audio(bytes) = item {
                             let length = bytes.len() as u64;
-                            state.memory -= bytes.len();
+                            self.released(&mut state, bytes.len());
                             state.disk.push_back(OnDisk::Audio { from: at, length });
                             at += length;
                         } else {
@@ -312,7 +365,11 @@ fn nameless(folder: &Path) -> io::Result<File> {
 
 /// The thread that writes what spools cannot keep in memory; clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Writer(mpsc::Sender<Arc<Spool>>);
+pub(super) struct Writer {
+    queue: mpsc::Sender<Arc<Spool>>,
+    /// Bytes of audio that all spools have in memory.
+    memory: Arc<AtomicUsize>,
+}
 
 impl Writer {
     /// Starts it; the audio lies below `folder`.
@@ -323,12 +380,12 @@ impl Writer {
                 spool.spill(&folder);
             }
         })?;
-        Ok(Self(sender))
+        Ok(Self { queue: sender, memory: Arc::default() })
     }
 
     /// At most one request of each spool waits here.
     fn ask(&self, spool: Arc<Spool>) -> bool {
-        self.0.send(spool).is_ok()
+        self.queue.send(spool).is_ok()
     }
 }
 
@@ -373,7 +430,7 @@ mod tests {
         for index in 0..3000_u32 {
             let piece: Vec<u8> = (0..4096).map(|byte| (byte * 7 + index) as u8).collect();
             sent.extend_from_slice(&piece);
-            assert!(spool.push(Item::Audio(piece)));
+            spool.push(Item::Audio(piece)).unwrap();
             if index == 1500 {
                 while spool.state().file.is_none() {
                     std::thread::yield_now();
@@ -382,10 +439,10 @@ mod tests {
             }
             if index % 200 == 0 {
                 marks.push(sent.len());
-                assert!(spool.push(Item::Force));
+                spool.push(Item::Force).unwrap();
             }
         }
-        assert!(spool.push(Item::End));
+        spool.push(Item::End).unwrap();
         let (bytes, forces) = reader.join().unwrap();
         assert!(bytes == sent, "{} bytes of {}", bytes.len(), sent.len());
         assert_eq!(forces, marks);
@@ -393,11 +450,44 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_bounded_where_the_disk_takes_nothing() {
+        // Below a file there is no folder.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let writer = Writer::start(file.path().to_owned()).unwrap();
+        let spools: Vec<_> = (0..17).map(|_| Spool::new(writer.clone())).collect();
+        let piece = || Item::Audio(vec![0; 4 << 20]);
+        for spool in &spools {
+            spool.state().stuck = true;
+            let count = (0..100).take_while(|_| spool.push(piece()).is_ok()).count();
+            assert!(count <= 4, "16 MiB each");
+        }
+        assert_eq!(spools[0].push(piece()), Err(Full::Disk));
+        assert_eq!(spools[16].push(piece()), Err(Full::Memory), "256 MiB all");
+        assert_eq!(take(&spools[0]), piece());
+        assert_eq!(spools[16].push(piece()), Ok(()), "what was taken makes room");
+        spools.iter().for_each(|spool| spool.close());
+        assert_eq!(writer.memory.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_no_audio_is_bounded_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(Writer::start(folder.path().to_owned()).unwrap());
+        for _ in 0..MOST_OTHERS {
+            spool.push(Item::Force).unwrap();
+        }
+        assert_eq!(spool.push(Item::Force), Err(Full::Others));
+        assert_eq!(take(&spool), Item::Force);
+        spool.push(Item::Force).unwrap();
+        spool.push(Item::End).unwrap();
+    }
+
+    #[test]
     fn small_messages_do_not_cost_more_than_they_hold() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(Writer::start(folder.path().to_owned()).unwrap());
         for _ in 0..10_000 {
-            assert!(spool.push(Item::Audio(vec![1])));
+            spool.push(Item::Audio(vec![1])).unwrap();
         }
         assert!(spool.state().front.len() < 1000);
         spool.close();
@@ -413,12 +503,12 @@ mod tests {
         let spool = Spool::new(Writer::start(file.join("spool")).unwrap());
         let deadline = Instant::now() + PATIENCE;
         let mut taken = 0;
-        while spool.push(Item::Audio(vec![1; CHUNK])) {
+        while spool.push(Item::Audio(vec![1; CHUNK])).is_ok() {
             taken += CHUNK;
             assert!(Instant::now() < deadline, "{taken} bytes were taken");
         }
         assert!(spool.state().memory <= MEMORY_ALONE.max(taken));
-        assert!(spool.push(Item::End), "what is small is taken");
+        assert_eq!(spool.push(Item::End), Ok(()), "what is small is taken");
         let mut given = 0;
         loop {
             match take(&spool) {
@@ -428,6 +518,6 @@ mod tests {
             }
         }
         assert_eq!(given, taken);
-        assert!(spool.push(Item::Audio(vec![1; CHUNK])), "there is room again");
+        assert_eq!(spool.push(Item::Audio(vec![1; CHUNK])), Ok(()), "there is room again");
     }
 }

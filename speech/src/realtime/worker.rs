@@ -16,7 +16,7 @@ use super::{
     core::{Core, MOST_AT_ONCE, Stop},
     messages::{ErrorType, Refusal},
     protocol::{Action, ChannelEvent},
-    spool::{Item, Spool, Taken, Writer},
+    spool::{Full, Item, Spool, Taken, Writer},
 };
 use crate::{
     audio::{AudioError, AudioReader},
@@ -98,19 +98,33 @@ impl Pipe {
     /// Does what the protocol asks for a channel; never waits. Other actions are not for a pipe.
     ///
     /// # Errors
-    /// `job_error`: no thread can be had, or neither memory nor the disk takes more audio.
+    /// `job_error`: no thread can be had, or the disk takes no more audio; `buffer_error`: more waits
+    /// than is kept.
     pub fn act(&self, action: Action) -> Result<(), Refusal> {
-        let taken = self.0.spool.push(match action {
+        let pushed = self.0.spool.push(match action {
             Action::Audio { bytes, .. } => Item::Audio(bytes),
             Action::Force { .. } => Item::Force,
             Action::Configure { live, .. } => Item::Configure(live),
             Action::End { .. } => Item::End,
             Action::Send(_) | Action::Open(_) | Action::Close { .. } => return Ok(()),
         });
-        if !taken {
-            let reason = "the audio comes faster than it is recognised, and the disk of the appliance has no room to keep it";
-            return Err(Refusal::new(ErrorType::JobError, reason));
-        }
+        pushed.map_err(|full| {
+            let (kind, reason) = match full {
+                Full::Disk => (
+                    ErrorType::JobError,
+                    "the audio comes faster than it is recognised, and the disk of the appliance has no room to keep it",
+                ),
+                Full::Memory => (
+                    ErrorType::BufferError,
+                    "the audio of all sessions comes faster than the disk of the appliance takes it",
+                ),
+                Full::Others => (
+                    ErrorType::BufferError,
+                    "too many ForceEndOfUtterance and SetRecognitionConfig wait for the recogniser",
+                ),
+            };
+            Refusal::new(kind, reason)
+        })?;
         let mut worker = self.0.worker();
         let core = match std::mem::replace(&mut *worker, Worker::Running) {
             Worker::Parked(core) => core,

@@ -147,6 +147,14 @@ impl Connection {
         Ok(line)
     }
 
+    /// Reads what is no HTTP any more.
+    pub(crate) async fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let read = tokio::time::timeout(ANSWER_DEADLINE, self.stream.read_exact(&mut bytes)).await;
+        read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(bytes)
+    }
+
     /// Waits until the server closes, and fails if it says anything before.
     pub(crate) async fn closed_within(&mut self, deadline: Duration) -> bool {
         match tokio::time::timeout(deadline, self.stream.read_u8()).await {

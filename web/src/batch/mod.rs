@@ -49,6 +49,10 @@ impl Service for Batch {
         "batch"
     }
 
+    fn takes_websocket(&self, _path: &str) -> bool {
+        false
+    }
+
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let (jobs, usage) = (Desk::new(context), Desk::new(context));
         vec![

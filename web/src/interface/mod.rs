@@ -32,6 +32,10 @@ impl Service for Interface {
         "interface"
     }
 
+    fn takes_websocket(&self, _path: &str) -> bool {
+        false
+    }
+
     fn mounts(&self, _context: &Context) -> Vec<Mount> {
         vec![Mount::new("", Authentication::Admin, routes)]
     }

@@ -44,6 +44,10 @@ impl Service for Management {
         true
     }
 
+    fn takes_websocket(&self, _path: &str) -> bool {
+        false
+    }
+
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let (api, ready) = (context.clone(), context.clone());
         vec![

@@ -63,6 +63,10 @@ impl Service for Monitoring {
         "monitoring"
     }
 
+    fn takes_websocket(&self, _path: &str) -> bool {
+        false
+    }
+
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let mut mounts = vec![Mount::new("/metrics", Authentication::Monitoring, |config| {
             Endpoint::new("").get(metrics).register(config);

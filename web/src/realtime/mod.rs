@@ -13,6 +13,7 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    dev::ResourceDef,
     web::{self, Payload, ServiceConfig},
 };
 use portcullis_actors::{metrics::METRICS, sessions::SessionBoard};
@@ -27,8 +28,13 @@ use crate::{
     service::{Authentication, Context, Mount, Service},
 };
 
-/// The languages that a path may name; not what the general listeners have below `/v2` as well.
-const LANGUAGE: &str = "{language:[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})*|auto|multi}";
+/// The routes below `/v2`. A language must not be what the general listeners have there as well.
+const PATHS: [&str; 4] = [
+    "",
+    "/",
+    "/{language:[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})*|auto|multi}",
+    "/{language:[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})*|auto|multi}/",
+];
 
 /// `[realtime]`: how many sessions there may be, and how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +81,8 @@ impl RealtimeSettings {
 pub struct Realtime {
     /// Made once, when the first listener asks for the routes.
     pipes: OnceLock<Option<Arc<Pipes>>>,
+    /// The paths of its routes.
+    paths: OnceLock<ResourceDef>,
 }
 
 /// What all sessions share.
@@ -112,6 +120,11 @@ impl Service for Realtime {
         vec![Mount::new("/v2", Authentication::JobToken, move |config| routes(desk, config))]
     }
 
+    fn takes_websocket(&self, path: &str) -> bool {
+        let patterns = || PATHS.map(|path| format!("/v2{path}"));
+        self.paths.get_or_init(|| ResourceDef::new(patterns())).is_match(path)
+    }
+
     fn openapi(&self) -> Option<serde_json::Value> {
         serde_json::from_str(include_str!("openapi.json")).ok()
     }
@@ -123,7 +136,7 @@ impl Service for Realtime {
 
 fn routes(desk: Arc<Desk>, config: &mut ServiceConfig) {
     config.app_data(web::Data::from(desk));
-    for path in ["", "/", &format!("/{LANGUAGE}"), &format!("/{LANGUAGE}/")] {
+    for path in PATHS {
         Endpoint::new(path).get(open).register(config);
     }
 }

@@ -58,6 +58,10 @@ impl Service for Security {
         true
     }
 
+    fn takes_websocket(&self, _path: &str) -> bool {
+        false
+    }
+
     fn mounts(&self, context: &Context) -> Vec<Mount> {
         let context = context.clone();
         vec![Mount::new("/v2/security", Authentication::Admin, move |config| {

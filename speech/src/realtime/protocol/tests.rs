@@ -375,3 +375,30 @@ fn forcing_goes_to_the_channel_that_was_named() {
     let force = json!({"message": "ForceEndOfUtterance", "channel": "b"});
     assert_eq!(client.say(force), [Action::Force { channel: 1 }]);
 }
+
+#[test]
+fn a_socket_that_starts_no_session_is_ended() {
+    let mut client = Client::new();
+    assert_eq!(client.protocol.message_limit(), 256 << 10);
+    assert!(client.wait(59 * SECOND).is_empty());
+    client.now += SECOND;
+    assert_eq!(failure(&client.give(Input::Tick)), ("idle_timeout".to_owned(), 1008));
+    // One that asks for a session has as long.
+    let mut client = Client::new();
+    client.say(start(english()));
+    client.now += MINUTE;
+    assert_eq!(failure(&client.give(Input::Tick)), ("idle_timeout".to_owned(), 1008));
+    let mut client = Client::running(english());
+    assert_eq!(client.protocol.message_limit(), 4 << 20);
+    assert!(client.wait(2 * MINUTE).is_empty());
+}
+
+#[test]
+fn a_reason_repeats_little_of_what_was_sent() {
+    let mut client = Client::new();
+    let name = format!("a\n{}", "b".repeat(100_000));
+    let actions = client.say(start(json!({"language": "en", name: 1})));
+    let reason = message(&actions[0]).unwrap()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.starts_with("transcription_config: unknown field `ab"), "{reason}");
+    assert!(reason.len() < 600 && reason.ends_with(" …"), "{reason}");
+}
