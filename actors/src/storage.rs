@@ -127,7 +127,8 @@ impl Reason {
     }
 
     /// Whether the disk as a whole is at fault, so that any other write there tells when it is not.
-    fn is_of_the_disk(self) -> bool {
+    #[must_use]
+    pub fn is_of_the_disk(self) -> bool {
         match self {
             Self::Space
             | Self::Inodes

@@ -12,6 +12,7 @@ use portcullis_actors::{
     auth::{AuthError, PasswordError},
     blocking::NotDone,
     certificate::{CertificateError, RequestError},
+    storage::STATE,
     store::StoreError,
 };
 use serde::Serialize;
@@ -138,7 +139,12 @@ impl From<RequestError> for ApiError {
             RequestError::TooMany => Self::Conflict(err.to_string()),
             RequestError::NoSuchRequest(_) => Self::Missing(err.to_string()),
             RequestError::Make(_) => Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR),
-            RequestError::Store(store) => Self::from_chain(&err, store_status(store)),
+            RequestError::Store(store) => {
+                if let StoreError::Io { path, source, .. } = store {
+                    STATE.failed(path, source);
+                }
+                Self::from_chain(&err, store_status(store))
+            }
             RequestError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
             RequestError::Stopping => Self::Unavailable,
         }

@@ -52,3 +52,38 @@ fn log_it(panic: &PanicHookInfo<'_>) {
         flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Format, Rotation, init, write_files};
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log_and_a_flood_of_them_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        init(Format::Text, "a-program").unwrap();
+        write_files(dir.path(), Rotation::default()).unwrap();
+        for _ in 0..100 {
+            let thread = std::thread::Builder::new().name("rehearsal".into());
+            let thread = thread.spawn(|| panic!("the curtain\nfell")).unwrap();
+            assert!(thread.join().is_err());
+        }
+        let file = dir.path().join("portcullis.log");
+        let told = |text: &str| text.matches("thread `rehearsal` panicked at").count();
+        for _ in 0..500 {
+            super::flush();
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if told(&text) >= 20 {
+                assert_eq!(told(&text), 20, "{text}");
+                assert!(
+                    text.contains("panics.rs") && text.contains("the curtain\\nfell"),
+                    "{text}"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the panics are not in the log");
+    }
+}

@@ -1,13 +1,16 @@
 //! The errors of the batch API: the phrases are those that clients know.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
     error::PayloadError,
     http::{StatusCode, header},
 };
-use portcullis_actors::now_and_then::NowAndThen;
+use portcullis_actors::{
+    now_and_then::NowAndThen,
+    storage::{JOBS, Reason},
+};
 use portcullis_speech::jobs::{ConfigError, StoreError};
 use serde_json::json;
 
@@ -66,12 +69,15 @@ pub(super) enum BatchError {
     Timeout(u64),
     #[error("the jobs could not be read or written; see the log of the appliance")]
     Store,
+    #[error("the jobs could not be read or written: {0}")]
+    Disk(&'static str),
     #[error("the appliance is shutting down")]
     Stopping,
 }
 
 impl From<StoreError> for BatchError {
     fn from(err: StoreError) -> Self {
+        let fault = fault_of_the_disk(&err);
         match &err {
             StoreError::QueueFull(_) => return Self::Busy(err.to_string()),
             StoreError::ShareFull(_) => {
@@ -86,8 +92,16 @@ impl From<StoreError> for BatchError {
             let source = std::error::Error::source(&err).map(|source| format!(": {source}"));
             log::error!("{err}{}{left_out}", source.unwrap_or_default());
         }
-        Self::Store
+        fault.and_then(Reason::remedy).map_or(Self::Store, Self::Disk)
     }
+}
+
+/// Whether the disk is at fault, which health tells from then on.
+fn fault_of_the_disk(err: &StoreError) -> Option<Reason> {
+    let StoreError::Files(source) = err else { return None };
+    let folder = Path::new("jobs");
+    let reason = Reason::of(source, folder);
+    reason.is_of_the_disk().then(|| JOBS.failed(folder, source)).map(|()| reason)
 }
 
 impl From<std::io::Error> for BatchError {
@@ -144,7 +158,9 @@ impl BatchError {
             Self::TooLarge(_) => "Malformed request",
             Self::ClientBusy(_) => "Rate Limited",
             Self::Busy(_) | Self::NoStore => "Service Unavailable",
-            Self::StorageFull(_) | Self::Store | Self::Stopping => "Internal Server Error",
+            Self::StorageFull(_) | Self::Store | Self::Disk(_) | Self::Stopping => {
+                "Internal Server Error"
+            }
         }
     }
 }
@@ -173,7 +189,7 @@ impl ResponseError for BatchError {
             Self::ClientBusy(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageFull(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Store => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store | Self::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

@@ -69,11 +69,18 @@ pub struct SqliteStore {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(err: rusqlite::Error) -> Self {
-        let full = err.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
-        if full {
-            return Self::Files(std::io::ErrorKind::StorageFull.into());
+        match err.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => {
+                Self::Files(std::io::ErrorKind::StorageFull.into())
+            }
+            Some(rusqlite::ErrorCode::ReadOnly) => {
+                Self::Files(std::io::ErrorKind::ReadOnlyFilesystem.into())
+            }
+            Some(rusqlite::ErrorCode::SystemIoFailure) => {
+                Self::Files(nix::errno::Errno::EIO.into())
+            }
+            _ => Self::Database(Box::new(err)),
         }
-        Self::Database(Box::new(err))
     }
 }
 
