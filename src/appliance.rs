@@ -337,6 +337,7 @@ impl Running {
             Ok(left) => log::warn!("shutdown_timeout is over: {left} connections are cut"),
             Err(err) => log::error!("the supervisor did not shut down: {err}"),
         }
+        process.waits_for("the disk");
         if let Some(console) = self.console {
             console.end().await;
         }
@@ -345,7 +346,6 @@ impl Running {
         // A thread of its own: those for blocking calls may all hang. What takes longest comes
         // last. All of it is durable already but the last audit entries and seconds of running
         // time.
-        process.waits_for("the disk");
         let speech_next = process.waits_for_later("the jobs");
         let work = move || {
             clock::save();
