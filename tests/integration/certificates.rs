@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::certificates::{CertificateAuthority, KeyKind};
+use crate::support::certificates::{Bundle, CertificateAuthority, KeyKind};
 use crate::support::curl::{curl, curl_as};
 use crate::support::openssl::{fingerprint_seen_by_openssl, openssl, s_client};
 use crate::support::service::Service;
@@ -284,4 +284,41 @@ async fn what_clients_may_object_to_is_told_of_the_served_certificate_at_any_tim
     service.admin().install(&authority.pair_a()).await;
     let told = service.admin().get("/v2/security/sslcertificate").await.json();
     assert_eq!(told["warnings"], serde_json::json!([]), "{told}");
+}
+
+/// A certificate of the authority with so many names.
+fn with_names(authority: &CertificateAuthority, count: usize) -> Bundle {
+    let name = format!("names-{count}");
+    authority.make_key(&format!("{name}.key"), KeyKind::Ec);
+    let names: Vec<_> = (0..count).map(|number| format!("DNS:h{number:05}.example.test")).collect();
+    let extensions = format!("subjectAltName=DNS:localhost,{}\n", names.join(","));
+    std::fs::write(authority.file(&format!("{name}.cnf")), extensions).expect("write");
+    authority
+        .run(&format!("req -x509 -key {name}.key -subj /CN=localhost -days 90 -out plain.crt"));
+    authority.run(&format!(
+        "x509 -in plain.crt -signkey {name}.key -clrext -extfile {name}.cnf -days 90 -out {name}.crt"
+    ));
+    Bundle::new(authority.file(&format!("{name}.key")), authority.file(&format!("{name}.crt")))
+}
+
+#[tokio::test]
+async fn certificate_that_is_taken_works_whatever_its_size() {
+    let service = Service::portcullis().start();
+    let (authority, admin) = (CertificateAuthority::new(), service.admin());
+    let port = service.port("https");
+    for (count, warned) in [(300, false), (1500, true), (3000, true)] {
+        let bundle = with_names(&authority, count);
+        let answer = admin.install(&bundle).await;
+        assert_eq!(answer["warnings"].to_string().contains("large-chain"), warned, "{count}");
+        assert_eq!(served_fingerprint(port).await, bundle.fingerprint, "{count} names, rustls");
+        for version in ["-tls1_2", "-tls1_3"] {
+            let heard = s_client(port, &[version, "-showcerts"], "");
+            assert!(heard.success, "{count} names, {version}: {}", &heard.text[..400]);
+        }
+    }
+    let served = served_fingerprint(port).await;
+    let answer = admin.try_install(&with_names(&authority, 3200)).await.expect("an answer");
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("fewer names"), "{}", answer.text());
+    assert_eq!(served_fingerprint(port).await, served);
 }

@@ -186,14 +186,15 @@ fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, Cert
 }
 
 impl CertificateBundle {
-    /// Judges a pair that was accepted before. One that has expired since is taken: it is what
+    /// Judges a pair that was accepted before. One that has expired since, or that an earlier
+    /// version took though it is large, is taken: it is what
     /// clients know, and the standing warnings tell.
     ///
     /// # Errors
     /// The pair is damaged or its halves do not belong together.
     pub fn judge_known(certificate: &[u8], key: &[u8]) -> Result<Judgement, CertificateError> {
         let upload = Upload { keyfile: Some(key), certfile: Some(certificate), passphrase: None };
-        let options = Options { allow_expired: true, ..Options::default() };
+        let options = Options { allow_expired: true, allow_large: true, ..Options::default() };
         Self::from_upload(&upload, &options, OffsetDateTime::now_utc())
     }
 

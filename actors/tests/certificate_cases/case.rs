@@ -86,7 +86,7 @@ impl Case {
             certfile: certfile.as_deref(),
             passphrase: self.passphrase,
         };
-        let options = Options { allow_expired: self.force, waiting_keys: &[] };
+        let options = Options { allow_expired: self.force, ..Options::default() };
         let begun = std::time::Instant::now();
         let judged = CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc());
         let took = begun.elapsed();
@@ -142,7 +142,7 @@ fn check_acceptance(
         return Err("the key shows".to_owned());
     }
     let now = bundle.facts().not_before().max(OffsetDateTime::now_utc());
-    let options = Options { allow_expired: true, waiting_keys: &[] };
+    let options = Options { allow_expired: true, ..Options::default() };
     let upload = Upload {
         keyfile: Some(key.as_bytes()),
         certfile: Some(certificates.as_bytes()),

@@ -7,6 +7,7 @@ mod given;
 mod kinds;
 mod promises;
 mod workshop;
+mod wrapped;
 
 use case::Case;
 use workshop::Workshop;
@@ -46,4 +47,14 @@ fn every_kind_of_password_is_opened_or_named() {
 #[test]
 fn every_kind_of_certificate_file_is_understood_or_named() {
     run_table(chains::CERTIFICATES);
+}
+
+#[test]
+fn every_kind_of_base64_around_files_is_understood_or_named() {
+    run_table(wrapped::WRAPPED);
+}
+
+#[test]
+fn what_clients_refuse_is_warned_of_or_refused() {
+    run_table(wrapped::FOR_CLIENTS);
 }

@@ -12,7 +12,7 @@ use crate::case::{Case, describe_acceptance};
 use crate::workshop::Workshop;
 
 fn judge(upload: Upload<'_>, waiting_keys: &[WaitingKey]) -> Result<Judgement, CertificateError> {
-    let options = Options { allow_expired: false, waiting_keys };
+    let options = Options { waiting_keys, ..Options::default() };
     CertificateBundle::from_upload(&upload, &options, OffsetDateTime::now_utc())
 }
 

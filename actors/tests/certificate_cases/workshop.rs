@@ -33,6 +33,8 @@ iss() { openssl req -new -key $2 -subj "$3" -out r.csr; openssl x509 -req -in r.
 self() { openssl req -x509 -key $1 -subj /CN=appliance.example.test -days 900 -addext subjectAltName=DNS:appliance.example.test -out $2; }
 dated() { mkdir -p ca; : > ca/index; echo 01 > ca/serial; printf '%s\n' '[ca]' default_ca=d '[d]' database=ca/index serial=ca/serial new_certs_dir=ca default_md=sha256 policy=p unique_subject=no x509_extensions=e '[p]' commonName=supplied '[e]' subjectAltName=DNS:appliance.example.test > ca.cnf
 openssl req -new -key ${4:-leaf.key} -subj ${5:-/CN=appliance.example.test} -out t.csr; openssl ca -batch -notext -config ca.cnf -in t.csr -cert ${6:-int.crt} -keyfile ${7:-int.key} -startdate $2 -enddate $3 -out $1; }
+many() { (echo '[many]'; echo basicConstraints=critical,CA:FALSE; printf subjectAltName=DNS:localhost; for i in $(seq $1); do printf ',DNS:h%05d.example.test' $i; done; echo) | cat x.cnf - > many.cnf
+openssl req -new -key leaf.key -subj /CN=localhost -out r.csr; openssl x509 -req -in r.csr -days 300 -set_serial 0x17 -CA int.crt -CAkey int.key -extfile many.cnf -extensions many -out $2; cat int.crt >> $2; }
 day() { date -u -d "$1" +%Y%m%d%H%M%SZ; }
 "#;
 

@@ -45,7 +45,7 @@ impl CertificateUpload {
         // Keys are read for an upload that can do with one: a browser sends an unused field empty.
         let alone = self.keyfile.as_ref().is_none_or(|keyfile| keyfile.trim_ascii().is_empty());
         let waiting_keys = if alone { waiting.keys(clock::running_time()) } else { Vec::new() };
-        let options = Options { allow_expired, waiting_keys: &waiting_keys };
+        let options = Options { allow_expired, waiting_keys: &waiting_keys, ..Options::default() };
         CertificateBundle::from_upload(&upload, &options, now)
     }
 }

@@ -36,6 +36,8 @@ pub struct Upload<'a> {
 pub struct Options<'a> {
     /// Takes an expired certificate, with a warning.
     pub allow_expired: bool,
+    /// Takes a chain that is larger than what common clients take.
+    pub allow_large: bool,
     /// Keys made on this appliance whose certificate may arrive alone.
     pub waiting_keys: &'a [WaitingKey],
 }
@@ -100,7 +102,7 @@ impl CertificateBundle {
         let matched = match_key(sources, &certificates, now)?;
         let chain = chain::arrange(certificates, matched.leaf, ordered, now);
         warnings.extend(chain.warnings);
-        review::review(&chain.certificates, options.allow_expired, now, &mut warnings)?;
+        review::review(&chain.certificates, options, now, &mut warnings)?;
         let bundle = Self::new(&chain.certificates, matched.key);
         Ok(Judgement { bundle, warnings, waiting_key: matched.waiting_key })
     }

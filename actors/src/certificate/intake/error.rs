@@ -197,6 +197,11 @@ pub enum CertificateError {
         "certfile: the certificate {subject} is an X.509 version {version} certificate; version 3 with a subjectAltName is needed (openssl req -x509 -addext subjectAltName=DNS:name)"
     )]
     OldVersion { subject: String, version: u32 },
+    /// The chain does not fit into what clients take.
+    #[error(
+        "certfile: the certificates have {size} bytes; common clients end the handshake above {limit}: ask for a certificate with fewer names (or one for each host), or leave out what is no part of the chain"
+    )]
+    ChainTooLarge { size: usize, limit: usize },
     /// The leaf's time is over.
     #[error(
         "the certificate {subject} has expired: it ended at {not_after}, and this appliance's clock says {now}; send the renewed certificate, set the clock, or repeat with ?force=true"
@@ -237,7 +242,9 @@ impl CertificateError {
                 Part::Both
             }
             Self::NoWaitingKey { .. } => Part::Keyfile,
-            Self::OldVersion { .. } | Self::Expired { .. } => Part::Certfile,
+            Self::OldVersion { .. } | Self::ChainTooLarge { .. } | Self::Expired { .. } => {
+                Part::Certfile
+            }
         }
     }
 
@@ -275,6 +282,7 @@ impl CertificateError {
             Self::StoreWithoutKey { .. } => "store-without-key",
             Self::SeveralKeys { .. } => "several-keys",
             Self::OldVersion { .. } => "old-version",
+            Self::ChainTooLarge { .. } => "chain-too-large",
             Self::Expired { .. } => "expired",
         }
     }

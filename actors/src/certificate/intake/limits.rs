@@ -12,6 +12,13 @@ pub(super) const MAX_KEYS: usize = 8;
 /// The most certificates that are served as one chain; real ones have two to four.
 pub(super) const MAX_CHAIN: usize = 16;
 
+/// The most bytes that a chain may have in its TLS message. Go (before 1.22) and rustls end the
+/// handshake above 65,535; OpenSSL and BoringSSL take 102,400, GnuTLS and NSS 131,071.
+pub(super) const MAX_CHAIN_SIZE: usize = 65_000;
+
+/// Above this, small clients end the handshake: Mbed TLS at 16,384 bytes, Java at 32,768.
+pub(super) const LARGE_CHAIN_SIZE: usize = 16_000;
+
 /// The smallest RSA key that is served; clients refuse anything below.
 pub(super) const MIN_RSA_BITS: usize = 2048;
 

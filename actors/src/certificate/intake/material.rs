@@ -11,6 +11,13 @@ use super::limits::{MAX_BLOCKS, MAX_PART_SIZE};
 use super::oid;
 use super::pem::{self, Block, PemError};
 use super::text;
+use super::wrapped;
+
+/// How often base64 may lie in base64.
+const MAX_LAYERS: usize = 3;
+
+const WRAPPED_HINT: &str =
+    " (it holds base64 text, and what that decodes to is neither; look at it with base64 -d)";
 
 /// A certificate with the words that tell where it stood.
 pub(super) struct FoundCertificate {
@@ -47,6 +54,11 @@ pub(super) struct Material {
 impl Material {
     /// Reads a field.
     pub(super) fn read(bytes: &[u8], part: Part) -> Result<Self, CertificateError> {
+        Self::read_layer(bytes, part, 0)
+    }
+
+    /// Reads a field, or what was found in `layer` layers of base64.
+    fn read_layer(bytes: &[u8], part: Part, layer: usize) -> Result<Self, CertificateError> {
         if bytes.is_empty() {
             return Err(CertificateError::Empty { part });
         }
@@ -65,11 +77,15 @@ impl Material {
         }
         let blocks = match pem::blocks(&text) {
             Ok(blocks) => blocks,
-            Err(PemError::Stray { .. }) if pem::decode_bare(&text).is_some() => Vec::new(),
+            Err(PemError::Stray { .. })
+                if !text.contains("BEGIN") && !wrapped::values(&text).is_empty() =>
+            {
+                Vec::new()
+            }
             Err(err) => return Err(pem_error(err, part)),
         };
         if blocks.is_empty() {
-            material.add_unmarked(bytes, &text, part)?;
+            material.add_unmarked(bytes, &text, part, layer)?;
         }
         for block in blocks {
             material.add_block(block, part)?;
@@ -123,17 +139,63 @@ impl Material {
         bytes: &[u8],
         text: &str,
         part: Part,
+        layer: usize,
     ) -> Result<(), CertificateError> {
         if let Some(der) = pem::decode_bare(text).filter(|der| text::is_binary_structure(der)) {
             return self.add_structures(&der, part);
+        }
+        let values = if layer < MAX_LAYERS { wrapped::values(text) } else { Vec::new() };
+        if !values.is_empty() && self.add_wrapped(&values, part, layer)? {
+            return Ok(());
         }
         match foreign::recognise(bytes, text) {
             Some(found) => {
                 self.others.push(found);
                 Ok(())
             }
-            None => Err(CertificateError::NotUnderstood { part, hint: hint(text) }),
+            None if values.is_empty() => {
+                Err(CertificateError::NotUnderstood { part, hint: hint(text) })
+            }
+            None => Err(CertificateError::NotUnderstood { part, hint: Some(WRAPPED_HINT) }),
         }
+    }
+
+    /// Takes what lies in base64 once more, as a secret of Kubernetes keeps it; whether there was
+    /// something. Other values of a secret mean nothing here and are passed over.
+    fn add_wrapped(
+        &mut self,
+        values: &[Zeroizing<Vec<u8>>],
+        part: Part,
+        layer: usize,
+    ) -> Result<bool, CertificateError> {
+        let mut found = false;
+        for value in values {
+            let inner = match Self::read_layer(value, part, layer + 1) {
+                Ok(inner) => inner,
+                Err(
+                    err @ (CertificateError::DamagedMarker { .. }
+                    | CertificateError::UnfinishedBlock { .. }
+                    | CertificateError::LabelMismatch { .. }
+                    | CertificateError::DamagedText { .. }
+                    | CertificateError::TooManyBlocks { .. }),
+                ) => return Err(err),
+                Err(_) => continue,
+            };
+            found = true;
+            let limit = MAX_BLOCKS;
+            if self.certificates.len() + inner.certificates.len() > limit
+                || self.keys.len() + inner.keys.len() > limit
+            {
+                return Err(CertificateError::TooManyBlocks { part, limit });
+            }
+            self.certificates.extend(inner.certificates);
+            self.keys.extend(inner.keys);
+            self.stores.extend(inner.stores);
+            self.others.extend(inner.others);
+            self.ordered &= inner.ordered;
+            self.trust_settings_dropped |= inner.trust_settings_dropped;
+        }
+        Ok(found)
     }
 
     /// Reads DER items that follow each other, as `cat` of DER files leaves them.

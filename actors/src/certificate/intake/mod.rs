@@ -8,6 +8,7 @@
 //! ```text
 //! bytes of a field   text (byte order marks, UTF-16)      -> text.rs
 //!                    PEM blocks, or DER items             -> pem.rs, kind.rs
+//!                    base64 around either                 -> wrapped.rs
 //!                    what one field holds                 -> material.rs, sources.rs
 //!                    PKCS#12 and encrypted keys opened    -> pkcs12.rs, encryption.rs, legacy_pem.rs
 //! private key        checked, made into PKCS#8            -> key.rs, algorithm.rs
@@ -40,6 +41,7 @@ mod signature;
 mod sources;
 mod text;
 mod warning;
+mod wrapped;
 mod x509;
 
 pub use self::bundle::{CertificateBundle, Judgement, Options, Upload, WaitingKey};

@@ -244,14 +244,17 @@ fn decode_known(label: &str, digits: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(Zeroizing::new(der))
 }
 
-/// Decodes base64 text that has no BEGIN and END around it, as some web pages give out.
+/// Decodes base64 text, of either alphabet, that has no BEGIN and END around it, as some web pages
+/// give out.
 pub(super) fn decode_bare(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut digits = Zeroizing::new(String::with_capacity(text.len() + 4));
     for symbol in text.chars().filter(|symbol| !text::is_gap(*symbol)) {
-        if !symbol.is_ascii() || !is_base64(symbol as u8) {
-            return None;
+        match symbol {
+            '-' => digits.push('+'),
+            '_' => digits.push('/'),
+            _ if symbol.is_ascii() && is_base64(symbol as u8) => digits.push(symbol),
+            _ => return None,
         }
-        digits.push(symbol);
     }
     if digits.len() < 64 { None } else { decode_digits("", &mut digits) }
 }

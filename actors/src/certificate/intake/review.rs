@@ -3,9 +3,10 @@
 use time::{Duration, OffsetDateTime};
 
 use super::algorithm::{Curve, KeyKind};
+use super::bundle::Options;
 use super::error::CertificateError;
 use super::facts::timestamp;
-use super::limits::MIN_RSA_BITS;
+use super::limits::{LARGE_CHAIN_SIZE, MAX_CHAIN_SIZE, MIN_RSA_BITS};
 use super::warning::Warning;
 use super::x509::Certificate;
 
@@ -15,7 +16,7 @@ const SOON: Duration = Duration::days(30);
 /// Refuses a leaf that no client could use, and collects remarks on leaf and issuers.
 pub(super) fn review(
     chain: &[Certificate],
-    allow_expired: bool,
+    options: &Options<'_>,
     now: OffsetDateTime,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), CertificateError> {
@@ -24,7 +25,8 @@ pub(super) fn review(
         let (subject, version) = (leaf.title(), leaf.version);
         return Err(CertificateError::OldVersion { subject, version });
     }
-    review_time(leaf, allow_expired, now, warnings)?;
+    review_time(leaf, options.allow_expired, now, warnings)?;
+    review_size(chain, options.allow_large, warnings)?;
     let mut note = |code, message: String| warnings.push(Warning::new(code, message));
     let title = leaf.title();
     if leaf.is_self_issued() {
@@ -59,6 +61,14 @@ pub(super) fn review(
             "no-digital-signature",
             format!(
                 "the key usage of {title} does not include digitalSignature; many clients will refuse it"
+            ),
+        );
+    }
+    if leaf.must_staple {
+        note(
+            "must-staple",
+            format!(
+                "the certificate {title} tells clients to insist on a stapled OCSP answer (must-staple), and this appliance sends none; some clients, Firefox among them, will refuse it: ask for a certificate without it"
             ),
         );
     }
@@ -107,6 +117,30 @@ fn review_time(
         let days = (leaf.not_after - now).whole_days();
         let message = format!("the certificate {subject} expires soon, in {days} days, at {end}");
         warnings.push(Warning::new("expires-soon", message));
+    }
+    Ok(())
+}
+
+/// The bytes of the certificates in the TLS message that carries them.
+fn size_on_the_wire(chain: &[Certificate]) -> usize {
+    // The head of the message, and of each certificate with its extensions (RFC 8446, 4.4.2).
+    8 + chain.iter().map(|certificate| certificate.der.len() + 5).sum::<usize>()
+}
+
+fn review_size(
+    chain: &[Certificate],
+    allow_large: bool,
+    warnings: &mut Vec<Warning>,
+) -> Result<(), CertificateError> {
+    let (size, limit) = (size_on_the_wire(chain), MAX_CHAIN_SIZE);
+    if size > limit && !allow_large {
+        return Err(CertificateError::ChainTooLarge { size, limit });
+    }
+    if size > LARGE_CHAIN_SIZE {
+        let message = format!(
+            "the certificates have {size} bytes; clients that take less than that end the handshake (Mbed TLS takes 16384, Java 32768, Go and rustls 65535): fewer names or fewer intermediates help"
+        );
+        warnings.push(Warning::new("large-chain", message));
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::algorithm::PublicKey;
+use super::der;
 use super::name;
 use super::oid;
 
@@ -29,6 +30,8 @@ pub(super) struct Certificate {
     pub(super) allows_server: bool,
     /// Whether the key usage, where present, allows signing a handshake.
     pub(super) allows_signing: bool,
+    /// Whether it tells clients to insist on a stapled OCSP answer.
+    pub(super) must_staple: bool,
     pub(super) subject_key_id: Option<Vec<u8>>,
     pub(super) authority_key_id: Option<Vec<u8>>,
     pub(super) signature_algorithm: String,
@@ -70,6 +73,7 @@ impl Certificate {
             is_ca: false,
             allows_server: true,
             allows_signing: true,
+            must_staple: false,
             subject_key_id: None,
             authority_key_id: None,
             signature_algorithm: oid::display_name(algorithm),
@@ -83,6 +87,9 @@ impl Certificate {
         };
         for extension in parsed.extensions() {
             certificate.note(extension.parsed_extension());
+            if extension.oid.as_bytes() == oid::TLS_FEATURE {
+                certificate.must_staple = demands_stapling(extension.value);
+            }
         }
         Ok(certificate)
     }
@@ -133,6 +140,12 @@ impl Certificate {
             _ => name::quoted(&self.subject),
         }
     }
+}
+
+/// Whether a list of TLS features (RFC 7633) has `status_request` or `status_request_v2`.
+fn demands_stapling(value: &[u8]) -> bool {
+    let Ok((list, _)) = der::read(value) else { return false };
+    list.children().any(|feature| matches!(feature.small_integer(), Some(5 | 17)))
 }
 
 fn alternative_name(name: &GeneralName<'_>) -> String {
