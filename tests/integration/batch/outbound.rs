@@ -63,25 +63,25 @@ impl Server {
     }
 }
 
+/// Head and body as far as the head announces one, in text.
 fn read_request(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(seconds(10))).expect("a limit");
-    let (mut request, mut chunk) = (Vec::new(), [0; 4096]);
-    loop {
-        let text = String::from_utf8_lossy(&request).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let lines = head.lines().map(str::to_ascii_lowercase);
-            let length = lines
-                .filter_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
-                .next_back();
-            if body.len() >= length.unwrap_or(0) {
-                return text;
-            }
-        }
+    let (mut request, mut chunk, mut whole) = (Vec::new(), vec![0; 64 << 10], None);
+    while whole.is_none_or(|whole| request.len() < whole) {
         match stream.read(&mut chunk) {
             Ok(count @ 1..) => request.extend_from_slice(&chunk[..count]),
-            _ => return text,
+            _ => break,
+        }
+        if whole.is_none()
+            && let Some(end) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")
+        {
+            let head = String::from_utf8_lossy(&request[..end]).to_ascii_lowercase();
+            let mut lengths = head.lines().filter_map(|line| line.strip_prefix("content-length:"));
+            let length = lengths.next().map_or(0, |text| text.trim().parse().expect("a length"));
+            whole = Some(end + 4 + length);
         }
     }
+    String::from_utf8_lossy(&request).into_owned()
 }
 
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -494,4 +494,21 @@ fn a_stored_fetch_goes_on_after_a_restart_and_ends_if_its_configuration_is_not_t
     let service = installation.start();
     assert_eq!(ended(&service, &goes_on)["status"], "done");
     rejected(&service, &ends, "unable to fetch audio: transcription_config has no language");
+}
+
+#[test]
+fn a_callback_carries_the_audio_as_it_was_sent() {
+    let service = allowing(&["127.0.0.0/8"]).start();
+    let to = Server::start(|_| answer("200 OK", "", b""));
+    let one = json!({"url": to.url("/one"), "contents": ["data"], "method": "put"});
+    let form = json!({"url": to.url("/form"), "contents": ["data", "transcript.txt"]});
+    post_with_audio(&service, json!({"notification_config": [one, form]}));
+    let mut told = [to.next(), to.next()];
+    told.sort();
+    let [form, one] = told;
+    let sent = String::from_utf8_lossy(&std::fs::read(sentence()).expect("audio")).into_owned();
+    let (head, body) = one.split_once("\r\n\r\n").expect("a body");
+    assert!(head.starts_with("PUT /one?") && body == sent, "{head}");
+    assert!(form.starts_with("POST /form?") && form.contains(&sent), "the form lacks the audio");
+    assert!(form.contains("respectable") && form.ends_with("--\r\n"), "the form is cut");
 }
