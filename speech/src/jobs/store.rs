@@ -353,6 +353,12 @@ pub trait JobStore: Send + Sync {
     /// The database failed.
     fn unnotified(&self) -> Result<Vec<JobId>, StoreError>;
 
+    /// Whether a job is one of them.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn is_unnotified(&self, id: JobId) -> Result<bool, StoreError>;
+
     /// The end of a job was told, or given up.
     ///
     /// # Errors

@@ -487,6 +487,13 @@ impl JobStore for SqliteStore {
         self.ids("SELECT id FROM jobs WHERE notify AND status IN ('done', 'rejected') ORDER BY id")
     }
 
+    fn is_unnotified(&self, id: JobId) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM jobs
+                   WHERE id = ?1 AND notify AND status IN ('done', 'rejected')";
+        let count: i64 = self.connection().query_row(sql, [id.0], |row| row.get(0))?;
+        Ok(count > 0)
+    }
+
     fn mark_notified(&self, id: JobId) -> Result<(), StoreError> {
         self.connection().execute("UPDATE jobs SET notify = 0 WHERE id = ?1", [id.0])?;
         Ok(())

@@ -62,6 +62,7 @@ fn jobs_are_numbered_and_claimed_in_order() {
     assert_eq!(status(&store, JobId(1)), JobStatus::Done);
     assert_eq!(store.items(JobId(1)).unwrap(), Some(Vec::new()));
     assert_eq!(store.unnotified().unwrap(), [JobId(1)]);
+    assert!(store.is_unnotified(JobId(1)).unwrap() && !store.is_unnotified(JobId(2)).unwrap());
     let today = OffsetDateTime::now_utc().date();
     assert_eq!(store.usage(today, today).unwrap()[0].duration, Duration::from_millis(1500));
 }

@@ -50,7 +50,7 @@ impl Office {
     /// Tells everybody who wants to know, all at once; failures are noted in the job.
     pub(super) async fn notify(&self, errand: &Errand) {
         let id = errand.id;
-        let waiting = self.desk.store(move |store| Ok(store.unnotified()?.contains(&id))).await;
+        let waiting = self.desk.store(move |store| store.is_unnotified(id)).await;
         let Ok(true) = waiting else { return };
         let Some((_, config)) = self.job_and_config(id).await else { return };
         let entries = 0..config.notifications.len();
