@@ -24,6 +24,10 @@ use portcullis::{
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+/// As in the appliance itself: memory is given back after load.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 struct Echo;
 
 impl Service for Echo {

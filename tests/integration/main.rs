@@ -36,6 +36,7 @@ mod log;
 mod malformed;
 mod management;
 mod manual;
+mod memory;
 mod monitoring;
 mod mounts;
 mod password_flood;
