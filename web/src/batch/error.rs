@@ -67,6 +67,8 @@ pub(super) enum BatchError {
     NoStore,
     #[error("nothing arrived for {0} seconds; the upload was given up")]
     Timeout(u64),
+    #[error("the upload was not over after {0} hours and was given up")]
+    TooSlow(u64),
     #[error("the jobs could not be read or written; see the log of the appliance")]
     Store,
     #[error("the jobs could not be read or written: {0}")]
@@ -134,7 +136,7 @@ impl BatchError {
     /// The phrase that clients match.
     fn phrase(&self) -> &str {
         match self {
-            Self::Malformed(_) | Self::Timeout(_) => "Malformed request",
+            Self::Malformed(_) | Self::Timeout(_) | Self::TooSlow(_) => "Malformed request",
             Self::MissingData => "Missing data_file",
             Self::Config(ConfigError::NoLanguage) => "No language selected",
             Self::Config(ConfigError::Product(_)) | Self::NoRecogniser(_) => {
@@ -188,7 +190,7 @@ impl ResponseError for BatchError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientBusy(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageFull(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Timeout(_) | Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Store | Self::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_multipart::{Field, Multipart, MultipartError};
@@ -35,6 +36,8 @@ use crate::{
 
 /// The largest `config` part, in bytes: a thousand words of vocabulary fit.
 const MAX_CONFIG: usize = 64 << 10;
+/// How long posting a job may take: nothing is cut for being slow, and nothing goes on for ever.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Parts of a form. Two are needed; some clients send fields of their own.
 const MOST_PARTS: usize = 16;
 /// Bytes of parts that are not needed, and of what follows the form, all together.
@@ -72,12 +75,17 @@ async fn make(
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     let mut body = Shared(Rc::new(RefCell::new(payload.into_inner())));
     let multipart = Multipart::new(request.headers(), body.clone());
-    let mut ignored = Ignored::default();
-    let parts = read_parts(desk, &client, multipart, announced, &mut ignored).await?;
-    // The form ends before the body does; a body that is cut there was not sent whole.
-    while let Some(chunk) = body.try_next().await? {
-        ignored.add(chunk.len())?;
-    }
+    let reading = async {
+        let mut ignored = Ignored::default();
+        let parts = read_parts(desk, &client, multipart, announced, &mut ignored).await?;
+        // The form ends before the body does; a body that is cut there was not sent whole.
+        while let Some(chunk) = body.try_next().await? {
+            ignored.add(chunk.len())?;
+        }
+        Ok(parts)
+    };
+    let parts = tokio::time::timeout(LONGEST, reading).await;
+    let parts = parts.unwrap_or(Err(BatchError::TooSlow(LONGEST.as_secs() / 3600)))?;
     let config = parts.config.ok_or_else(|| {
         BatchError::Malformed("the field config is missing; it holds the job's JSON".into())
     })?;

@@ -277,6 +277,7 @@ impl JobStore for SqliteStore {
         let sql = "INSERT INTO configs (job, config) VALUES (?1, ?2)";
         transaction.execute(sql, params![id.0, job.config])?;
         // The file is in its place before the job is there: a job never lacks its audio.
+        let has_audio = job.audio.is_some();
         if let Some(audio) = job.audio {
             self.folder.keep(audio, id)?;
         }
@@ -284,7 +285,9 @@ impl JobStore for SqliteStore {
             self.folder.remove(id);
             return Err(err.into());
         }
-        self.folder.settle(id);
+        if has_audio {
+            self.folder.settle(id);
+        }
         lock(&self.promised).insert(id, transcript);
         Ok(id)
     }
