@@ -512,3 +512,64 @@ fn a_callback_carries_the_audio_as_it_was_sent() {
     assert!(form.starts_with("POST /form?") && form.contains(&sent), "the form lacks the audio");
     assert!(form.contains("respectable") && form.ends_with("--\r\n"), "the form is cut");
 }
+
+/// Addresses are signed, headers carry tokens: whoever reads the log must not be able to use them,
+/// however talkative it is.
+#[test]
+fn nothing_that_is_sent_on_is_logged() {
+    let from = Server::start(|_| answer("200 OK", "", b"no audio at all"));
+    let to = Server::start(|_| answer("200 OK", "", b""));
+    let behind = Server::start(|_| answer("401 Unauthorized", "", b""));
+    let folder = tempfile::tempdir().expect("tempdir");
+    let token = folder.path().join("token");
+    std::fs::write(&token, "secret-of-upstream\n").expect("write the token");
+    let service = allowing(&["127.0.0.0/8"])
+        .settings(&format!(
+            "speech.engine = \"upstream\"\nspeech.upstream = \"ws://{}\"\nspeech.upstream_token_file = \"{}\"",
+            behind.address,
+            token.display()
+        ))
+        .traced()
+        .start();
+    let url = |path: &str| service.url("https", path);
+    let body = r#"{"user_token": "secret-of-jobs"}"#;
+    curl_as("admin", &["-d", body, &url("/v2/security/jobtoken")]).expect(200);
+    let bearer =
+        ["-H", "Authorization: Bearer secret-of-jobs", "-H", "Cookie: id=secret-of-cookie"];
+    let post = |more: Value, file: Option<String>| {
+        let config = format!("config={}", config(more));
+        let file = file.map(|file| format!("data_file=@{file}"));
+        let file = file.iter().flat_map(|file| ["-F", file.as_str()]).collect::<Vec<_>>();
+        let jobs = url("/v2/jobs");
+        curl(&[&bearer[..], &file, &["-F", &config, &jobs]].concat())
+    };
+    post(
+        json!({
+            "fetch_data": {"url": from.url("/a?sig=secret-of-fetch"),
+                "auth_headers": ["Authorization: Bearer secret-of-header"]},
+            "notification_config": [{"url": to.url("/cb?key=secret-of-callback"),
+                "auth_headers": ["Authorization: Basic secret-of-notify"]}],
+        }),
+        None,
+    )
+    .expect(201);
+    assert!(from.next().contains("secret-of-fetch"));
+    assert!(to.next().contains("secret-of-callback"));
+    // Refused ones as well: userinfo, a closed network, a port that nobody listens on.
+    for address in [
+        "http://user:secret-of-userinfo@127.0.0.1:9/a",
+        "http://10.0.0.1/a?sig=secret-of-closed",
+        "http://127.0.0.1:9/a?sig=secret-of-nobody",
+    ] {
+        post(json!({"fetch_data": {"url": address}}), None);
+    }
+    post(json!({}), Some(sentence().display().to_string())).expect(201);
+    assert!(behind.next().contains("secret-of-upstream"));
+    let wrong = ["-H", "Authorization: Bearer secret-of-guess"];
+    curl(&[&wrong[..], &[url("/v2/jobs?jwt=secret-of-query").as_str()]].concat()).expect(401);
+
+    let (_installation, log) = service.stop_and_tell();
+    assert!(log.contains("TRACE") && log.contains("DEBUG"), "the log is not at its most talkative");
+    let told = log.lines().find(|line| line.contains("secret-of"));
+    assert_eq!(told, None);
+}
