@@ -282,10 +282,13 @@ struct FileReader {
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.held.is_empty() {
+            // The end is told once, and decoders may ask again after it: nothing more comes then.
+            if lock(&self.core).ended {
+                return Ok(0);
+            }
             let taken = self.spool.take(PARK_AFTER);
             let mut core = lock(&self.core);
             let passed = match taken {
-                _ if core.ended => return Ok(0),
                 Taken::Item(Item::Audio(bytes)) => {
                     self.held = bytes;
                     continue;
