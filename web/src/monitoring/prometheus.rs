@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{self, Bytes, BytesMut},
 };
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -22,12 +22,24 @@ use crate::{
 /// The largest query; PromQL is short.
 const MAX_QUERY: usize = 1 << 20;
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Prometheus may take to begin its answer: its own limit of a query is two minutes.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
-/// How long it may pause within one.
-const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long Prometheus may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Patience {
+    /// To take a connection.
+    connect: Duration,
+    /// To begin an answer: its own limit of a query is two minutes.
+    answer: Duration,
+    /// To go on within one.
+    pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let [connect, answer, pause] = [5, 150, 30].map(Duration::from_secs);
+        Self { connect, answer, pause }
+    }
+}
+
 /// The head of an answer, and what is read of its body at once, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -69,6 +81,7 @@ fn is_handed_on<'a>(name: &str, mut connection: impl Iterator<Item = &'a [u8]>) 
 pub struct Prometheus {
     host: String,
     port: u16,
+    patience: Patience,
 }
 
 /// What is wrong with the address of a Prometheus.
@@ -89,7 +102,7 @@ impl FromStr for Prometheus {
             Some(port) => port.parse().map_err(|_| PrometheusError)?,
             None => 80,
         };
-        Ok(Self { host: host.as_str().to_owned(), port })
+        Ok(Self { host: host.as_str().to_owned(), port, patience: Patience::default() })
     }
 }
 
@@ -119,9 +132,10 @@ impl Prometheus {
         request: http1_types::Request<Full<Bytes>>,
     ) -> Result<(http1_types::Response<Incoming>, Connection), String> {
         let connecting = TcpStream::connect((self.bare_host(), self.port));
-        let stream = timeout(CONNECT_TIMEOUT, connecting)
+        let Patience { connect, answer, .. } = self.patience;
+        let stream = timeout(connect, connecting)
             .await
-            .map_err(|_| format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))?
+            .map_err(|_| format!("no connection within {} s", connect.as_secs()))?
             .map_err(|err| err.to_string())?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD);
@@ -132,11 +146,11 @@ impl Prometheus {
                 log::debug!("the connection to Prometheus ended: {err}");
             }
         }));
-        let answer = timeout(ANSWER_TIMEOUT, sender.send_request(request))
+        let answered = timeout(answer, sender.send_request(request))
             .await
-            .map_err(|_| format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))?
+            .map_err(|_| format!("no answer within {} s", answer.as_secs()))?
             .map_err(|err| err.to_string())?;
-        Ok((answer, connection))
+        Ok((answered, connection))
     }
 
     fn request(&self) -> http1_types::request::Builder {
@@ -197,7 +211,7 @@ pub(super) async fn forward(
         log::warn!("Prometheus at {prometheus} cannot be reached: {reason}");
         ApiError::BadGateway(format!("Prometheus at {prometheus} cannot be reached: {reason}"))
     })?;
-    Ok(answered(answer, connection))
+    Ok(answered(answer, connection, prometheus.patience.pause))
 }
 
 /// Prometheus' own page. What it loads, and its other pages, are handed on as well.
@@ -228,7 +242,11 @@ async fn read(mut payload: web::Payload) -> Result<Bytes, ApiError> {
     Ok(body.freeze())
 }
 
-fn answered(answer: http1_types::Response<Incoming>, connection: Connection) -> HttpResponse {
+fn answered(
+    answer: http1_types::Response<Incoming>,
+    connection: Connection,
+    pause: Duration,
+) -> HttpResponse {
     let (head, body) = answer.into_parts();
     let status = StatusCode::from_u16(head.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
@@ -243,9 +261,18 @@ fn answered(answer: http1_types::Response<Incoming>, connection: Connection) -> 
             response.append_header((name, value));
         }
     }
-    let pieces = stream::unfold(Some((body, connection)), |state| async move {
+    response.streaming(pieces(body, connection, pause))
+}
+
+/// A body piece by piece; it breaks off where nothing comes for `pause`.
+fn pieces(
+    body: Incoming,
+    connection: Connection,
+    pause: Duration,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(Some((body, connection)), move |state| async move {
         let (mut body, connection) = state?;
-        let frame = match timeout(PAUSE_TIMEOUT, body.frame()).await {
+        let frame = match timeout(pause, body.frame()).await {
             Ok(None) => return None,
             Ok(Some(Ok(frame))) => Ok(frame.into_data().unwrap_or_default()),
             Ok(Some(Err(err))) => Err(io::Error::other(err)),
@@ -253,8 +280,7 @@ fn answered(answer: http1_types::Response<Incoming>, connection: Connection) -> 
         };
         let more = frame.is_ok().then_some((body, connection));
         Some((frame, more))
-    });
-    response.streaming(pieces)
+    })
 }
 
 #[cfg(test)]
@@ -304,5 +330,35 @@ mod tests {
         ] {
             assert_eq!(address.parse::<Prometheus>().unwrap().port_on_this_machine(), port);
         }
+    }
+
+    /// Takes connections, sends `beginning` over each, and then nothing more.
+    async fn silent(beginning: &'static str) -> Prometheus {
+        use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        actix_web::rt::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(beginning.as_bytes()).await.unwrap();
+                taken.push(stream);
+            }
+        });
+        let limit = Duration::from_millis(500);
+        let patience = Patience { connect: Duration::from_secs(10), answer: limit, pause: limit };
+        Prometheus { host: "127.0.0.1".into(), port, patience }
+    }
+
+    #[actix_web::test]
+    async fn a_prometheus_that_says_nothing_and_one_that_breaks_off_are_given_up() {
+        assert_eq!(probe(&silent("").await).await.unwrap_err(), "no answer within 0 s");
+        let begins = silent("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive ").await;
+        let request = begins.request().uri("/").body(Full::default()).unwrap();
+        let (answer, connection) = begins.send(request).await.unwrap();
+        let pieces = pieces(answer.into_body(), connection, begins.patience.pause);
+        let pieces: Vec<_> = pieces.collect().await;
+        assert_eq!(pieces[0].as_deref().unwrap(), b"five ");
+        assert_eq!(pieces[1].as_ref().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(pieces.len(), 2);
     }
 }
