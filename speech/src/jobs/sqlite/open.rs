@@ -116,9 +116,6 @@ fn examine(root: &Path) -> Result<Found, String> {
         }
         Err(err) => return Err(shown("it", err)),
     }
-    let audio = root.join("audio");
-    let kept = kept_in(&audio).map_err(|err| shown("audio", err))?;
-    let audio = kept.whole.len() + kept.new.len();
     for name in ["", "audio", "incoming", "jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"] {
         let path = root.join(name);
         if fs::symlink_metadata(&path).is_err_and(|err| err.kind() == ErrorKind::NotFound) {
@@ -140,6 +137,8 @@ fn examine(root: &Path) -> Result<Found, String> {
             )
         })?;
     }
+    let kept = kept_in(&root.join("audio")).map_err(|err| shown("audio", err))?;
+    let audio = kept.whole.len() + kept.new.len();
     let length = |name: &str| fs::metadata(root.join(name)).map_or(0, |facts| facts.len());
     let database = length("jobs.sqlite");
     if database > 0 {
