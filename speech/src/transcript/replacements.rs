@@ -26,7 +26,7 @@ const LONGEST_PATTERNS: usize = 16 << 10;
 /// Bytes of one pattern once it is compiled …
 const LARGEST_PATTERN: usize = 256 << 10;
 /// … and of all of them.
-const LARGEST_PATTERNS: usize = 1 << 20;
+const LARGEST_PATTERNS: usize = 2 << 20;
 /// Bytes of a word after its replacement; a rule that would make it longer does not apply.
 const LONGEST_RESULT: usize = 1_000;
 /// Groups in groups.
