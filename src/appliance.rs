@@ -41,7 +41,7 @@ use portcullis_web::{
     outbound::{Guard, Outbound},
     realtime::Realtime,
     security::Security,
-    service::ApplianceFacts,
+    service::{ApplianceFacts, OwnPort},
 };
 
 /// An appliance before it runs: its name and its services.
@@ -159,6 +159,7 @@ impl Appliance {
             .iter()
             .map(|listener| (listener.plan().name.clone(), listener.address()))
             .collect();
+        let ports = bound.iter().flat_map(own_ports).collect();
         let ready = ready::Ready::new(&bound);
         // The memory holds keys: it must not end up in a core dump.
         if let Err(err) = nix::sys::prctl::set_dumpable(false) {
@@ -202,6 +203,8 @@ impl Appliance {
             realtime: config.realtime.clone(),
             openapi: self.openapi(&config),
             addresses,
+            ports,
+            names: config.security.names.clone(),
         });
         let figures = facts.clone();
         let services = self.services;
@@ -264,6 +267,15 @@ fn served(config: &Config) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
+/// The port of a listener, and the one outside that it sends plain requests to.
+fn own_ports(listener: &BoundListener) -> impl Iterator<Item = OwnPort> {
+    let plan = listener.plan();
+    let (plain, tls) = (plan.tls.takes_plain(), plan.tls.takes_tls());
+    let bound = OwnPort { port: listener.address().port(), plain, tls };
+    let outside = plan.redirect_port.map(|port| OwnPort { port, plain: false, tls: true });
+    std::iter::once(bound).chain(outside)
+}
+
 /// What sends requests to addresses that clients name: never to our own listeners, nor to the
 /// Prometheus behind them if it is on this machine.
 fn outbound(config: &Config, addresses: &BTreeMap<String, SocketAddr>) -> Outbound {
@@ -273,7 +285,7 @@ fn outbound(config: &Config, addresses: &BTreeMap<String, SocketAddr>) -> Outbou
 }
 
 async fn read_tokens(config: &Config, owners: &Owners) -> anyhow::Result<()> {
-    if let Some(path) = config.monitoring_token_file.clone() {
+    if let Some(path) = config.security.monitoring_token_file.clone() {
         let tokens = tokio::task::spawn_blocking(move || tokens::read(&path)).await??;
         owners.authenticator.set_monitoring_tokens(&tokens);
     }

@@ -151,8 +151,7 @@ pub struct ChangeLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
-    /// Of a login `malformed`, `wrong` or `throttled`; of a job what there is too much of.
-    /// `malformed`, `wrong`, `throttled` or `busy`.
+    /// Of a login `malformed`, `wrong`, `throttled` or `busy`; of a job what there is too much of.
     pub reason: &'static str,
 }
 

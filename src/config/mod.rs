@@ -21,7 +21,7 @@ use toml::de::DeTable;
 pub use self::{
     listener::ListenerConfig,
     reader::ConfigError,
-    sections::{LimitsConfig, LogConfig, OutboundConfig},
+    sections::{LimitsConfig, LogConfig, OutboundConfig, SecuritySettings},
 };
 use self::{
     listener::{check_target, default_workers, read_listener},
@@ -43,8 +43,8 @@ pub struct Config {
     /// How long requests may go on after SIGTERM.
     pub shutdown_timeout: Duration,
     pub tls: TlsSettings,
-    /// `[security] monitoring_token_file`: the bearer tokens of scrapers, one a line.
-    pub monitoring_token_file: Option<PathBuf>,
+    /// `[security]`
+    pub security: SecuritySettings,
     pub listeners: Vec<ListenerConfig>,
     /// `[limits]`
     pub limits: LimitsConfig,
@@ -127,7 +127,7 @@ impl Config {
             max_draining: 32,
             shutdown_timeout: Duration::from_secs(30),
             tls: TlsSettings::default(),
-            monitoring_token_file: None,
+            security: SecuritySettings::default(),
             listeners: Vec::new(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
@@ -182,11 +182,7 @@ impl Config {
                 .duration("shutdown_timeout")?
                 .unwrap_or(defaults.shutdown_timeout),
             tls: table.table("tls")?.map(read_tls).transpose()?.unwrap_or_default(),
-            monitoring_token_file: table
-                .table("security")?
-                .map(read_monitoring_token_file)
-                .transpose()?
-                .flatten(),
+            security: sections::read_security(table.table("security")?)?,
             listeners: Vec::new(),
             limits: sections::read_limits(table.table("limits")?)?,
             log: sections::read_log(table.table("log")?)?,
@@ -242,14 +238,6 @@ fn read_tls(mut table: Table<'_, '_, '_>) -> Result<TlsSettings, ConfigError> {
     };
     table.finish()?;
     Ok(TlsSettings { watch, upload_beside_watch })
-}
-
-fn read_monitoring_token_file(
-    mut table: Table<'_, '_, '_>,
-) -> Result<Option<PathBuf>, ConfigError> {
-    let path = table.path("monitoring_token_file")?;
-    table.finish()?;
-    Ok(path)
 }
 
 #[cfg(test)]

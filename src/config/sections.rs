@@ -1,6 +1,8 @@
-//! The smaller tables: `[limits]`, `[log]`, `[power]`, `[monitoring]`, `[outbound]`.
+//! The smaller tables: `[security]`, `[limits]`, `[log]`, `[power]`, `[monitoring]`, `[outbound]`.
 
 use std::time::Duration;
+
+use std::path::PathBuf;
 
 use portcullis_actors::{
     logging::{Format, Rotation},
@@ -8,6 +10,8 @@ use portcullis_actors::{
 };
 use portcullis_web::{
     monitoring::Prometheus,
+    names::{HostName, PublicNames},
+    origin::Origin,
     outbound::{Network, NetworkError},
 };
 
@@ -64,6 +68,15 @@ impl Default for LimitsConfig {
 const MOST_CONNECTIONS: usize = 1_000_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// `[security]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecuritySettings {
+    /// The bearer tokens of scrapers, one a line.
+    pub monitoring_token_file: Option<PathBuf>,
+    /// How browsers reach the appliance from outside.
+    pub names: PublicNames,
+}
+
 type Section<'s, 'd, 'i> = Option<Table<'s, 'd, 'i>>;
 
 pub(super) fn read_log(section: Section<'_, '_, '_>) -> Result<LogConfig, ConfigError> {
@@ -118,6 +131,34 @@ pub(super) fn read_limits(section: Section<'_, '_, '_>) -> Result<LimitsConfig, 
     }
     table.finish()?;
     Ok(limits)
+}
+
+pub(super) fn read_security(section: Section<'_, '_, '_>) -> Result<SecuritySettings, ConfigError> {
+    let mut security = SecuritySettings::default();
+    let Some(mut table) = section else { return Ok(security) };
+    security.monitoring_token_file = table.path("monitoring_token_file")?;
+    let names = table.strings("host_names")?;
+    for Found { value, offset } in names.into_iter().flat_map(|found| found.value) {
+        let name = HostName::parse(&value).ok_or_else(|| {
+            let reason = format!(
+                "`{value}` is not a name such as \"box.example.com\" or \"*.example.com\"; there is no scheme and no port in one"
+            );
+            table.error_at("host_names", offset, reason)
+        })?;
+        security.names.host_names.push(name);
+    }
+    let origins = table.strings("public_origins")?;
+    for Found { value, offset } in origins.into_iter().flat_map(|found| found.value) {
+        let origin = Origin::parse(&value).ok_or_else(|| {
+            let reason = format!(
+                "`{value}` is not an origin such as \"https://portal.example.com\"; there is no path in one"
+            );
+            table.error_at("public_origins", offset, reason)
+        })?;
+        security.names.public_origins.push(origin);
+    }
+    table.finish()?;
+    Ok(security)
 }
 
 pub(super) fn read_power(section: Section<'_, '_, '_>) -> Result<PowerCommands, ConfigError> {
@@ -221,6 +262,14 @@ mod tests {
         for (text, expected) in [
             ("[log]\nformat = \"xml\"", "test.toml:2: log.format: is \"xml\""),
             ("[log]\nfile = 3", "log.file: is not a known key; did you mean `files`?"),
+            (
+                "[security]\nhost_names = [\"box\", \"https://box\"]",
+                "test.toml:2: security.host_names: `https://box` is not a name such as",
+            ),
+            (
+                "[security]\npublic_origins = [\"https://a.example/b\"]",
+                "test.toml:2: security.public_origins: `https://a.example/b` is not an origin",
+            ),
             ("[power]\nreboot = []", "power.reboot: must be a program"),
             (
                 "[outbound]\nallow = [\"10.0.0.0/8\",\n\"10.0.0.1/8\"]",

@@ -130,3 +130,33 @@ fn follower_that_was_away_over_a_restart_is_told_to_look_again() {
     let follower = Follower::start(&service.url("http", EVENTS), &["-H", header]);
     follower.wait("it is told", |follower| !follower.named("missed").is_empty());
 }
+
+#[test]
+fn stream_ends_when_the_password_changes_by_which_it_was_opened() {
+    let service = Service::portcullis().start();
+    let streams = [EVENTS, "/v2/management/logs?follow=true"];
+    let password = service.url("https", "/v2/security/adminpassword");
+    let token = service.url("https", "/v2/security/jobtoken");
+    let changes: [(&str, &[&str]); 2] = [
+        ("admin", &["-d", r#"{"password": "admin"}"#, &password]),
+        ("admin", &["-X", "DELETE", &password]),
+    ];
+    for (by, change) in changes {
+        let mut open: Vec<Follower> = ["--http1.1", "--http2"]
+            .into_iter()
+            .flat_map(|protocol| {
+                streams.map(|path| Follower::start(&service.url("https", path), &[protocol]))
+            })
+            .collect();
+        // Another secret than theirs: they go on, and tell of it.
+        curl_as("admin", &["-d", r#"{"user_token": "a-token"}"#, &token]).expect(200);
+        for (number, follower) in open.iter().enumerate() {
+            let told = if number % 2 == 0 { "configuration-changed" } else { "job token set" };
+            follower.wait("the token is told", |follower| follower.text().contains(told));
+        }
+        curl_as(by, change).expect(200);
+        for follower in &mut open {
+            assert!(follower.ended(seconds(5)), "{change:?}: {}", follower.text());
+        }
+    }
+}

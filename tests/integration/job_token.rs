@@ -1,7 +1,9 @@
 //! The token that the speech services ask for, seen on a mount that is guarded like theirs.
 
 use crate::support::curl::{curl, curl_as};
+use crate::support::seconds;
 use crate::support::service::Service;
+use crate::support::wait_until_blocking;
 
 const TOKEN: &str = "job-token-0123456789";
 
@@ -48,4 +50,27 @@ fn job_token_that_no_header_can_carry_is_refused() {
         curl_as("admin", &["-d", body, &endpoint]).expect(400);
     }
     assert_eq!(guarded(&service, None), 200);
+}
+
+#[test]
+fn token_file_that_was_emptied_by_hand_opens_nothing() {
+    for emptied in ["", " \n\t\n"] {
+        let service = Service::echo().start();
+        let endpoint = service.url("https", "/v2/security/jobtoken");
+        let body = format!("{{\"user_token\": \"{TOKEN}\"}}");
+        curl_as("admin", &["-d", &body, &endpoint]).expect(200);
+        let file = service.data_dir().join("state/current/job-token");
+        std::fs::write(&file, emptied).expect("edit the token");
+        wait_until_blocking("the edited file is told", seconds(20), || {
+            service.log().contains("job-token is empty")
+        });
+        assert_eq!(guarded(&service, None), 401);
+        assert_eq!(guarded(&service, Some("Bearer ")), 401);
+        assert_eq!(guarded(&service, Some(&format!("Bearer {TOKEN}"))), 200, "what served serves");
+
+        let Err(refused) = service.stop().try_start() else {
+            panic!("it started without knowing the token")
+        };
+        assert!(refused.stderr.contains("job-token is empty"), "{}", refused.stderr);
+    }
 }

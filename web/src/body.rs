@@ -20,7 +20,7 @@ use futures::{Stream, StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
-use crate::error::ApiError;
+use crate::{error::ApiError, json};
 
 /// A body that sends nothing for so long is given up; its length does not matter.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -47,10 +47,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
                 }
                 bytes.extend_from_slice(&chunk);
             }
-            if bytes.trim_ascii().is_empty() {
+            let text = json::as_utf8(&bytes)
+                .map_err(|why| ApiError::BadRequest(format!("the body cannot be read: {why}")))?;
+            if text.trim_ascii().is_empty() {
                 return Err(ApiError::BadRequest("the body is empty; it must be JSON".into()));
             }
-            serde_json::from_slice(&bytes).map(Self).map_err(|err| explain(&err))
+            serde_json::from_str(text).map(Self).map_err(|err| explain(&err))
         })
     }
 }

@@ -40,6 +40,13 @@ pub enum ApiError {
     Conflict(String),
     #[error("{0}")]
     UnsupportedMediaType(String),
+    #[error(
+        "the body is sent with Content-Encoding: {0}; bodies may not be compressed, send it as it is"
+    )]
+    Compressed(String),
+    /// The name that a browser used is not the appliance's.
+    #[error("{0}")]
+    Misdirected(String),
     #[error("the only expectation that is met is 100-continue")]
     ExpectationFailed,
     #[error("too many wrong passwords or tokens from this address; try again in {0} seconds")]
@@ -168,7 +175,10 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) | Self::Compressed(_) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
@@ -189,6 +199,9 @@ impl ResponseError for ApiError {
             }
             Self::TooManyFailures(seconds) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from(*seconds)));
+            }
+            Self::Compressed(_) => {
+                response.insert_header((header::ACCEPT_ENCODING, "identity"));
             }
             Self::Busy => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));

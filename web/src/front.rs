@@ -8,7 +8,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
-use actix_http::{ConnectionType, Request, RequestHead, Response};
+use actix_http::{ConnectionType, Method, Request, RequestHead, Response};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
 use actix_web::{
     App, HttpMessage, HttpResponse, ResponseError,
@@ -21,6 +21,7 @@ use actix_web::{
 use pin_project_lite::pin_project;
 use portcullis_actors::{
     RequestId,
+    auth::Authenticator,
     supervisor::{
         Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
         TakesWebSocket,
@@ -33,9 +34,11 @@ use crate::{
     error::ApiError,
     host::Host,
     instruments::{Measured, RequestInstruments},
-    mounts::Mounts,
-    origin, redirect,
-    service::{Context, Mount, Service},
+    mounts::{Matched, Mounts},
+    names::{self, OwnNames},
+    origin::OwnPages,
+    redirect,
+    service::{Authentication, Context, Mount, Service},
 };
 
 /// What the front of one listener knows.
@@ -45,26 +48,38 @@ struct Front {
     /// The port of the TLS listener that plain requests are sent to while plain ports are off.
     redirect_port: u16,
     insecure_ports: InsecurePorts,
-    /// Origins whose pages may open WebSockets.
-    allowed_origins: Arc<[String]>,
+    authenticator: Authenticator,
+    names: OwnNames,
+    pages: OwnPages,
 }
 
 impl Front {
     fn new(plan: &ListenerPlan, context: &Context) -> Self {
-        let target =
-            plan.redirect_to.as_ref().and_then(|name| context.appliance.addresses.get(name));
+        let Context { owners, appliance, .. } = context;
+        let target = plan.redirect_to.as_ref().and_then(|name| appliance.addresses.get(name));
         Self {
             listener: plan.name.as_str().into(),
             redirect_port: plan
                 .redirect_port
                 .unwrap_or_else(|| target.map_or(443, SocketAddr::port)),
-            insecure_ports: context.owners.insecure_ports.clone(),
-            allowed_origins: context.appliance.realtime.allowed_origins.as_slice().into(),
+            insecure_ports: owners.insecure_ports.clone(),
+            authenticator: owners.authenticator.clone(),
+            names: OwnNames::new(&appliance.names, owners.certificates.clone()),
+            pages: OwnPages {
+                ports: appliance.ports.as_slice().into(),
+                public: appliance.names.public_origins.as_slice().into(),
+                websockets: appliance.realtime.allowed_origins.as_slice().into(),
+            },
         }
     }
 
-    /// Redirects or refuses a request by its head alone; `None` lets it pass.
-    fn judge(&self, head: &RequestHead, secure: bool) -> Option<HttpResponse> {
+    /// Redirects or refuses a request by its head and its mount; `None` lets it pass.
+    fn judge(
+        &self,
+        head: &RequestHead,
+        secure: bool,
+        mount: Option<Matched>,
+    ) -> Option<HttpResponse> {
         let host = Host::of(head);
         if !secure && !self.insecure_ports.are_enabled() {
             return Some(match host {
@@ -78,9 +93,17 @@ impl Front {
             Err(crate::host::HostError::Missing) if head.version < Version::HTTP_11 => None,
             Err(err) => return Some(ApiError::BadRequest(err.to_string()).error_response()),
         };
-        if let Some(why) = origin::foreign(head, host.as_ref(), &self.allowed_origins) {
+        if let Some(host) = &host
+            && self.is_misdirected(head, host, mount)
+        {
+            return Some(ApiError::Misdirected(self.names.remedy(host)).error_response());
+        }
+        if let Some(why) = self.pages.foreign(head, host.as_ref(), secure) {
             let text = format!("the request was refused because {why}");
             return Some(ApiError::Forbidden(text).error_response());
+        }
+        if let Some(encoding) = compression(head) {
+            return Some(ApiError::Compressed(encoding).error_response());
         }
         let expects = head.headers().get(header::EXPECT);
         if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
@@ -88,6 +111,36 @@ impl Front {
         }
         None
     }
+}
+
+impl Front {
+    /// Whether a browser asks under a name that is not ours.
+    fn is_misdirected(&self, head: &RequestHead, host: &Host, mount: Option<Matched>) -> bool {
+        let open_to_pages = match mount {
+            None => return false,
+            Some(mount) if mount.any_host => return false,
+            // A page that has turned a name to us does not know the token.
+            Some(mount) if mount.authentication == Authentication::JobToken => {
+                !self.authenticator.has_job_token()
+            }
+            Some(_) => true,
+        };
+        open_to_pages
+            && names::is_from_browser(head)
+            && !self.names.contain(host)
+            && !self.pages.is_listed(head)
+    }
+}
+
+/// The encoding of a body that is not sent as it is.
+fn compression(head: &RequestHead) -> Option<String> {
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let value = head.headers().get(header::CONTENT_ENCODING)?;
+    let value = value.to_str().unwrap_or("?").trim();
+    let shown = || value.chars().filter(char::is_ascii_graphic).take(40).collect();
+    (!value.is_empty() && !value.eq_ignore_ascii_case("identity")).then(shown)
 }
 
 fn is_secure(connection: Option<&Arc<Connection>>) -> bool {
@@ -150,11 +203,13 @@ pub fn continue_gate(
     boxed::factory(fn_service(move |request: Request| {
         let (front, mounts, authenticator) = (front.clone(), mounts.clone(), authenticator.clone());
         async move {
-            if let Some(response) = front.judge(request.head(), is_secure(request.conn_data())) {
+            let mount = mounts.find(&Url::new(request.uri().clone()));
+            let secure = is_secure(request.conn_data());
+            if let Some(response) = front.judge(request.head(), secure, mount) {
                 return Err(response.into());
             }
             // The mount's own layer has the last word; this one only spares the upload.
-            if let Some(mount) = mounts.find(&Url::new(request.uri().clone())) {
+            if let Some(mount) = mount {
                 let checked =
                     authentication::check(mount.authentication, &authenticator, request.head())
                         .await;
@@ -252,7 +307,7 @@ async fn pass_numbered(
         in_progress.is_upload(request.path(), announced_length(request.head()), received.clone());
     }
     let mut measured = instruments.as_ref().map(|instruments| instruments.begin(started, received));
-    let mut response = match front.judge(request.head(), secure) {
+    let mut response = match front.judge(request.head(), secure, mount) {
         Some(response) => request.into_response(response),
         None => next.call(request).await?,
     };

@@ -2,9 +2,12 @@
 
 use actix_http::{RequestHead, header};
 
-/// A checked host: a name, an IPv4 address or an IPv6 address in brackets, without a port.
+/// A checked host: a name, an IPv4 address or an IPv6 address in brackets, and the port beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host(String);
+pub struct Host {
+    name: String,
+    port: Option<u16>,
+}
 
 /// Why the host of a request cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +47,8 @@ impl Host {
         }
     }
 
-    /// Reads `host` or `host:port` and drops the port. The zone of an IPv6 address is dropped too:
-    /// it has a meaning on the client's machine alone, and clients should leave it out (RFC 6874,
-    /// section 4).
+    /// Reads `host` or `host:port`. The zone of an IPv6 address is dropped: it has a meaning on the
+    /// client's machine alone, and clients should leave it out (RFC 6874, section 4).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
@@ -63,30 +65,51 @@ impl Host {
             let end = text.find(':').unwrap_or(text.len());
             (text[..end].to_owned(), &text[end..])
         };
-        let port_fits = port.is_empty()
-            || port.strip_prefix(':').is_some_and(|port| {
-                port.is_empty()
-                    || port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok()
-            });
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            _ => return None,
+        };
         let name_fits = host.starts_with('[')
             || !host.is_empty()
                 && host.len() <= 253
                 && host
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-        (port_fits && name_fits).then_some(Self(host))
+        name_fits.then_some(Self { name: host, port })
     }
 
-    /// As it was sent, IPv6 in brackets.
+    /// As it was sent, IPv6 in brackets, without the port.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 
-    /// Whether both name the same host; names are compared without regard to case.
+    /// The port, if one was named.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Whether it is an address and not a name.
+    #[must_use]
+    pub fn is_address(&self) -> bool {
+        self.name.starts_with('[') || self.name.parse::<std::net::Ipv4Addr>().is_ok()
+    }
+
+    /// Whether both name the same host, whatever the port; names are compared without regard to
+    /// case, IPv6 addresses by what they mean.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        self.name.eq_ignore_ascii_case(&other.name)
+            || self.ipv6().is_some_and(|address| other.ipv6() == Some(address))
+    }
+
+    fn ipv6(&self) -> Option<std::net::Ipv6Addr> {
+        self.name.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
     }
 }
 
@@ -100,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_dropped_and_brackets_stay() {
+    fn the_port_is_told_apart_and_brackets_stay() {
         for (text, host) in [
             ("box.example.test", "box.example.test"),
             ("box.example.test:80", "box.example.test"),

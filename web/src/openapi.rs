@@ -137,6 +137,8 @@ mod tests {
             version: "0",
             started: Instant::now(),
             addresses: Default::default(),
+            ports: Vec::new(),
+            names: Default::default(),
             services: Vec::new(),
             watched_certificate: None,
             upload_beside_watch: false,

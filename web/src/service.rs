@@ -6,7 +6,9 @@ use actix_web::web::ServiceConfig;
 use portcullis_actors::{Owners, watch::WatchedCertificate};
 use portcullis_speech::Speech;
 
-use crate::{monitoring::Prometheus, outbound::Outbound, realtime::RealtimeSettings};
+use crate::{
+    monitoring::Prometheus, names::PublicNames, outbound::Outbound, realtime::RealtimeSettings,
+};
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
@@ -96,6 +98,22 @@ pub struct Context {
     pub speech: Arc<Speech>,
 }
 
+/// A port that a listener of ours is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnPort {
+    pub port: u16,
+    /// Whether it speaks plain HTTP, and whether it speaks TLS.
+    pub plain: bool,
+    pub tls: bool,
+}
+
+impl OwnPort {
+    /// Whether it is this port, and speaks TLS or plain HTTP as asked.
+    pub(crate) fn serves(&self, tls: bool, port: u16) -> bool {
+        self.port == port && if tls { self.tls } else { self.plain }
+    }
+}
+
 /// What is fixed for the life of the process.
 #[derive(Debug)]
 pub struct ApplianceFacts {
@@ -105,6 +123,10 @@ pub struct ApplianceFacts {
     pub started: Instant,
     /// The address that each listener was bound to, by its name.
     pub addresses: BTreeMap<String, SocketAddr>,
+    /// The ports of all listeners, and what they speak.
+    pub ports: Vec<OwnPort>,
+    /// What the configuration says about names and origins outside.
+    pub names: PublicNames,
     /// Names of the services that some listener carries.
     pub services: Vec<String>,
     /// The files that the certificate is followed from, if any.

@@ -2,7 +2,8 @@
 //!
 //! A stream ends when the generation of its connection begins to drain, so that it holds up
 //! neither a handover nor a shutdown; browsers and other `EventSource` clients then connect again,
-//! to the new generation, and name the last event that they saw.
+//! to the new generation, and name the last event that they saw. A stream that the admin password
+//! has opened ends at once when the password changes: the next connection needs the new one.
 
 use std::{
     pin::Pin,
@@ -13,7 +14,7 @@ use std::{
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::header, web::Bytes};
 use futures::{Stream, future::BoxFuture, stream};
-use portcullis_actors::supervisor::Connection;
+use portcullis_actors::{auth::Validity, supervisor::Connection};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// How often a stream that is silent says that it is alive.
@@ -54,10 +55,15 @@ pub(crate) fn answer(
         Some(connection) => Box::pin(async move { connection.generation().drained().await }),
         None => Box::pin(std::future::pending()),
     };
+    let over: BoxFuture<'static, ()> = match request.extensions().get::<Validity>() {
+        Some(validity) => Box::pin(validity.clone().over()),
+        None => Box::pin(std::future::pending()),
+    };
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let first = Message(format!("retry: {RETRY_MS}\n\n"));
-    let body = Body { first: Some(first), messages: Box::pin(messages), drained, heartbeat };
+    let messages = Box::pin(messages);
+    let body = Body { first: Some(first), messages, over, drained, heartbeat };
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -84,6 +90,8 @@ where
 struct Body {
     first: Option<Message>,
     messages: Pin<Box<dyn Stream<Item = Message>>>,
+    /// The credential has changed by which the client was let in.
+    over: BoxFuture<'static, ()>,
     drained: BoxFuture<'static, ()>,
     heartbeat: Interval,
 }
@@ -93,6 +101,9 @@ impl Stream for Body {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if this.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         if let Some(first) = this.first.take() {
             return Poll::Ready(Some(Ok(first.0.into())));
         }

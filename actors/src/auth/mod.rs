@@ -129,8 +129,9 @@ pub struct Validity {
 impl Validity {
     /// Resolves when the credential has changed.
     pub async fn over(mut self) {
+        let epoch = self.epoch;
         // The sender lives as long as the process serves.
-        let _ = self.now.wait_for(|now| *now != self.epoch).await;
+        let _ = self.now.wait_for(|now| *now != epoch).await;
     }
 }
 

@@ -108,6 +108,15 @@ impl Certificates {
         self.active.load_full()
     }
 
+    /// The DNS names of the certificate that serves and of the default one; they may have wildcards.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let (active, default) = (self.active(), self.default.load_full());
+        let bundles = [&active.bundle, &*default].into_iter();
+        let names = bundles.flat_map(|bundle| bundle.facts().sans.iter());
+        names.filter_map(|name| name.strip_prefix("DNS:").map(str::to_owned)).collect()
+    }
+
     /// The keys that wait for their certificates.
     #[must_use]
     pub fn waiting_keys(&self) -> &WaitingKeys {

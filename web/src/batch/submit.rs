@@ -30,6 +30,7 @@ use super::{
     view::JobMade,
 };
 use crate::{
+    json,
     outbound::{self, Request},
     patterns,
 };
@@ -215,9 +216,9 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
         }
         bytes.extend_from_slice(&chunk);
     }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| BatchError::Malformed("the field config is not UTF-8 text".into()))?;
-    let config = JobConfig::parse(&text)?;
+    let text = json::as_utf8(&bytes)
+        .map_err(|why| BatchError::Malformed(format!("the field config cannot be read: {why}")))?;
+    let config = JobConfig::parse(text)?;
     check_addresses(desk, &config)?;
     let recogniser = desk.recogniser().await?;
     let known = &recogniser.info().languages;
