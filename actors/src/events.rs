@@ -153,7 +153,9 @@ impl EventLog {
             None => VecDeque::new(),
         };
         let oldest = ring.events.front().map_or(ring.next, |event| event.id);
-        let missed = after.is_some_and(|after| after.saturating_add(1) < oldest);
+        // A number that is still to come is one of an earlier start, before the clock was set back.
+        let missed =
+            after.is_some_and(|after| after.saturating_add(1) < oldest || after >= ring.next);
         Subscription { missed, backlog, live: self.0.live.subscribe() }
     }
 
@@ -232,6 +234,19 @@ mod tests {
         let mut subscription = log.subscribe(Some(0));
         assert_eq!(subscription.next().await, Some(Next::Missed));
         assert!(matches!(subscription.next().await, Some(Next::Event(_))));
+    }
+
+    #[tokio::test]
+    async fn who_knows_a_number_of_a_clock_that_was_ahead_is_told_so() {
+        let log = EventLog::default();
+        let ahead = log.ring().next + 1_000_000;
+        let mut subscription = log.subscribe(Some(ahead));
+        assert_eq!(subscription.next().await, Some(Next::Missed));
+        log.publish(count(1));
+        let seen = next_id(&mut subscription).await;
+        let mut resumed = log.subscribe(Some(seen));
+        log.publish(count(2));
+        assert_eq!(next_id(&mut resumed).await, seen + 1, "the newest is not from the future");
     }
 
     #[tokio::test]

@@ -151,7 +151,7 @@ fn hang(way: &str, shim: &Shim, service: &Service) -> Box<dyn Write> {
             Box::new(begin(plain(), change))
         }
         "a worker" => {
-            shim.hang_readers(true);
+            shim.hang_workers();
             Box::new(begin(plain(), b"GET /healthz HTTP/1.1\r\n"))
         }
         "the owners" => {

@@ -7,7 +7,7 @@
 
    SHIM_HANGING=FILE  while FILE holds 1, whoever changes something below SHIM_DIR waits
    SHIM_DEAF=FILE     while FILE holds 1, every thread that reads from a socket waits, but for the
-                      one that looks after the process
+                      one that looks after the process; while it holds 2, the main thread reads on
 
    Clocks that count from the boot are left alone. */
 #define _GNU_SOURCE
@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -141,6 +142,8 @@ ssize_t recv(int fd, void *bytes, size_t count, int flags) {
     REAL("recv", type);
     char name[16] = {0};
     prctl(PR_GET_NAME, name);
-    if (strcmp(name, "process")) wait_while("SHIM_DEAF");
+    int is_main = getpid() == (pid_t)syscall(SYS_gettid);
+    if (strcmp(name, "process") && !(is_main && number_in("SHIM_DEAF", 0) == 2))
+        wait_while("SHIM_DEAF");
     return real(fd, bytes, count, flags);
 }

@@ -77,6 +77,11 @@ impl Shim {
         self.put("deaf", if hang { "1" } else { "0" });
     }
 
+    /// The same for each thread but the main one, which the owners share with the signals.
+    pub(crate) fn hang_workers(&self) {
+        self.put("deaf", "2");
+    }
+
     /// Whole from its first instant.
     fn put(&self, name: &str, text: &str) {
         let fresh = self.file("fresh");
