@@ -8,6 +8,7 @@ use crate::{
     handover::{Generations, HandoverError},
     settings::SettingsError,
     store::StoreError,
+    supervise,
 };
 
 /// Why a change did not happen. The old configuration goes on serving in every case.
@@ -25,11 +26,21 @@ pub enum ChangeError {
     NotDone(#[from] NotDone),
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("the appliance is shutting down")]
+    #[error("{}", supervise::why_no_answer())]
     Stopping,
 }
 
 impl ChangeError {
+    /// How a handover that was sent went.
+    pub(crate) fn of_handover(
+        sent: Result<Result<Generations, HandoverError>, MailboxError>,
+    ) -> Result<Generations, Self> {
+        match sent {
+            Ok(Ok(generations)) => Ok(generations),
+            failed => Err(Self::from_handover(failed)),
+        }
+    }
+
     pub(crate) fn from_handover(
         failed: Result<Result<Generations, HandoverError>, MailboxError>,
     ) -> Self {

@@ -35,6 +35,7 @@ pub mod sessions;
 pub mod settings;
 pub mod storage;
 pub mod store;
+pub mod supervise;
 pub mod supervisor;
 mod tls;
 pub mod watch;

@@ -60,6 +60,7 @@ pub struct Metrics {
     pub storage_failures: Family<StorageFailureLabels, Counter>,
     pub log_lines_left_out: Family<LogLabels, Counter>,
     pub audit_entries_left_out: Family<AuditLabels, Counter>,
+    pub owner_deaths: Family<OwnerLabels, Counter>,
     pub threads_hanging: Gauge,
     pub outbound_requests: Family<OutboundLabels, Counter>,
     pub jobs_refused: Family<ReasonLabels, Counter>,
@@ -147,6 +148,12 @@ pub struct ChangeLabels {
     pub kind: String,
     /// `done`, `failed` or `undone`.
     pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OwnerLabels {
+    /// `the certificate`, `the credential`, `the listeners` or `the power`.
+    pub owner: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -262,6 +269,7 @@ impl Metrics {
             storage_failures: Family::default(),
             log_lines_left_out: Family::default(),
             audit_entries_left_out: Family::default(),
+            owner_deaths: Family::default(),
             threads_hanging: Gauge::default(),
             outbound_requests: Family::default(),
             jobs_refused: Family::default(),
@@ -422,6 +430,11 @@ impl Metrics {
             "appliance_audit_entries_left_out",
             "Entries that the audit record does not hold: refusals past their rate, changes that could not be written",
             self.audit_entries_left_out.clone(),
+        );
+        r.register(
+            "appliance_owner_deaths",
+            "Owners of a part of the appliance that died and were started again",
+            self.owner_deaths.clone(),
         );
         r.register(
             "appliance_threads_hanging",

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use actix::{Actor, Addr, MailboxError};
+use actix::{Addr, MailboxError};
 
 use crate::{
     audit::Audit,
@@ -27,6 +27,7 @@ use crate::{
         AdminAccess, ChangeNote, State, StateStore, StoreError, close_to_others,
         describe_open_modes,
     },
+    supervise,
     supervisor::{
         AdmissionLimits, Application, BoundListener, InsecurePorts, ListenerSupervisor, Shared,
     },
@@ -201,22 +202,24 @@ impl Owners {
                 settings: settings.clone(),
                 events: events.clone(),
             },
-        )
-        .start();
+        );
+        let supervisor = supervise::start("the listeners", supervisor);
         let certificate = CertificateActor::new(
             certificates.clone(),
             ledger.clone(),
             supervisor.clone().recipient(),
             audit.clone(),
-        )
-        .start();
-        let auth = AuthActor::new(auth_shared.clone(), ledger.clone()).start();
+        );
+        let certificate = supervise::start("the certificate", certificate);
+        let auth = AuthActor::new(auth_shared.clone(), ledger.clone());
+        let auth = supervise::start("the credential", auth);
+        let power = PowerActor::new(configured.power, events.clone(), audit.clone());
         let owners = Self {
             certificate,
             authenticator: Authenticator::new(auth_shared.clone()),
             auth,
             supervisor,
-            power: PowerActor::new(configured.power, events.clone(), audit.clone()).start(),
+            power: supervise::start("the power", power),
             certificates,
             insecure_ports,
             ledger,

@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle};
+use actix::{
+    Actor, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle, Supervised,
+};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -102,6 +104,14 @@ impl PowerActor {
 
 impl Actor for PowerActor {
     type Context = Context<Self>;
+}
+
+impl Supervised for PowerActor {
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        if let Some((scheduled, _)) = self.scheduled.take() {
+            log::error!("the {} that was scheduled is called off", scheduled.action);
+        }
+    }
 }
 
 impl Handler<SchedulePower> for PowerActor {

@@ -299,6 +299,9 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
         Request::History => return Ok(answer::history(&store.history()?)),
         _ => {}
     }
+    if let Some(told) = describe_open_modes(&close_to_others(data_dir)) {
+        log::warn!("{told}");
+    }
     let by = Requester::local("console");
     let audit = Audit::open(data_dir)?;
     let done = change_offline(request, data_dir, &by, store, &state);
@@ -327,9 +330,6 @@ fn open(data_dir: &Path) -> anyhow::Result<FileStore> {
         "there is no state in {} yet; name the right one with --data-dir, or start the appliance once",
         data_dir.display()
     );
-    if let Some(told) = describe_open_modes(&close_to_others(data_dir)) {
-        log::warn!("{told}");
-    }
     Ok(FileStore::open(data_dir)?)
 }
 

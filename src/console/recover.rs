@@ -73,9 +73,7 @@ fn choose(
         Some((what, named)) => {
             let marked = kept.iter().any(|kept| kept.was_current);
             let newest = kept.iter().find(|kept| kept.was_current || !marked);
-            let known = |number: &Revision| kept.iter().any(|kept| kept.revision == *number);
             named
-                .filter(known)
                 .or_else(|| store.copied_by_link())
                 .or_else(|| newest.map(|kept| kept.revision))
                 .with_context(|| {
@@ -84,11 +82,13 @@ fn choose(
         }
     };
     let Some(found) = kept.iter().find(|kept| kept.revision == last) else {
-        bail!("revision {last} is not there");
+        // An older one may have been more open: that is not for a program to decide.
+        bail!(
+            "revision {last} was in force last and is not there; put it back from a backup, or name the one to go back to: recover NUMBER"
+        );
     };
     match usable(found) {
         Ok(()) => Ok(store.damage()?.is_some().then_some(last)),
-        // An older one may have been more open: that is not for a program to decide.
         Err(reason) => bail!(
             "revision {last} was in force last and cannot be used: {reason}; mend that, or name the one to go back to: recover NUMBER"
         ),

@@ -14,6 +14,7 @@ use portcullis_actors::{
     certificate::{CertificateError, RequestError},
     storage::STATE,
     store::StoreError,
+    supervise,
 };
 use serde::Serialize;
 
@@ -63,7 +64,7 @@ pub enum ApiError {
     NotImplemented(String),
     #[error("{0}")]
     BadGateway(String),
-    #[error("the appliance is shutting down")]
+    #[error("{}", supervise::why_no_answer())]
     Unavailable,
 }
 

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{Actor, AsyncContext, Context, Handler, ResponseFuture, Supervised};
 use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use tokio::sync::watch;
@@ -528,6 +528,14 @@ impl Actor for AuthActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(Duration::from_secs(60), |act, _| act.shared.forget_empty());
         self.look_for_default_password();
+    }
+}
+
+impl Supervised for AuthActor {
+    /// What was published may not be what the ledger holds: the change that died is not undone.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
+        actix::spawn(async move { publish(&shared, &ledger.begin().await) });
     }
 }
 

@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, ActorStreamExt, AsyncContext, Context, Handler, MessageResult,
-    Recipient, ResponseActFuture, ResponseFuture, WrapFuture, WrapStream,
+    Recipient, ResponseActFuture, ResponseFuture, Supervised, WrapFuture, WrapStream,
 };
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -428,6 +428,31 @@ impl Actor for CertificateActor {
         });
         ctx.spawn(follow.finish());
         ctx.run_interval(LOOK_FOR_EXPIRED, |_, ctx| ctx.notify(RemoveExpiredRequests));
+    }
+}
+
+impl Supervised for CertificateActor {
+    /// What was published may not be what the ledger holds: the change that died is not undone.
+    fn restarting(&mut self, _ctx: &mut Self::Context) {
+        let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
+        let supervisor = self.supervisor.clone();
+        actix::spawn(async move {
+            let change = ledger.begin().await;
+            let active = Arc::new(certificates.activate(change.state()));
+            let served = certificates.active();
+            if active.bundle.facts().fingerprint_sha256 == served.bundle.facts().fingerprint_sha256
+            {
+                return;
+            }
+            if let Err(err) = certificates.publish(active) {
+                return log::error!("the certificate cannot be served: {err}");
+            }
+            let reason = "the owner of the certificate was started again".into();
+            let handover = Handover { scope: Scope::Tls, reason, request_id: None };
+            if let Err(err) = ChangeError::of_handover(supervisor.send(handover).await) {
+                log::error!("the certificate is published, and the old listeners stay: {err}");
+            }
+        });
     }
 }
 

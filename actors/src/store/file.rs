@@ -18,7 +18,7 @@ use super::{
     ChangeNote, HistoryEntry, Loaded, Revision, State, StateStore, StoreError,
     ballast::Ballast,
     lock::DirectoryLock,
-    revision::{self, HELPERS, Owner, WAS_CURRENT, remove},
+    revision::{self, CHANGE, HELPERS, Owner, WAS_CURRENT, remove},
     survey::{Found, USED, kind, number_of, numbers_in, survey},
 };
 use crate::blocking::Pool;
@@ -86,9 +86,10 @@ impl FileStore {
             owner,
             lock,
         };
-        if let Found::Link(current) = survey(data_dir)? {
+        if let Found::Link(current) = store.survey()? {
             store.remove_unfinished()?;
             store.mark(current);
+            store.record_files(current);
             store.mark_used();
             store.ballast.fill();
         }
@@ -100,7 +101,7 @@ impl FileStore {
     /// # Errors
     /// It cannot be looked at.
     pub fn is_new(data_dir: &Path) -> Result<bool, StoreError> {
-        Ok(survey(data_dir)? == Found::Nothing)
+        Ok(survey(data_dir).map_err(|err| err.with_remedy(data_dir))? == Found::Nothing)
     }
 
     /// What is wrong with the link to the current revision, and the revision that the damaged link
@@ -109,7 +110,7 @@ impl FileStore {
     /// # Errors
     /// The directory cannot be looked at.
     pub fn damage(&self) -> Result<Option<(String, Option<Revision>)>, StoreError> {
-        match survey(&self.data_dir)? {
+        match self.survey()? {
             Found::Damaged { what, hint } => Ok(Some((what, hint))),
             Found::Nothing | Found::Link(_) => Ok(None),
         }
@@ -195,13 +196,17 @@ impl FileStore {
         self.revisions.join(revision.to_string())
     }
 
+    fn survey(&self) -> Result<Found, StoreError> {
+        survey(&self.data_dir).map_err(|err| err.with_remedy(&self.data_dir))
+    }
+
     fn last(&self) -> MutexGuard<'_, Option<Committed>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The revision in force; `None` where there is none, or where the link is damaged.
     fn current(&self) -> Result<Option<Revision>, StoreError> {
-        match survey(&self.data_dir)? {
+        match self.survey()? {
             Found::Link(revision) => Ok(Some(revision)),
             Found::Nothing | Found::Damaged { .. } => Ok(None),
         }
@@ -236,6 +241,14 @@ impl FileStore {
         let older = numbers.iter().filter(|number| none_is_marked && **number < current);
         for number in older.chain([&current]) {
             self.put(&self.folder(*number).join(WAS_CURRENT), b"");
+        }
+    }
+
+    /// Notes what a revision holds that was not made by us, before it is used for the first time.
+    fn record_files(&self, current: Revision) {
+        let (record, used) = (self.folder(current).join(CHANGE), self.data_dir.join(USED));
+        if fs::symlink_metadata(&used).is_err() && fs::symlink_metadata(&record).is_err() {
+            self.put(&record, &revision::record_of(&self.folder(current)));
         }
     }
 
@@ -363,7 +376,7 @@ impl FileStore {
 
 impl StateStore for FileStore {
     fn load(&self) -> Result<Option<Loaded>, StoreError> {
-        match survey(&self.data_dir)? {
+        match self.survey()? {
             Found::Nothing => Ok(None),
             Found::Link(revision) => revision::read_from(&self.folder(revision)).map(Some),
             Found::Damaged { what, .. } => {
@@ -568,6 +581,25 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_was_made_by_hand_is_recorded_before_its_first_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        store.commit(&State { job_token: None, ..state(true) }, &note()).unwrap();
+        let record = store.folder(1).join(CHANGE);
+        drop(store);
+        for name in [&record, &dir.path().join(USED)] {
+            fs::remove_file(name).unwrap();
+        }
+        let store = FileStore::open(dir.path()).unwrap();
+        assert!(store.load().unwrap().is_some());
+        assert!(fs::read_to_string(&record).unwrap().contains(USERS));
+        fs::remove_file(&record).unwrap();
+        drop(store);
+        let store = FileStore::open(dir.path()).unwrap();
+        assert!(store.load().is_err(), "whether there was a job token cannot be told any more");
+    }
+
+    #[test]
     fn a_withdrawn_revision_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let store = FileStore::open(dir.path()).unwrap();
@@ -651,6 +683,11 @@ mod tests {
         assert!(told.contains("job-token is missing"), "{told}");
         let told = refused(|dir| fs::write(dir.join(JOB_TOKEN), " \n").unwrap());
         assert!(told.contains("job-token is empty"), "{told}");
+        let told = refused(|dir| {
+            fs::remove_file(dir.join(JOB_TOKEN)).unwrap();
+            fs::write(dir.join(CHANGE), "{").unwrap();
+        });
+        assert!(told.contains("change.json is missing or damaged"), "{told}");
         let told = refused(|dir| fs::write(dir.join(OPEN), "").unwrap());
         assert!(told.contains("lies beside `users`"), "{told}");
         let told = refused(|dir| fs::remove_file(dir.join(INSECURE_PORTS)).unwrap());

@@ -35,7 +35,7 @@ const MAX_FILE: u64 = 4 << 20;
 #[derive(Serialize, Deserialize)]
 struct Record {
     #[serde(flatten)]
-    note: ChangeNote,
+    note: Option<ChangeNote>,
     /// The files whose loss would open something or take something away. Absent in revisions of
     /// versions that did not write it.
     #[serde(default)]
@@ -80,7 +80,7 @@ pub(super) fn write(
     if state.settings != StoredSettings::default() {
         put(SETTINGS, &json(&state.settings))?;
     }
-    written.file(dir.join(CHANGE), &json(&Record { note: note.clone(), files }))?;
+    written.file(dir.join(CHANGE), &json(&Record { note: Some(note.clone()), files }))?;
     if state.tls.is_some() {
         written.existing_folder(&dir.join("tls"))?;
     }
@@ -90,7 +90,9 @@ pub(super) fn write(
 
 /// Reads a revision.
 pub(super) fn read_from(dir: &Path) -> Result<Loaded, StoreError> {
-    let files = read_record(dir).map(|record| record.files).unwrap_or_default();
+    let record = read_record(dir);
+    let unknown = record.is_none();
+    let files = record.map(|record| record.files).unwrap_or_default();
     let (tls, unusable_bundle) = match read_bundle(dir, &files) {
         Ok(tls) => (tls, None),
         Err(err) => (None, Some(err)),
@@ -102,6 +104,12 @@ pub(super) fn read_from(dir: &Path) -> Result<Loaded, StoreError> {
     let job_token = read_text(&dir.join(JOB_TOKEN))?;
     if job_token.is_none() && files.iter().any(|name| name == JOB_TOKEN) {
         return Err(missing(JOB_TOKEN, "is missing though a token was set"));
+    }
+    if job_token.is_none() && unknown {
+        return Err(missing(
+            CHANGE,
+            "is missing or damaged, so that nobody can tell whether a job token was set; put `{}` there if none was",
+        ));
     }
     let settings = read_settings(&dir.join(SETTINGS))?;
     if settings.is_none() && files.iter().any(|name| name == SETTINGS) {
@@ -127,10 +135,18 @@ pub(super) fn read_from(dir: &Path) -> Result<Loaded, StoreError> {
 
 /// Why there is a revision, if that can be read.
 pub(super) fn read_note(dir: &Path) -> Option<ChangeNote> {
-    Some(read_record(dir)?.note)
+    read_record(dir)?.note
 }
 
-/// Nothing depends on it, so what is damaged counts as missing.
+/// The record of a revision that somebody has made by hand: what it holds before it is used for the
+/// first time.
+pub(super) fn record_of(dir: &Path) -> Vec<u8> {
+    let known = [USERS, OPEN, CERTIFICATE, KEY, INSECURE_PORTS, JOB_TOKEN, SETTINGS];
+    let there = known.into_iter().filter(|name| dir.join(name).exists());
+    json(&Record { note: None, files: there.map(str::to_owned).collect() })
+}
+
+/// `None` where it is missing or damaged.
 fn read_record(dir: &Path) -> Option<Record> {
     serde_json::from_slice(&read(&dir.join(CHANGE)).ok()??).ok()
 }

@@ -41,7 +41,7 @@ pub(super) enum Found {
     Damaged {
         /// What is wrong, for people.
         what: String,
-        /// The revision that the damaged link names.
+        /// The revision that the damaged link names, whether it is there or not.
         hint: Option<Revision>,
     },
 }
@@ -72,7 +72,7 @@ pub(super) fn survey(data_dir: &Path) -> Result<Found, StoreError> {
                 current.display(),
                 kept()
             ),
-            None,
+            Some(number),
         ),
         Link::Elsewhere(target) => damaged(
             format!(
@@ -112,7 +112,9 @@ pub(super) fn survey(data_dir: &Path) -> Result<Found, StoreError> {
 pub(super) fn numbers_in(revisions: &Path) -> Result<Vec<Revision>, StoreError> {
     let entries = match fs::read_dir(revisions) {
         Ok(entries) => entries,
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(source) => return Err(io("list", revisions)(source)),
     };
     let mut numbers: Vec<Revision> = entries

@@ -7,6 +7,7 @@ use std::{
     future::{poll_fn, ready},
     io,
     net::TcpListener,
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -24,6 +25,7 @@ use actix_http::{
 use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerHandle};
 use actix_service::{Service, ServiceFactory, boxed, fn_factory, fn_service};
+use futures::FutureExt;
 use time::OffsetDateTime;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{either::Either, sync::CancellationToken};
@@ -38,6 +40,7 @@ use super::{
     room,
 };
 use crate::{
+    blocking::NotDone,
     bounds::Full,
     handover::GenerationNumber,
     metrics::{
@@ -368,7 +371,8 @@ impl Generation {
         let handle = server.handle();
         let mut server = Box::pin(server);
         // The first poll starts the workers and the accept thread, and fails if they cannot.
-        let first = futures::poll!(&mut server);
+        let first = AssertUnwindSafe(async { futures::poll!(&mut server) }).catch_unwind().await;
+        let first = first.map_err(|_| io::Error::other(NotDone::NoThread))?;
         if let Poll::Ready(ended) = first {
             ended?;
             return Err(io::Error::other("the server ended at once"));
@@ -386,7 +390,7 @@ impl Generation {
     /// Lets go of new connections and waits until the old ones have ended by themselves, or were
     /// told to by [`Self::end`].
     pub(super) fn drain(&mut self) -> impl Future<Output = ()> + use<> {
-        self.draining_since = Some(Instant::now());
+        self.draining_since.get_or_insert_with(Instant::now);
         // At once, so that the very request that brought the change does not keep its connection.
         self.context.retired.store(true, Relaxed);
         let (context, handle) = (self.context.clone(), self.handle.clone());

@@ -27,7 +27,7 @@ use std::{
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message, MessageResult,
-    ResponseFuture, WrapFuture,
+    ResponseFuture, Supervised, WrapFuture, fut::wrap_future,
 };
 
 use self::{
@@ -423,6 +423,23 @@ impl Actor for ListenerSupervisor {
                 generation.tend();
             }
         });
+    }
+}
+
+impl Supervised for ListenerSupervisor {
+    /// The generations serve on. What looked after them is begun again.
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let draining = listener.generations.iter_mut().filter(|old| old.is_draining());
+            let drains: Vec<_> = draining.map(|old| (old.context.number, old.drain())).collect();
+            for (number, drain) in drains {
+                let drained = wrap_future::<_, Self>(drain);
+                ctx.spawn(drained.map(move |(), act, _| act.forget(index, number, None)));
+            }
+            ctx.notify(Revive { listener: index });
+        }
+        let (ledger, exposure) = (self.ledger.clone(), self.insecure_ports.clone());
+        actix::spawn(async move { exposure.set(ledger.begin().await.state().insecure_ports) });
     }
 }
 

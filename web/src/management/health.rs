@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use actix_web::web;
 use portcullis_actors::{
-    blocking, logging, storage,
+    blocking, logging, storage, supervise,
     supervisor::{GetListeners, ListenerStatus},
 };
 use portcullis_speech::{RecogniserState, disk::RESERVE};
 use serde::Serialize;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
 use super::{about, standing_warnings};
@@ -70,6 +70,7 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Heal
         ("certificate", certificate(&context)),
         ("authentication", authentication(&context)),
         ("listeners", Component::judged(unserved(&listeners), Vec::new())),
+        ("owners", owners()),
         ("storage", storage(&context).await?),
         ("audit", audit(&context)),
         ("log", log_files()),
@@ -113,6 +114,25 @@ fn authentication(context: &Context) -> Component {
 fn unserved(listeners: &[ListenerStatus]) -> Vec<String> {
     let unserved = listeners.iter().filter(|listener| !listener.has_serving_generation());
     unserved.map(|listener| format!("listener {} does not accept", listener.name)).collect()
+}
+
+/// An owner that does not run is an error, one that had to be started again a warning.
+fn owners() -> Component {
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for (owner, death) in supervise::deaths() {
+        if death.dead {
+            errors
+                .push(format!("the owner of {owner} died and does not run yet: {}", death.reason));
+        } else {
+            let at = death.at.replace_nanosecond(0).unwrap_or(death.at);
+            let at = at.format(&Rfc3339).unwrap_or_default();
+            warnings.push(format!(
+                "the owner of {owner} died {} times since the start, the last time at {at}: {}",
+                death.count, death.reason
+            ));
+        }
+    }
+    Component::judged(errors, warnings)
 }
 
 /// A speech service is as its recogniser is.

@@ -11,11 +11,11 @@ mod settings;
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::Method,
+    http::{Method, StatusCode},
     web::{self, ServiceConfig},
 };
 use portcullis_actors::{
-    Requester,
+    Requester, supervise,
     supervisor::{GetListeners, ListenerStatus},
 };
 use serde::Serialize;
@@ -162,9 +162,13 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
-/// `GET /readyz`: every listener has a generation that serves.
+/// `GET /readyz`: every listener has a generation that serves, and every owner runs.
 #[utoipa::path(get, path = "/readyz", tag = "Diagnostics", operation_id = "Ready", security(()), responses((status = 200, content_type = "text/plain", body = String), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn readyz(context: web::Data<Context>) -> Result<HttpResponse, ApiError> {
+    if let [owner, ..] = &supervise::dead()[..] {
+        let reason = format!("the owner of {owner} died and does not run yet");
+        return Err(ApiError::Change(reason, StatusCode::SERVICE_UNAVAILABLE));
+    }
     let listeners = context.owners.supervisor.send(GetListeners).await?;
     if listeners.iter().all(ListenerStatus::has_serving_generation) {
         Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"))
