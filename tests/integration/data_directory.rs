@@ -318,7 +318,9 @@ impl Prepared {
         };
         let installation = self.start(installation, &mut tried);
         for (path, hash) in &before {
-            if !contents(&data_dir).iter().any(|(_, found)| found == hash) {
+            // Nobody's but the appliance's: it is made anew, with its key.
+            let made_anew = path.ends_with("default-certificate/tls.crt");
+            if !made_anew && !contents(&data_dir).iter().any(|(_, found)| found == hash) {
                 tried.wrong.push(format!("{path} is gone"));
             }
         }
