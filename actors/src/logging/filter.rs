@@ -1,6 +1,6 @@
 //! Which lines are logged at all.
 
-use env_filter::Filter;
+use env_logger::Logger as Filter;
 use log::{Level, LevelFilter, Metadata};
 
 /// What is logged where neither `RUST_LOG` nor an administrator says otherwise.
@@ -67,28 +67,32 @@ pub(super) fn from_environment(text: Option<&str>, program: &str) -> (Filter, Ve
             ));
         }
     }
-    let mut builder = env_filter::Builder::new();
     let mut whole = kept.join(",");
     if let Some(pattern) = pattern {
         whole = format!("{whole}/{pattern}");
     }
-    if let Err(err) = builder.try_parse(&whole) {
-        told.push(format!("RUST_LOG: {err}; all of it is passed over"));
-        builder = env_filter::Builder::new();
-        builder.filter_level(LevelFilter::Info);
-    } else if kept.is_empty() {
-        builder.filter_level(LevelFilter::Info);
-    }
+    let mut builder = env_logger::Builder::new();
+    // What env_logger cannot read it would print itself, and wait for standard error.
+    match env_filter::Builder::new().try_parse(&whole) {
+        Ok(_) if !kept.is_empty() => builder.parse_filters(&whole),
+        Ok(_) => builder.filter_level(LevelFilter::Info),
+        Err(err) => {
+            told.push(format!("RUST_LOG: {err}; all of it is passed over"));
+            builder.filter_level(LevelFilter::Info)
+        }
+    };
     (builder.build(), told)
 }
 
 /// Everything from `level` on.
 pub(super) fn from_level(level: LevelFilter) -> Filter {
-    env_filter::Builder::new().filter_level(level).build()
+    env_logger::Builder::new().filter_level(level).build()
 }
 
 #[cfg(test)]
 mod tests {
+    use log::Log as _;
+
     use super::*;
 
     fn metadata(target: &str, level: Level) -> Metadata<'_> {

@@ -24,7 +24,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use env_filter::Filter;
+use env_logger::Logger as Filter;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::broadcast;
