@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::support::bounded::{ask_slowly, bounded, counted, narrow_from};
 use crate::support::curl::curl;
@@ -120,6 +121,56 @@ async fn silent_connections_of_many_addresses_give_way_to_the_administrator() {
         curl(&["-u", "admin:admin", &url]).status == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_drip_give_way_to_the_administrator() {
+    let service = bounded("connections = 64\nconnections_per_address = 32").start();
+    let mut dripping = JoinSet::new();
+    for number in 0..64 {
+        let port = service.port("http");
+        dripping.spawn(async move {
+            let mut stream = narrow_from(address(50 + number % 2), port).await?;
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ").await?;
+            loop {
+                stream.write_all(b"x").await?;
+                pace(millis(100)).await;
+            }
+            #[expect(unreachable_code, reason = "it names the type")]
+            std::io::Result::Ok(())
+        });
+    }
+    wait_until("the administrator gets in", seconds(20), async || {
+        let url = service.url("https", "/v2/management/host/about");
+        curl(&["-u", "admin:admin", &url]).status == 200
+    })
+    .await;
+    wait_until("one of their addresses is served", seconds(20), async || {
+        is_served(address(50), service.port("http")).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_do_not_end_leave_the_last_places_to_those_who_hold_few() {
+    // An eighth of 64 is 8; of those nobody gets one who holds more than one.
+    let service = bounded("connections = 64\nconnections_per_address = 32").start();
+    let port = service.port("http");
+    let mut held = Vec::new();
+    for source in [address(60), address(61)] {
+        for _ in 0..28 {
+            held.push(busy(source, port).await);
+        }
+    }
+    for source in [address(60), address(61)] {
+        let next = narrow_from(source, port).await.expect("the kernel takes it");
+        assert!(is_refused(next).await, "{source} holds enough");
+    }
+    assert_eq!(service.admin().about_status().await, 200);
+    for number in 0..6 {
+        held.push(busy(address(70 + number), port).await);
+    }
+    assert_eq!(service.admin().about_status().await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

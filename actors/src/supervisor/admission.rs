@@ -5,7 +5,8 @@
 //! all are in use, takes the place of connections on which nothing is in progress: first its own,
 //! else those of the client that holds most. Where there are none, it is turned away at once,
 //! before a TLS handshake. Listeners that carry the administration have a share which clients of
-//! the others cannot take.
+//! the others cannot take, and of that share nobody gets more than a few, so that a handful of
+//! addresses whose requests do not end cannot keep the administrator out.
 
 use std::{
     cmp::Reverse,
@@ -20,6 +21,9 @@ use crate::bounds::{Client, Full, Held, Quota};
 const IDLE: Duration = Duration::from_secs(1);
 /// How long nobody looks for idle connections again after there were none.
 const BARREN: Duration = Duration::from_millis(10);
+/// The most connections that an address holds and still gets one of the last ones: a browser opens
+/// six.
+const MOST_OF_THE_LAST: u64 = 8;
 /// The most connections that lose their places at once.
 const LARGEST_CLEARANCE: usize = 512;
 
@@ -55,6 +59,12 @@ impl AdmissionLimits {
     #[must_use]
     pub fn administration_share(&self) -> u64 {
         self.connections / 8
+    }
+
+    /// How many connections an address may hold and still get one of the last ones, which are as
+    /// many as [`Self::administration_share`].
+    fn few(&self) -> u64 {
+        (self.administration_share() / 8).clamp(1, MOST_OF_THE_LAST)
     }
 }
 
@@ -153,6 +163,10 @@ impl Admission {
             Full::Client => Short::Address,
             Full::All => Short::All,
         })?;
+        let ample = self.limits.connections - self.limits.administration_share();
+        if self.connections.held() > ample && self.connections.held_by(client) > self.limits.few() {
+            return Err(Short::All);
+        }
         let ordinary = match administration {
             true => None,
             false => Some(self.ordinary.take(client, 1).map_err(|_| Short::Ordinary)?),

@@ -202,10 +202,14 @@ impl Connection {
     }
 
     /// How long nothing has been in progress and nothing has come or gone; `None` while a request
-    /// is in progress, and once it has lost its place.
+    /// is in progress, and once it has lost its place. What comes and is no request, such as a head
+    /// byte by byte or HTTP/2 pings, counts for the moment at which it began.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let idle = !self.has_requests() && !self.lost_place.load(Acquire);
-        idle.then(|| self.since(self.last_byte.load(Relaxed)))
+        idle.then(|| match self.head_since.load(Acquire) {
+            0 => self.since(self.last_byte.load(Relaxed)),
+            begun => self.since(begun - 1),
+        })
     }
 
     /// Makes room for another connection: closes once nothing is left to read or to send.
@@ -263,6 +267,11 @@ impl Connection {
     fn close(&self) {
         self.closing.store(true, Release);
         self.reader.wake();
+    }
+
+    /// Nothing more is wanted from the client: ends the connection once all is sent.
+    pub fn finish(&self) {
+        self.close();
     }
 
     /// Ends the connection whatever it carries.
