@@ -7,7 +7,7 @@ use crate::support::curl::curl;
 use crate::support::http::{Answer, Connection};
 use crate::support::service::Service;
 use crate::support::websocket::Socket;
-use crate::support::{seconds, wait_until};
+use crate::support::{millis, seconds, wait_until};
 
 const HANDSHAKE: [(&str, &str); 4] = [
     ("connection", "Upgrade"),
@@ -162,4 +162,15 @@ async fn websockets_open_where_they_are_one_of_several_offers_and_end_cleanly_el
         .expect("sent");
     assert_eq!(connection.answer().await.expect("an answer").status, 400);
     Socket::connect(port, false).await.expect("a WebSocket").close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_ends_the_connection_once_both_sides_have_closed() {
+    let service = Service::echo().start();
+    for (listener, tls) in [("http", false), ("https", true)] {
+        let mut socket = Socket::connect(service.port(listener), tls).await.expect("a WebSocket");
+        socket.echo("a".into()).await.expect("an echo");
+        // Clients wait for it, and browsers tell their pages only then.
+        socket.close_and_wait(millis(2500)).await.expect(listener);
+    }
 }

@@ -76,6 +76,14 @@ impl Socket {
         }
     }
 
+    /// Closes as a client does, and waits until the server has ended the connection under it.
+    pub(crate) async fn close_and_wait(mut self, deadline: Duration) -> Result<(), String> {
+        self.stream.close(None).await.map_err(|err| format!("close: {err}"))?;
+        let ended = async { while let Some(Ok(_)) = self.stream.next().await {} };
+        let late = |_| format!("the connection is still open after {deadline:?}");
+        tokio::time::timeout(deadline, ended).await.map_err(late)
+    }
+
     /// The code with which the server closes, when it does so in time.
     pub(crate) async fn close_code_within(&mut self, deadline: Duration) -> Option<u16> {
         match tokio::time::timeout(deadline, self.next()).await {

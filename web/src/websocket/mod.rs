@@ -334,6 +334,11 @@ impl<S: Session> StreamHandler<Result<Incoming, Broken>> for Actors<S> {
                     ctx.close(code.map(|code| ws::CloseCode::from(code).into()));
                 }
                 ctx.stop();
+                // The server ends the connection first (RFC 6455, section 7.1.1), and peers wait
+                // for it.
+                if let Some(connection) = &self.connection {
+                    connection.finish();
+                }
             }
             Err(broken) => self.broken(broken, ctx),
         }
