@@ -78,7 +78,7 @@ impl OwnPages {
             return None;
         }
         let site = text(head, header::HeaderName::from_static("sec-fetch-site"));
-        if site.as_deref() == Some("cross-site") {
+        if site.as_ref().is_some_and(|site| site.contains("cross-site")) {
             return Some(
                 "a browser says that a page of another site sent it (Sec-Fetch-Site)".into(),
             );
@@ -127,18 +127,18 @@ impl OwnPages {
         }
         let Some(host) = host.filter(|host| host.is_same(&origin.host)) else { return false };
         // The very port that the client speaks to. Where Host names none it is the usual one of the
-        // scheme, and a proxy may have taken the TLS off.
-        let same_port = match host.port() {
-            Some(port) => port == origin.port,
-            None if origin.tls => origin.port == 443,
-            None => !secure && origin.port == 80,
-        };
+        // scheme. A proxy may have taken the TLS off, but a plain page is never that of a TLS port.
+        let usual = if origin.tls { 443 } else { 80 };
+        let same_port = (origin.tls || !secure) && host.port().unwrap_or(usual) == origin.port;
         same_port || self.ports.iter().any(|own| own.serves(origin.tls, origin.port))
     }
 }
 
+/// The value of a header; where it comes more than once, all of them with commas between, so that
+/// none is overlooked.
 fn text(head: &RequestHead, name: header::HeaderName) -> Option<String> {
-    head.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned())
+    let values = head.headers().get_all(name).map(|value| value.to_str().unwrap_or("?"));
+    values.map(str::to_owned).reduce(|all, value| all + ", " + &value)
 }
 
 #[cfg(test)]
@@ -209,6 +209,12 @@ mod tests {
             assert!(judge(TestRequest::post().insert_header(("origin", origin))), "{origin}");
             assert!(judge(TestRequest::post().insert_header(("referer", origin))), "{origin}");
         }
+        let twice = |name, first, second| {
+            TestRequest::post().append_header((name, first)).append_header((name, second))
+        };
+        let (own, evil) = ("https://box.test:8443", "https://evil.example");
+        assert!(judge(twice("origin", own, evil)) && judge(twice("origin", evil, own)));
+        assert!(judge(twice("sec-fetch-site", "same-origin", "cross-site")));
         let site = ("sec-fetch-site", "cross-site");
         assert!(judge(TestRequest::delete().insert_header(site)));
         assert!(!judge(TestRequest::get().insert_header(site)));
@@ -225,7 +231,9 @@ mod tests {
         // Behind a proxy that takes the TLS off.
         assert!(!judge_at("box.test", false, origin("https://box.test")));
         assert!(!judge_at("box.test", false, origin("http://box.test")));
-        // Somebody else's plain port 80 of the same host.
+        assert!(!judge_at("box.test:18080", false, origin("http://box.test:18080")));
+        // Somebody else's plain port of the same host.
+        assert!(judge_at("box.test:18443", true, origin("http://box.test:18443")));
         assert!(judge_at("box.test", true, origin("http://box.test")));
     }
 
