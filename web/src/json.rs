@@ -29,6 +29,8 @@ fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
         [first, 0, ..] if *first != 0 => "UTF-16 (little endian)",
         [0, second, ..] if *second != 0 => "UTF-16 (big endian)",
         [0x1f, 0x8b, ..] => "something compressed with gzip",
+        [b'x', 0x01 | 0x5e | 0x9c | 0xda, ..] => "something compressed with deflate",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "something compressed with zstd",
         _ => return None,
     })
 }
@@ -72,6 +74,8 @@ mod tests {
             (utf32(TEXT, u32::to_be_bytes), "UTF-32 (big"),
             (latin1, "byte 17 is not UTF-8; it looks like Latin-1"),
             (vec![0x1f, 0x8b, 8, 0], "gzip"),
+            (vec![0x78, 0x9c, 0xab, 0x56], "deflate"),
+            (vec![0x28, 0xb5, 0x2f, 0xfd], "zstd"),
         ] {
             let why = as_utf8(&bytes).unwrap_err();
             assert!(why.contains(name) && why.contains("UTF-8"), "{name}: {why}");

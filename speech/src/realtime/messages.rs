@@ -53,6 +53,8 @@ impl ClientMessage {
     /// The type and the reason of the `Error` to answer with.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let invalid = |reason: String| Refusal::new(ErrorType::InvalidMessage, reason);
+        // .NET sends a byte order mark, which may be ignored (RFC 8259, section 8.1).
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let value: Value = serde_json::from_str(text)
             .map_err(|err| invalid(format!("the message is not JSON: {err}")))?;
         let name = value.get("message").and_then(Value::as_str).map(str::to_owned);

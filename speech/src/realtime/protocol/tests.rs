@@ -402,3 +402,11 @@ fn a_reason_repeats_little_of_what_was_sent() {
     assert!(reason.starts_with("transcription_config: unknown field `ab"), "{reason}");
     assert!(reason.len() < 600 && reason.ends_with(" …"), "{reason}");
 }
+
+#[test]
+fn a_byte_order_mark_before_a_message_is_ignored() {
+    let mut client = Client::new();
+    let actions =
+        client.give(Input::Text(&format!("\u{feff}{}", start(json!({"language": "en"})))));
+    assert!(matches!(actions[..], [Action::Open(_)]), "{actions:?}");
+}
