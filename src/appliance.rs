@@ -167,7 +167,8 @@ impl Appliance {
         }
         let (data_dir, rotation) = (config.data_dir.clone(), config.log.rotation);
         let prepared = tokio::task::spawn_blocking(move || -> anyhow::Result<Prepared> {
-            let store = Arc::new(FileStore::open(&data_dir)?);
+            let store =
+                Arc::new(FileStore::open(&data_dir).map_err(|err| err.with_remedy(&data_dir))?);
             // After the store, whose lock keeps a second process from these files.
             let log_dir = data_dir.join("log");
             logging::write_files(&log_dir, rotation)

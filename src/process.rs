@@ -258,13 +258,12 @@ enum Signal {
     Nothing(&'static str),
 }
 
-/// The signals that programs may give a meaning of their own, as Linux numbers them.
-const REALTIME: std::ops::RangeInclusive<i32> = 35..=64;
-
 /// Each signal that would kill a process which does not know it, and is none of a fault.
 fn known() -> Vec<(SignalKind, Signal)> {
     let numbered = SignalKind::from_raw;
-    let realtime = REALTIME.map(|number| (numbered(number), Signal::Nothing("a realtime signal")));
+    // Those that the C library does not need itself.
+    let realtime = nix::libc::SIGRTMIN()..=nix::libc::SIGRTMAX();
+    let realtime = realtime.map(|number| (numbered(number), Signal::Nothing("a realtime signal")));
     let named = [
         (SignalKind::hangup(), Signal::Reload),
         (SignalKind::terminate(), Signal::End("SIGTERM")),
@@ -279,6 +278,7 @@ fn known() -> Vec<(SignalKind, Signal)> {
         (numbered(nix::libc::SIGVTALRM), Signal::Nothing("SIGVTALRM")),
         (numbered(nix::libc::SIGPROF), Signal::Nothing("SIGPROF")),
         (numbered(nix::libc::SIGXFSZ), Signal::Nothing("SIGXFSZ")),
+        (numbered(nix::libc::SIGSTKFLT), Signal::Nothing("SIGSTKFLT")),
     ];
     named.into_iter().chain(realtime).collect()
 }

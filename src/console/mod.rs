@@ -23,7 +23,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use portcullis_actors::{
     Requester,
     audit::{self, Audit, AuditEntry, Outcome},
-    auth::DEFAULT_PASSWORD,
+    auth::{Credential, DEFAULT_PASSWORD},
     certificate::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
         WaitingKeys, load_or_generate, resolve_certificate,
@@ -31,7 +31,7 @@ use portcullis_actors::{
     clock::Moment,
     factory_state, storage,
     store::{
-        ChangeNote, FileStore, Loaded, State, StateStore, StoreError, close_to_others,
+        AdminAccess, ChangeNote, FileStore, Loaded, State, StateStore, StoreError, close_to_others,
         describe_open_modes,
     },
 };
@@ -294,7 +294,10 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
         Ok(resolve_certificate(&state, unusable, &load_or_generate(data_dir)?))
     };
     match request {
-        Request::Status => return Ok(answer::status(&state, &active()?, None)),
+        Request::Status => {
+            credential_of(&state, data_dir)?;
+            return Ok(answer::status(&state, &active()?, None));
+        }
         Request::ShowCertificate => return Ok(answer::certificate(&active()?)),
         Request::History => return Ok(answer::history(&store.history()?)),
         _ => {}
@@ -321,6 +324,16 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
         log::warn!("this is missing in the audit record: {reason}");
     }
     done.map(|(reply, _)| reply)
+}
+
+/// The appliance would not start with a stored password that cannot be used.
+fn credential_of(state: &State, data_dir: &Path) -> Result<(), StoreError> {
+    let AdminAccess::Htpasswd(line) = &state.admin else { return Ok(()) };
+    Credential::parse(line).map(drop).map_err(|err| {
+        let path = data_dir.join("state/current/management-auth-secret/users");
+        let reason = format!("cannot be used: {err}");
+        StoreError::Malformed { path, reason }.with_remedy(data_dir)
+    })
 }
 
 /// Takes the lock of a data directory that was used before.

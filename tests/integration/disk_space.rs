@@ -53,6 +53,29 @@ fn the_state_can_be_changed_on_a_disk_that_is_full() {
     assert_eq!(kept, 8 << 20);
 }
 
+#[test]
+fn the_state_can_be_changed_where_no_inode_is_left() {
+    let setup = Service::portcullis().quiet();
+    let Some(setup) = on_a_small_disk(setup, "data", 64, Some(600)) else { return };
+    let service = setup.start();
+    let data = seen_by(&service, "data");
+    let url = |path: &str| service.url("https", path);
+    let password = url("/v2/security/adminpassword");
+    let mut current = "admin".to_owned();
+    for round in 0..5 {
+        // Whatever an old revision gave back, somebody else takes it.
+        let all = (0..).find(|n| File::create(data.join(format!("filler-{round}-{n}"))).is_err());
+        assert!(all.is_some());
+        let next = format!("password-{round}");
+        let body = format!("{{\"password\": \"{next}\"}}");
+        curl_as(&current, &["-d", &body, &password]).expect(200);
+        curl_as(&next, &[&password]).expect(200);
+        current = next;
+    }
+    curl_as(&current, &["-X", "DELETE", &url("/v2/security/reset")]).expect(200);
+    curl_as("admin", &[&password]).expect(200);
+}
+
 /// A file of zeros that takes no room on the disk of the test.
 fn sparse(folder: &Path, bytes: usize) -> PathBuf {
     let path = folder.join(format!("zeros-{bytes}"));

@@ -26,7 +26,7 @@ async fn signals_that_mean_nothing_do_not_kill() {
         assert_eq!(kept.get("/healthz", &[]).await.expect("an answer").status, 200, "{signal}");
     }
     // nix has no names for these.
-    for number in ["35", "37", "64"] {
+    for number in ["16", "34", "35", "50", "64"] {
         let (number_of, pid) = (format!("-{number}"), service.pid().to_string());
         let sent = Command::new("kill").args([number_of, pid]).status().expect("kill");
         assert!(sent.success());

@@ -19,7 +19,7 @@ use super::{
     ballast::Ballast,
     lock::DirectoryLock,
     revision::{self, CHANGE, HELPERS, Owner, WAS_CURRENT, remove},
-    survey::{Found, USED, kind, number_of, numbers_in, survey},
+    survey::{Found, USED, first_start_was_cut_short, kind, number_of, numbers_in, survey},
 };
 use crate::blocking::Pool;
 
@@ -86,12 +86,16 @@ impl FileStore {
             owner,
             lock,
         };
+        if first_start_was_cut_short(&store.data_dir)? {
+            log::warn!("the first start was cut short; its state is in force now");
+            store.point_current_at(1)?;
+        }
         if let Found::Link(current) = store.survey()? {
             store.remove_unfinished()?;
             store.mark(current);
             store.record_files(current);
             store.mark_used();
-            store.ballast.fill();
+            store.keep_room();
         }
         Ok(store)
     }
@@ -260,6 +264,13 @@ impl FileStore {
         }
     }
 
+    /// What root would make in the directory of somebody else, that one could not give up.
+    fn keep_room(&self) {
+        if self.owner.is_none() {
+            self.ballast.fill();
+        }
+    }
+
     /// Writes something whose loss is no harm.
     fn put(&self, path: &Path, bytes: &[u8]) {
         let written = create_file(path, bytes).and_then(|file| self.give_away(path, &file));
@@ -399,7 +410,7 @@ impl StateStore for FileStore {
         if written.as_ref().is_err_and(StoreError::is_storage_full) && self.ballast.give_up() {
             written = self.write_or_clear_away(revision, previous, state, note);
         }
-        self.ballast.fill();
+        self.keep_room();
         written?;
         self.mark(revision);
         self.mark_used();
@@ -429,7 +440,7 @@ impl StateStore for FileStore {
         pointed?;
         *last = None;
         self.clear_away(revision, Some(previous))?;
-        self.ballast.fill();
+        self.keep_room();
         Ok(previous)
     }
 
@@ -636,6 +647,12 @@ mod tests {
             fs::rename(dir.join(USED), dir.join("default-certificate/tls.key")).unwrap();
         });
         assert!(told.contains("default-certificate tells"), "{told}");
+        let told = lost(|dir| {
+            fs::remove_dir_all(dir.join("state")).unwrap();
+            fs::create_dir_all(dir.join("jobs/audio")).unwrap();
+            fs::rename(dir.join(USED), dir.join("jobs/audio/1")).unwrap();
+        });
+        assert!(told.contains("jobs/audio tells"), "{told}");
         let told = lost(|dir| fs::remove_dir_all(dir.join("state/revisions")).unwrap());
         assert!(told.contains("points to revisions/1, which is not there"), "{told}");
         let told = lost(|dir| {
@@ -643,6 +660,30 @@ mod tests {
             symlink("/elsewhere/revisions/1", dir.join("state/current")).unwrap();
         });
         assert!(told.contains("points to /elsewhere/revisions/1, not to"), "{told}");
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        store.commit(&state(false), &note()).unwrap();
+        drop(store);
+        let cut = || {
+            for name in ["state/current", "state/revisions/1/was-current", USED] {
+                fs::remove_file(dir.path().join(name)).unwrap();
+            }
+        };
+        cut();
+        // Something else tells that it was not the first start.
+        fs::write(dir.path().join("default-certificate"), "of a run").unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        assert!(store.load().is_err());
+        drop(store);
+
+        fs::remove_file(dir.path().join("default-certificate")).unwrap();
+        let store = FileStore::open(dir.path()).unwrap();
+        assert!(store.load().unwrap().unwrap().state == state(false));
+        assert!(store.was_current(1) && dir.path().join(USED).exists());
     }
 
     #[test]

@@ -11,20 +11,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Revision, StoreError, io};
+use super::{Revision, StoreError, io, revision::WAS_CURRENT};
 
 /// Written once a first state is there: this directory was used.
 pub(super) const USED: &str = "initialised";
 
 /// What a run leaves behind beside the state, and only once there is one: not the lock, the log and
 /// the running time, which an interrupted first start leaves too.
-const TRACES: [&str; 6] = [
+const TRACES: [&str; 9] = [
     USED,
     "default-certificate",
     "default-certificate.unusable",
     "waiting-keys",
     "audit",
     "jobs/jobs.sqlite",
+    "jobs/audio",
+    "jobs/incoming",
+    "console.sock",
 ];
 
 /// More would not fit the number of a revision into JSON; such a name is not ours.
@@ -132,6 +135,17 @@ pub(super) fn number_of(name: &str) -> Option<Revision> {
 }
 
 /// `revisions 1, 2, 4`, at most a dozen.
+/// Whether a first start ended between its revision and the link to it: nothing but that revision
+/// tells of it.
+pub(super) fn first_start_was_cut_short(data_dir: &Path) -> Result<bool, StoreError> {
+    let state = data_dir.join("state");
+    let revisions = state.join("revisions");
+    Ok(matches!(link(&state.join("current"), &revisions)?, Link::Missing)
+        && numbers_in(&revisions)? == [1]
+        && !revisions.join("1").join(WAS_CURRENT).exists()
+        && trace(data_dir)?.is_none())
+}
+
 fn listed(numbers: &[Revision]) -> Option<String> {
     const SHOWN: usize = 12;
     let list: Vec<String> = numbers.iter().take(SHOWN).rev().map(ToString::to_string).collect();

@@ -2,8 +2,8 @@
 //! `request.pem` and `request.json`.
 //!
 //! A folder is written aside and renamed into place, and renamed out of it before it is removed,
-//! so that a crash leaves a request whole or not at all. Names that begin with a dot are such
-//! leftovers; the next start removes them.
+//! so that a crash leaves a request whole or not at all. Ids with a dot before them are such leftovers;
+//! the next start removes them. What has another name is not ours and is left alone.
 
 use std::{
     fs,
@@ -100,12 +100,18 @@ impl WaitingKeys {
     /// The folder cannot be made, read or cleared.
     pub fn open(data_dir: &Path, now: Moment) -> Result<Self, StoreError> {
         let folder = data_dir.join(FOLDER);
+        if fs::metadata(&folder).is_ok_and(|found| !found.is_dir()) {
+            let reason =
+                "is no folder; move it away, or put the folder of that name back from a backup"
+                    .into();
+            return Err(StoreError::Malformed { path: folder, reason });
+        }
         make_dir(&folder)?;
         let mut requests = Vec::new();
         for entry in fs::read_dir(&folder).map_err(io("list", &folder))? {
             let path = entry.map_err(io("list", &folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with('.') {
+            if is_leftover(name) {
                 if let Err(err) = fs::remove_dir_all(&path) {
                     log::warn!("cannot remove the leftover {}: {err}", path.display());
                 }
@@ -239,7 +245,7 @@ impl WaitingKeys {
         for entry in fs::read_dir(&self.folder).map_err(io("list", &self.folder))? {
             let entry = entry.map_err(io("list", &self.folder))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with('.') {
+            if name.parse::<RequestId>().is_err() {
                 continue;
             }
             let (from, to) = (entry.path(), self.folder.join(format!(".{name}")));
@@ -330,6 +336,11 @@ impl std::fmt::Debug for WaitingKeys {
             .field("waiting", &self.requests.load().len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a crash left it: an id with a dot before it.
+fn is_leftover(name: &str) -> bool {
+    name.strip_prefix('.').is_some_and(|id| id.parse::<RequestId>().is_ok())
 }
 
 /// Whether a key has waited its time. A running time that was lost counts as none.
@@ -598,6 +609,38 @@ mod tests {
         assert_eq!(waiting.requests(START.running), [whole]);
         waiting.remove_all().unwrap();
         assert!(!waiting.path(&damaged.id).exists());
+    }
+
+    #[test]
+    fn what_is_not_ours_stays_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(FOLDER);
+        let foreign = [".snapshot", ".stfolder", "lost+found", "README", ".DS_Store"];
+        for name in &foreign[..3] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("something"), "of somebody").unwrap();
+        }
+        for name in &foreign[3..] {
+            fs::write(folder.join(name), "of somebody").unwrap();
+        }
+        let waiting = WaitingKeys::open(dir.path(), START).unwrap();
+        waiting.add(fresh(), START).unwrap();
+        waiting.remove_all().unwrap();
+        waiting.discard(waiting.set_aside().unwrap()).unwrap();
+        WaitingKeys::open(dir.path(), START).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".DS_Store", ".snapshot", ".stfolder", "README", "lost+found"]);
+        assert!(folder.join(".snapshot/something").exists());
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FOLDER), "no folder").unwrap();
+        let refused = WaitingKeys::open(dir.path(), START).unwrap_err().to_string();
+        assert!(refused.contains("waiting-keys is no folder; move it away"), "{refused}");
     }
 
     #[test]
