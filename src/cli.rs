@@ -2,6 +2,7 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use portcullis_actors::logging;
@@ -113,7 +114,7 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
     if let Some(data_dir) = arguments.data_dir {
         config.data_dir = data_dir;
     }
-    logging::init(config.log.format, appliance.name())?;
+    begin_log(config.log.format, appliance)?;
     let admission = limits::share_out(&config)?;
     let system = actix::System::new();
     let done = system.block_on(appliance.run(config, admission, arguments.ready_file.as_deref()));
@@ -122,8 +123,14 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
     done
 }
 
+fn begin_log(format: logging::Format, appliance: &Appliance) -> anyhow::Result<()> {
+    logging::init(format, appliance.name()).context(
+        "the thread that writes the log cannot be started; raise the limit of threads (ulimit -u, TasksMax=, pids.max)",
+    )
+}
+
 fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Result<()> {
-    logging::init(logging::Format::default(), appliance.name())?;
+    begin_log(logging::Format::default(), appliance)?;
     let config = match &arguments.config {
         Some(path) => Config::read(path, &appliance.service_names())?,
         None => Config::documented(&[], false),

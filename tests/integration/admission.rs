@@ -51,6 +51,13 @@ async fn silent_connections_of_an_address_give_way_to_its_next_ones() {
         for _ in 1..16 {
             silent.push(narrow_from(address(1), port).await.expect("a connection"));
         }
+        // Two workers accept, in whatever order: the next one is the seventeenth only once all are in.
+        let open = format!("appliance_connections_open{{listener=\"{listener}\"}}");
+        let asking = u64::from(listener == "https");
+        wait_until("all are accepted", seconds(10), async || {
+            counted(&service, &open) >= 16 + asking
+        })
+        .await;
         wait_until("one of the address is served again", seconds(10), async || match listener {
             "https" => {
                 let url = service.url("https", "/healthz");
