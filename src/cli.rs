@@ -114,7 +114,7 @@ fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Resul
     if let Some(data_dir) = arguments.data_dir {
         config.data_dir = data_dir;
     }
-    begin_log(config.log.format, appliance)?;
+    begin_log(config.log.format, &appliance)?;
     let admission = limits::share_out(&config)?;
     let system = actix::System::new();
     let done = system.block_on(appliance.run(config, admission, arguments.ready_file.as_deref()));

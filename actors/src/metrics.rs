@@ -280,7 +280,18 @@ impl Metrics {
             registry: RwLock::new(Registry::default()),
         };
         metrics.register();
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// What alerts compare with has to be there before anything has gone wrong.
+    fn begin_at_zero(&self) {
+        for what in ["state", "jobs", "audit", "log"] {
+            self.storage_failing.get_or_create(&StorageLabels { what }).set(0);
+        }
+        for record in ["changes", "refusals"] {
+            drop(self.audit_entries_left_out.get_or_create(&AuditLabels { record }));
+        }
     }
 
     fn register(&self) {

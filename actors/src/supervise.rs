@@ -73,6 +73,8 @@ where
     let context = Context::new();
     let address = context.address();
     let mut life = context.into_future(actor);
+    // Told from the start on, as a zero: an alert needs something to compare with.
+    drop(METRICS.owner_deaths.get_or_create(&OwnerLabels { owner: name }));
     actix::spawn(async move {
         let mut died: Option<Instant> = None;
         // It ends without a panic when nobody holds its address any more.
