@@ -8,10 +8,18 @@ const MOST: usize = 16;
 const MOST_BYTES: usize = 16 << 10;
 
 /// Names that are taken as they are.
-const KNOWN: [&str; 7] =
-    ["accept", "accept-language", "api-key", "apikey", "authorization", "cookie", "date"];
+const KNOWN: [&str; 8] = [
+    "accept",
+    "accept-language",
+    "api-key",
+    "apikey",
+    "authorization",
+    "cookie",
+    "date",
+    "x-goog-user-project",
+];
 /// How names of credentials end.
-const ENDS: [&str; 5] = ["-id", "-key", "-secret", "-signature", "-token"];
+const ENDS: [&str; 4] = ["-key", "-secret", "-signature", "-token"];
 /// What is never taken although it looks like one of them: it would say who asks, or which resource
 /// is meant, to proxies and servers that trust it; or it opens what clouds keep for their machines.
 const NEVER: [&str; 13] = [
@@ -28,6 +36,46 @@ const NEVER: [&str; 13] = [
     "x-original-",
     "x-real-",
     "x-rewrite-",
+];
+/// Words of names that say the same in whichever product: who asks, from where, how, or for what.
+/// Servers behind a proxy take them for the proxy's. What ends like a credential may hold them.
+const NEVER_WORDS: [&str; 36] = [
+    "accel",
+    "authenticated",
+    "cert",
+    "connecting",
+    "dn",
+    "email",
+    "envoy",
+    "group",
+    "groups",
+    "host",
+    "identity",
+    "impersonate",
+    "ip",
+    "login",
+    "method",
+    "oidc",
+    "original",
+    "path",
+    "principal",
+    "proto",
+    "protocol",
+    "proxyuser",
+    "remote",
+    "role",
+    "roles",
+    "scheme",
+    "sendfile",
+    "ssl",
+    "subject",
+    "uri",
+    "url",
+    "user",
+    "userid",
+    "userinfo",
+    "username",
+    "webauth",
 ];
 
 /// What is wrong with a line.
@@ -74,10 +122,13 @@ fn is_allowed(name: &str) -> bool {
         "metadata" => name.contains(part),
         part => name.starts_with(part),
     });
-    !never
-        && (KNOWN.contains(&name)
-            || name.starts_with("x-")
-            || ENDS.iter().any(|end| name.ends_with(end)))
+    if never {
+        return false;
+    }
+    let speaks_for_others = || name.split(['-', '_']).any(|word| NEVER_WORDS.contains(&word));
+    KNOWN.contains(&name)
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || (name.starts_with("x-") || name.ends_with("-id")) && !speaks_for_others()
 }
 
 #[cfg(test)]
@@ -99,10 +150,15 @@ mod tests {
             "CF-Access-Client-Id: s3cret",
             "X-Amz-Security-Token: s3cret",
             "Accept: audio/wav",
+            "X-Amz-Date: 20260101T000000Z",
+            "x-ms-version: 2021-08-06",
+            "X-Goog-User-Project: a",
+            "X-User-Token: s3cret",
+            "X-Custom: a",
         ])
         .unwrap();
         assert_eq!(headers["x-api-key"], "s3cret");
-        assert_eq!(headers.len(), 8);
+        assert_eq!(headers.len(), 13);
         assert!(!format!("{headers:?}").contains("s3cret"), "{headers:?}");
     }
 
@@ -134,6 +190,22 @@ mod tests {
             "X-Rewrite-URL",
             "X-HTTP-Method-Override",
             "X-Host",
+            "X-Remote-User",
+            "Remote-User-Id",
+            "X-User-Id",
+            "X-Auth-Request-Email",
+            "X-Authenticated-Groups",
+            "X-WebAuth-User",
+            "X-Ms-Client-Principal",
+            "X-Amzn-Oidc-Identity",
+            "X-Goog-Authenticated-User-Email",
+            "X-ProxyUser-Ip",
+            "X-Envoy-Original-Path",
+            "X-Accel-Redirect",
+            "X-Sendfile",
+            "X-Scheme",
+            "X-SSL-Client-Cert",
+            "X_Remote_User-Id",
             "Range",
             "If-Range",
             "Accept-Encoding",
