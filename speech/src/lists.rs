@@ -1,5 +1,7 @@
 //! Bounds of the lists that a client asks for, the same for jobs and for sessions.
 
+use crate::transcript::Marks;
+
 /// Entries of `additional_vocab`.
 const MOST_WORDS: usize = 20_000;
 /// Ways in which one of them may be spoken.
@@ -33,16 +35,26 @@ pub(crate) fn check_vocabulary<'a>(
     Ok(())
 }
 
-/// Checks `permitted_marks`.
+/// Reads `permitted_marks`.
 ///
 /// # Errors
-/// There are too many.
-pub(crate) fn check_marks(marks: &[String]) -> Result<(), String> {
-    if marks.len() > MOST_MARKS {
-        let text = "punctuation_overrides.permitted_marks has more than";
-        return Err(format!("{text} {MOST_MARKS} entries"));
+/// There are too many, or one is neither a single mark nor `all`.
+pub(crate) fn marks(permitted: &[String]) -> Result<Marks, String> {
+    let refused = |what: &str| Err(format!("punctuation_overrides.permitted_marks {what}"));
+    if permitted.len() > MOST_MARKS {
+        return refused(&format!("has more than {MOST_MARKS} entries"));
     }
-    Ok(())
+    if permitted.iter().any(|mark| mark == "all") {
+        return Ok(Marks::All);
+    }
+    let single = |mark: &String| {
+        let mut characters = mark.chars();
+        characters.next().filter(|_| characters.next().is_none())
+    };
+    match permitted.iter().map(single).collect() {
+        Some(marks) => Ok(Marks::Only(marks)),
+        None => refused("must hold single marks, or \"all\""),
+    }
 }
 
 #[cfg(test)]
@@ -61,9 +73,29 @@ mod tests {
             (vocabulary(&long, &[], 1), "additional_vocab[0] has a text of more than 200 bytes"),
             (vocabulary("a", std::slice::from_ref(&long), 1), "more than 200 bytes"),
             (vocabulary("a", &vec![String::new(); 21], 1), "sounds_like has more than 20"),
-            (check_marks(&vec![".".to_owned(); 101]), "more than 100 entries"),
         ] {
             assert!(refused.clone().unwrap_err().contains(expected), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn marks_are_single_ones_or_all_and_few() {
+        let read = |entries: &[&str]| {
+            marks(&entries.iter().map(|mark| (*mark).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[]), Ok(Marks::Only(vec![])));
+        assert_eq!(read(&[".", "\u{3002}"]), Ok(Marks::Only(vec!['.', '\u{3002}'])));
+        assert_eq!(read(&[".", "all"]), Ok(Marks::All));
+        let long = ".".repeat(100_000);
+        for (entries, expected) in [
+            (&[".."][..], "single marks"),
+            (&["", "."], "single marks"),
+            (&["All"], "single marks"),
+            (&[&*long], "single marks"),
+            (&["."; 101], "more than 100 entries"),
+        ] {
+            let refused = read(entries).unwrap_err();
+            assert!(refused.contains(expected) && refused.len() < 100, "{refused}");
         }
     }
 }

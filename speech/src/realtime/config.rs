@@ -324,11 +324,7 @@ fn marks(raw: Option<RawPunctuation>) -> Result<Marks, Refusal> {
         return refuse("punctuation_overrides.sensitivity must be from 0 to 1");
     }
     let Some(permitted) = raw.permitted_marks else { return Ok(Marks::All) };
-    lists::check_marks(&permitted).or_else(refuse)?;
-    if permitted.iter().any(|mark| mark == "all") {
-        return Ok(Marks::All);
-    }
-    Ok(Marks::Only(permitted.iter().filter_map(|mark| mark.chars().next()).collect()))
+    lists::marks(&permitted).or_else(refuse)
 }
 
 fn filter(raw: Option<RawFiltering>) -> Result<(Filter, Rules), Refusal> {
@@ -379,6 +375,10 @@ mod tests {
             (
                 json!({"language": "en", "conversation_config": {"end_of_utterance_silence_trigger": 3}}),
                 "from 0 to 2",
+            ),
+            (
+                json!({"language": "en", "punctuation_overrides": {"permitted_marks": [".."]}}),
+                "single marks",
             ),
             (json!([]), "transcription_config"),
         ] {

@@ -188,18 +188,7 @@ fn marks(raw: Option<RawPunctuation>) -> Result<Marks, ConfigError> {
         return Err(ConfigError::Schema("punctuation_overrides.sensitivity must be 0 to 1".into()));
     }
     let Some(permitted) = raw.permitted_marks else { return Ok(Marks::All) };
-    lists::check_marks(&permitted).map_err(ConfigError::Schema)?;
-    if permitted.iter().any(|mark| mark == "all") {
-        return Ok(Marks::All);
-    }
-    let only = permitted.iter().map(|mark| {
-        let mut characters = mark.chars();
-        characters.next().filter(|_| characters.next().is_none()).ok_or_else(|| {
-            let text = "punctuation_overrides.permitted_marks must hold single marks, or \"all\"";
-            ConfigError::Schema(text.into())
-        })
-    });
-    Ok(Marks::Only(only.collect::<Result<_, _>>()?))
+    lists::marks(&permitted).map_err(ConfigError::Schema)
 }
 
 fn srt_limits(raw: Option<RawSrt>) -> Result<SrtLimits, ConfigError> {
