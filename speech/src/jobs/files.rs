@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::store::{JobId, StoreError};
-use crate::disk::{Disk, Upload};
+use crate::{
+    disk::{Disk, Upload},
+    regular,
+};
 
 /// What the name of audio ends in until its job is in the database.
 const NEW: &str = ".new";
@@ -89,7 +92,7 @@ impl Folder {
     /// `None` if there is none.
     pub(super) fn open_audio(&self, id: JobId) -> io::Result<Option<File>> {
         for path in [self.audio_of(id), self.new_audio_of(id)] {
-            match File::open(path) {
+            match regular::open(&path) {
                 Ok(file) => return Ok(Some(file)),
                 Err(err) if err.kind() == io::ErrorKind::NotFound => {}
                 Err(err) => return Err(err),

@@ -155,6 +155,24 @@ fn what_a_crash_leaves_behind_is_cleared_and_the_rest_is_whole() {
 }
 
 #[test]
+fn audio_that_is_no_file_is_told_and_never_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let id = add(&store, "a.wav");
+    let audio = folder.path().join("audio").join(id.to_string());
+    std::fs::remove_file(&audio).unwrap();
+    let refused = || match store.open_audio(id) {
+        Err(StoreError::Files(err)) => assert!(err.to_string().contains("not a file"), "{err}"),
+        other => panic!("{other:?}"),
+    };
+    nix::unistd::mkfifo(&audio, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused();
+    std::fs::remove_file(&audio).unwrap();
+    std::fs::create_dir(&audio).unwrap();
+    refused();
+}
+
+#[test]
 fn an_upload_that_no_job_took_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
