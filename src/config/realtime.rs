@@ -49,8 +49,9 @@ fn at_least_a_second(
     key: &'static str,
 ) -> Result<Option<Duration>, ConfigError> {
     let found = table.duration(key)?;
-    if found.is_some_and(|time| time < Duration::from_secs(1)) {
-        return Err(table.error(format!("{key} must be at least \"1s\"")));
+    if let Some(short) = found.filter(|time| *time < Duration::from_secs(1)) {
+        let reason = format!("is {}; it must be at least 1s", humantime::format_duration(short));
+        return Err(table.error_at(key, table.offset_of(key), reason));
     }
     Ok(found)
 }
@@ -103,7 +104,10 @@ mod tests {
     fn mistakes_are_named() {
         for (text, expected) in [
             ("[realtime]\nmax_sesions = 3", "did you mean `max_sessions`?"),
-            ("[realtime]\nidle_timeout = \"0s\"", "idle_timeout must be at least \"1s\""),
+            (
+                "[realtime]\nidle_timeout = \"0s\"",
+                "test.toml:2: realtime.idle_timeout: is 0s; it must be at least 1s",
+            ),
             (
                 "[realtime]\nallowed_origins = [\"https://a.example/b\"]",
                 "test.toml:2: realtime.allowed_origins: `https://a.example/b` is not an origin",

@@ -120,13 +120,7 @@ pub(super) fn read_limits(section: Section<'_, '_, '_>) -> Result<LimitsConfig, 
         let reason = format!("is {each}, which is more than connections ({all})");
         return Err(table.error_at(key, table.offset_of(key), reason));
     }
-    if let Some(timeout) = table.duration("write_timeout")? {
-        if !(Duration::from_secs(1)..=DAY).contains(&timeout) {
-            let key = "write_timeout";
-            let reason =
-                format!("is {}; it must be 1s to 24h", humantime::format_duration(timeout));
-            return Err(table.error_at(key, table.offset_of(key), reason));
-        }
+    if let Some(timeout) = up_to_a_day(&mut table, "write_timeout")? {
         limits.write_timeout = timeout;
     }
     table.finish()?;
@@ -214,11 +208,24 @@ pub(super) fn read_outbound(section: Section<'_, '_, '_>) -> Result<OutboundConf
         })?;
         outbound.allow.push(network);
     }
-    if let Some(longest) = table.duration("longest")? {
+    if let Some(longest) = up_to_a_day(&mut table, "longest")? {
         outbound.longest = longest;
     }
     table.finish()?;
     Ok(outbound)
+}
+
+/// A duration from a second to a day.
+fn up_to_a_day(
+    table: &mut Table<'_, '_, '_>,
+    key: &'static str,
+) -> Result<Option<Duration>, ConfigError> {
+    let found = table.duration(key)?;
+    if let Some(other) = found.filter(|time| !(Duration::from_secs(1)..=DAY).contains(time)) {
+        let reason = format!("is {}; it must be 1s to 24h", humantime::format_duration(other));
+        return Err(table.error_at(key, table.offset_of(key), reason));
+    }
+    Ok(found)
 }
 
 /// The text with the values of keys that sound like secrets masked; names of files stay.
@@ -277,6 +284,8 @@ mod tests {
             ),
             ("[outbound]\nallow = [\"localhost\"]", "outbound.allow: \"localhost\" is no network"),
             ("[outbound]\nallowed = []", "did you mean `allow`?"),
+            ("[outbound]\nlongest = \"0s\"", "test.toml:2: outbound.longest: is 0s; it must be 1s"),
+            ("[outbound]\nlongest = \"25h\"", "outbound.longest: is 1day 1h; it must be 1s to 24h"),
             ("[monitoring]\nprometheus = \"9090\"", "monitoring.prometheus: must be the address"),
         ] {
             let message = Config::parse("test.toml", text, &[]).unwrap_err().to_string();
