@@ -21,9 +21,10 @@ const MAY_SPEAK: [&str; 6] = [
 /// These tell of each damaged byte of what anybody has sent; what came of it is told by the job.
 const TALKERS: &str = "symphonia";
 
-/// These print a line at `error` for each malformed request, without its sender. Whoever has
-/// accepted the connection tells of it now and then.
-const ONE_FOR_EACH_REQUEST: [&str; 2] = ["actix_http::h1::decoder", "actix_http::h1::dispatcher"];
+/// These print a line at `error` or `warn` for each malformed request or flood of resets, without
+/// its sender. Whoever has accepted the connection tells of it now and then.
+const ONE_FOR_EACH_REQUEST: [&str; 3] =
+    ["actix_http::h1::decoder", "actix_http::h1::dispatcher", "h2::proto::streams::recv"];
 
 fn module(target: &str) -> &str {
     target.split("::").next().unwrap_or_default()
@@ -122,6 +123,7 @@ mod tests {
         }
         assert!(!may_speak(&metadata("symphonia_bundle_mp3", Level::Error), ""));
         assert!(!may_speak(&metadata("actix_http::h1::dispatcher", Level::Error), ""));
+        assert!(!may_speak(&metadata("h2::proto::streams::recv", Level::Warn), ""));
     }
 
     #[test]
