@@ -182,6 +182,11 @@ fn headers_of_one_connection_and_cookies_pass_in_neither_direction() {
         "Proxy-Authenticate: Basic realm=s3cret\r\n",
         "Keep-Alive: timeout=5, x=s3cret\r\n",
         "Trailer: X-s3cret\r\n",
+        "Strict-Transport-Security: max-age=s3cret\r\n",
+        "Clear-Site-Data: \"s3cret\"\r\n",
+        "Access-Control-Allow-Origin: https://s3cret.example\r\n",
+        "Alt-Svc: s3cret\r\n",
+        "WWW-Authenticate: Basic realm=s3cret\r\n",
         "X-Kept: yes\r\n",
         "Content-Length: 2\r\n\r\n{}",
     ));
@@ -210,5 +215,20 @@ fn headers_of_one_connection_and_cookies_pass_in_neither_direction() {
     assert_eq!((reply.body.as_str(), reply.header("x-kept")), ("{}", Some("yes")));
     for text in ["s3cret", "set-cookie", "x-inner"] {
         assert!(!reply.headers.to_lowercase().contains(text), "{text} in {}", reply.headers);
+    }
+}
+
+#[test]
+fn what_is_no_answer_to_the_client_is_a_bad_gateway() {
+    for (answer, status) in [
+        ("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "101"),
+        ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "401"),
+    ] {
+        let (port, _asked) = impostor(answer);
+        let setting = format!("monitoring.prometheus = \"http://127.0.0.1:{port}\"");
+        let service = documented(Service::portcullis().settings(&setting)).start();
+        let url = service.url("monitoring", "/graph");
+        let reply = curl_as("admin", &["--http1.1", &url]).expect(502);
+        assert!(reply.body.contains(&format!("answered {status}")), "{}", reply.body);
     }
 }

@@ -66,6 +66,20 @@ const NOT_HANDED_ON: [&str; 18] = [
     "upgrade",
 ];
 
+/// Headers of an answer that act on the whole origin, or open it to others: the origin is that of the
+/// appliance. Prometheus allows every page to read it unless it is told otherwise.
+const OF_THE_ORIGIN: [&str; 5] = [
+    "alt-svc",
+    "clear-site-data",
+    "service-worker-allowed",
+    "strict-transport-security",
+    "www-authenticate",
+];
+
+fn acts_on_the_origin(name: &str) -> bool {
+    OF_THE_ORIGIN.contains(&name) || name.starts_with("access-control-")
+}
+
 /// Whether a header goes to the other side, where `connection` are the values of that header.
 fn is_handed_on<'a>(name: &str, mut connection: impl Iterator<Item = &'a [u8]>) -> bool {
     let named = |value: &[u8]| {
@@ -211,6 +225,14 @@ pub(super) async fn forward(
         log::warn!("Prometheus at {prometheus} cannot be reached: {reason}");
         ApiError::BadGateway(format!("Prometheus at {prometheus} cannot be reached: {reason}"))
     })?;
+    let status = answer.status();
+    // An upgrade that nobody asked for; or it wants a password of its own, and a 401 from here would
+    // say that ours is wrong.
+    if status.is_informational() || status == http1_types::StatusCode::UNAUTHORIZED {
+        return Err(ApiError::BadGateway(format!(
+            "Prometheus at {prometheus} answered {status}, which cannot be handed on"
+        )));
+    }
     Ok(answered(answer, connection, prometheus.patience.pause))
 }
 
@@ -252,7 +274,7 @@ fn answered(
     let mut response = HttpResponse::build(status);
     let named = || head.headers.get_all("connection").iter().map(|value| value.as_bytes());
     for (name, value) in &head.headers {
-        if !is_handed_on(name.as_str(), named()) {
+        if !is_handed_on(name.as_str(), named()) || acts_on_the_origin(name.as_str()) {
             continue;
         }
         let name = header::HeaderName::try_from(name.as_str());
