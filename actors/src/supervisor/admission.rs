@@ -134,18 +134,21 @@ impl Admission {
         };
         let greediest = || self.connections.greediest().map(|(client, _)| client);
         let room = match short {
-            Short::Address => self.make_room(self.limits.connections_per_address, |connection| {
-                (connection.client() == client).then_some(true)
-            }),
+            Short::Address => self
+                .make_room(self.limits.connections_per_address / 64, |connection| {
+                    (connection.client() == client).then_some(true)
+                }),
             Short::All => {
                 let greediest = greediest();
-                self.make_room(self.limits.connections, |connection| {
+                // Who holds many gets none of the last places, so as many as are taken must go.
+                let crowded = self.connections.held().saturating_sub(self.ample());
+                self.make_room(self.limits.connections / 64 + crowded, |connection| {
                     Some(Some(connection.client()) == greediest)
                 })
             }
             Short::Ordinary => {
                 let greediest = greediest();
-                self.make_room(self.limits.connections, |connection| {
+                self.make_room(self.limits.connections / 64, |connection| {
                     let fits = !connection.generation().listener.administration;
                     fits.then(|| Some(connection.client()) == greediest)
                 })
@@ -158,13 +161,19 @@ impl Admission {
         })
     }
 
+    /// All connections but the last ones.
+    fn ample(&self) -> u64 {
+        self.limits.connections - self.limits.administration_share()
+    }
+
     fn take(&self, client: Client, administration: bool) -> Result<Admitted, Short> {
         let everybody = self.connections.take(client, 1).map_err(|full| match full {
             Full::Client => Short::Address,
             Full::All => Short::All,
         })?;
-        let ample = self.limits.connections - self.limits.administration_share();
-        if self.connections.held() > ample && self.connections.held_by(client) > self.limits.few() {
+        if self.connections.held() > self.ample()
+            && self.connections.held_by(client) > self.limits.few()
+        {
             return Err(Short::All);
         }
         let ordinary = match administration {
@@ -175,8 +184,9 @@ impl Admission {
     }
 
     /// Closes idle connections that `choose` names, preferred ones first, the longest idle first
-    /// among them; a sixty-fourth of `limit` at once, so that a flood costs one look for many.
-    fn make_room(&self, limit: u64, choose: impl Fn(&Connection) -> Option<bool>) -> bool {
+    /// among them; `batch` at once, commonly a sixty-fourth of the limit, so that a flood costs one look
+    /// for many.
+    fn make_room(&self, batch: u64, choose: impl Fn(&Connection) -> Option<bool>) -> bool {
         let mut barren = self.barren_since.lock().unwrap_or_else(PoisonError::into_inner);
         if barren.is_some_and(|since| since.elapsed() < BARREN) {
             return false;
@@ -196,7 +206,7 @@ impl Admission {
         *barren = idle.is_empty().then(Instant::now);
         drop(barren);
         idle.sort_by_key(|(preferred, idle_for, _)| (*preferred, *idle_for));
-        let batch = usize::try_from(limit / 64).unwrap_or(usize::MAX).clamp(1, LARGEST_CLEARANCE);
+        let batch = usize::try_from(batch).unwrap_or(usize::MAX).clamp(1, LARGEST_CLEARANCE);
         idle.iter().take(batch).for_each(|(_, _, connection)| connection.give_up_place());
         !idle.is_empty()
     }
