@@ -21,8 +21,8 @@ use crate::bounds::{Client, Full, Held, Quota};
 const IDLE: Duration = Duration::from_secs(1);
 /// How long nobody looks for idle connections again after there were none.
 const BARREN: Duration = Duration::from_millis(10);
-/// The most connections that an address holds and still gets one of the last ones: a browser opens
-/// six.
+/// The most connections or streams that an address holds and still gets one of the last ones: a
+/// browser opens six connections.
 const MOST_OF_THE_LAST: u64 = 8;
 /// The most connections that lose their places at once.
 const LARGEST_CLEARANCE: usize = 512;
@@ -60,12 +60,13 @@ impl AdmissionLimits {
     pub fn administration_share(&self) -> u64 {
         self.connections / 8
     }
+}
 
-    /// How many connections an address may hold and still get one of the last ones, which are as
-    /// many as [`Self::administration_share`].
-    fn few(&self) -> u64 {
-        (self.administration_share() / 8).clamp(1, MOST_OF_THE_LAST)
-    }
+/// The last eighth of `limit` is for those who hold few: whether `client` holds too many for it.
+fn holds_too_many(quota: &Quota, limit: u64, client: Client) -> bool {
+    let last = limit / 8;
+    let few = (last / 8).clamp(1, MOST_OF_THE_LAST);
+    quota.held() > limit - last && quota.held_by(client) > few
 }
 
 /// Lets clients in, and makes room where it is short.
@@ -171,9 +172,7 @@ impl Admission {
             Full::Client => Short::Address,
             Full::All => Short::All,
         })?;
-        if self.connections.held() > self.ample()
-            && self.connections.held_by(client) > self.limits.few()
-        {
+        if holds_too_many(&self.connections, self.limits.connections, client) {
             return Err(Short::All);
         }
         let ordinary = match administration {
@@ -216,6 +215,32 @@ impl Admission {
     /// # Errors
     /// Whose share is used up.
     pub(super) fn admit_stream(&self, client: Client) -> Result<Held, Full> {
-        self.streams.take(client, 1)
+        let place = self.streams.take(client, 1)?;
+        if holds_too_many(&self.streams, self.limits.streams, client) {
+            return Err(Full::All);
+        }
+        Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[test]
+    fn the_last_streams_are_for_those_who_hold_few() {
+        let limits = AdmissionLimits { streams: 64, streams_per_address: 40, ..Default::default() };
+        let admission = Admission::new(limits);
+        let client = |number| Client::from(IpAddr::from([192, 0, 2, number]));
+        let take = |number| admission.admit_stream(client(number));
+        let mut held: Vec<_> = (0..56).map(|n| take(n % 2).unwrap()).collect();
+        assert_eq!(take(0).unwrap_err(), Full::All);
+        assert_eq!(admission.streams.held(), 56, "nothing was taken");
+        held.extend((2..10).map(|n| take(n).unwrap()));
+        assert_eq!(take(10).unwrap_err(), Full::All);
+        held.truncate(40);
+        assert!(take(0).is_ok());
     }
 }
