@@ -13,7 +13,7 @@ use crate::{
     console::{ConsoleServer, ConsoleSocket},
     inherited::Inherited,
     notify::{self, Word},
-    process::{Process, Wanted},
+    process::{self, Process, Wanted},
     ready, tokens,
 };
 use anyhow::Context as _;
@@ -114,7 +114,7 @@ impl Appliance {
         // First, so that a signal during the start is not lost.
         let mut process = Process::look_after(config.shutdown_timeout)
             .context("nothing can look after the process")?;
-        let _pulse = Pulse::of("the owners' thread");
+        let _pulse = Pulse::of(process::OWNERS);
         let timeout = config.shutdown_timeout;
         let running = tokio::select! {
             running = self.start(config, admission, ready_file) => running?,
@@ -344,7 +344,7 @@ impl Running {
 
     /// Lets connections come to their end and puts everything away.
     async fn end(self, timeout: Duration, process: &Process) {
-        process.waits_for("the connections");
+        process.waits_for(process::CONNECTIONS);
         match self.owners.supervisor.send(Shutdown { timeout }).await {
             Ok(0) => log::info!("all connections have ended"),
             Ok(left) => log::warn!("shutdown_timeout is over: {left} connections are cut"),

@@ -33,6 +33,11 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The exit code of a process that had to be ended because something in it hung.
 const STUCK: i32 = 3;
 
+/// The thread that runs the owners, as the log names it.
+pub(crate) const OWNERS: &str = "the owners' thread";
+/// The step of the end that the supervisor sees to, on that thread.
+pub(crate) const CONNECTIONS: &str = "the connections";
+
 /// What the process was asked for from outside.
 #[derive(Debug, Clone, Default)]
 struct Asked {
@@ -61,7 +66,17 @@ impl Step {
     }
 
     fn get(&self) -> &'static str {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or("the owners' thread")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(OWNERS)
+    }
+
+    /// What the end really waits for: connections are let go on a thread that may hang itself.
+    fn blamed(&self) -> &'static str {
+        let owners_hang =
+            || pulse::silent(PUTTING_AWAY).iter().any(|silent| silent.thread == OWNERS);
+        match self.get() {
+            CONNECTIONS if owners_hang() => OWNERS,
+            step => step,
+        }
     }
 }
 
@@ -181,7 +196,7 @@ impl Caretaker {
                 () = overdue => end_now(
                     format!(
                         "shutdown_timeout is over and the end still waits for {}: ending without it",
-                        self.step.get()
+                        self.step.blamed()
                     ),
                     STUCK,
                 ),
