@@ -148,7 +148,7 @@ def inodes(report):
     server = Server()
     data = server.folder / "data"
     data.mkdir()
-    mount = f"mount -t tmpfs -o size=64m,nr_inodes=600 tmpfs {data} && exec \"$@\""
+    mount = f"mount -t tmpfs -o size=400m,nr_inodes=4000 tmpfs {data} && exec \"$@\""
     server.wrapper = ["unshare", "-m", "sh", "-c", mount, "sh"]
     with server:
         inside = Path(f"/proc/{server.process.pid}/root{data}")
@@ -157,7 +157,7 @@ def inodes(report):
         def fill():
             made = []
             try:
-                for number in range(2000):
+                for number in range(10_000):
                     path = inside / f"filler-{number}"
                     path.touch()
                     made.append(path)
@@ -199,14 +199,19 @@ def threads(report):
     subprocess.run(["chown", "-R", f"{UID}:{UID}", server.folder], check=True)
     server.folder.chmod(0o755)
     server.wrapper = ["setpriv", "--reuid", str(UID), "--regid", str(UID), "--clear-groups"]
+
+    def limit(threads):
+        # As that user, for root may not be allowed to.
+        pid = str(server.process.pid)
+        _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+        words = ["prlimit", "--pid", pid, f"--nproc={threads or hard}:"]
+        subprocess.run([*server.wrapper, *words], check=True)
+
     with server:
         def starve():
-            pid = server.process.pid
-            limit = server.footprint()["threads"]
-            _, hard = resource.prlimit(pid, resource.RLIMIT_NPROC)
-            resource.prlimit(pid, resource.RLIMIT_NPROC, (limit, hard))
+            limit(server.footprint()["threads"])
             time.sleep(BAD)
-            resource.prlimit(pid, resource.RLIMIT_NPROC, (hard, hard))
+            limit("")
 
         under_load(report, "no further thread", server, starve, allowed=("certificates",))
         panics = (server.folder / "log").read_text(errors="replace").count("panicked at")
