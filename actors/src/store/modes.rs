@@ -11,7 +11,7 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 /// What holds keys, passwords and settings: nothing of it is for others.
 const SECRET: [&str; 4] = ["state", "default-certificate", "waiting-keys", "audit"];
 /// Whoever can write here can put something else in place of what lies below.
-const SHARED: [&str; 3] = ["", "log", "jobs"];
+const SHARED: [&str; 6] = ["", "log", "jobs", "lock", "initialised", "running-time.json"];
 /// The state keeps some hundred files; what is beyond is not ours.
 const MAX_ENTRIES: usize = 4096;
 
@@ -32,6 +32,10 @@ pub fn close_to_others(data_dir: &Path) -> Vec<OpenMode> {
     let mut found = Vec::new();
     for name in SHARED {
         found.extend(close(&data_dir.join(name), 0o022));
+    }
+    if let Ok(entries) = fs::read_dir(data_dir.join("log")) {
+        let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        found.extend(entries.take(MAX_ENTRIES).filter_map(|path| close(&path, 0o022)));
     }
     let mut waiting: Vec<PathBuf> = SECRET.iter().rev().map(|name| data_dir.join(name)).collect();
     let mut seen = 0;
@@ -105,6 +109,8 @@ mod tests {
         fs::create_dir_all(key.parent().unwrap()).unwrap();
         fs::write(&key, "key").unwrap();
         fs::create_dir(dir.path().join("log")).unwrap();
+        let log = dir.path().join("log/portcullis.log");
+        fs::write(&log, "line").unwrap();
         let modes = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
         for path in ["state", "state/revisions", "state/revisions/1", "state/revisions/1/tls"] {
@@ -113,6 +119,10 @@ mod tests {
         set(&key, 0o600).unwrap();
         set(dir.path(), 0o755).unwrap();
         assert!(close_to_others(dir.path()).is_empty(), "a folder may be seen from outside");
+
+        set(&log, 0o666).unwrap();
+        assert_eq!(close_to_others(dir.path()).len(), 1, "a log that others can write");
+        assert_eq!(modes(&log), 0o644, "and may read, if the folder lets them");
 
         set(dir.path(), 0o777).unwrap();
         set(&dir.path().join("state"), 0o750).unwrap();
