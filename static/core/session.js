@@ -162,7 +162,8 @@ export async function microphone() {
   const context = new AudioContext();
   const stop = () => {
     stream.getTracks().forEach((track) => track.stop());
-    context.close();
+    // Both the end of the session and that of its socket come here, in whatever order.
+    if (context.state !== 'closed') context.close();
   };
   try {
     await context.audioWorklet.addModule(new URL('./microphone.js', import.meta.url));
