@@ -23,7 +23,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True  # so that a run leaves nothing in the repository
 
 from bystanders import Bystanders
-from report import Neighbours, Report, machine
+from report import Neighbours, Report
 from server import BINARY, ROOT, Server, until
 
 SHIM = ROOT / "tests/integration/support/shim.c"
@@ -236,12 +236,7 @@ def main():
             DAYS[name](report)
         except (OSError, RuntimeError) as err:
             report.wrong.append(f"{name}: {err!r}")
-    print("\n".join(f"- {line}" for line in machine()))
-    print(f"- {others.share():.0%} of the CPU time went to other programs\n")
-    print(report.table())
-    for wrong in report.wrong:
-        print(f"\nWRONG: {wrong}")
-    sys.exit(1 if report.wrong else 0)
+    report.conclude(f"{others.share():.0%} of the CPU time went to other programs")
 
 
 if __name__ == "__main__":

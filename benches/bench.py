@@ -20,7 +20,7 @@ import neighbours
 import replacement
 import sessions
 import throughput
-from report import Neighbours, Report, machine
+from report import Neighbours, Report
 from server import BINARY
 
 MEASURES = {
@@ -66,13 +66,10 @@ def main():
             MEASURES[name](report, chosen.quick)
         except (OSError, RuntimeError, KeyError, IndexError, ValueError) as err:
             report.wrong.append(f"{name} could not be measured: {err!r}")
-    print("\n".join(f"- {line}" for line in machine()))
-    print(f"- load {load:.1f} before; {others.share():.0%} of the CPU time went to other programs; "
-          f"{time.monotonic() - begun:.0f} s in all\n")
-    print(report.table())
-    for wrong in report.wrong:
-        print(f"\nWRONG: {wrong}")
-    sys.exit(1 if report.wrong else 0)
+    report.conclude(
+        f"load {load:.1f} before; {others.share():.0%} of the CPU time went to other programs; "
+        f"{time.monotonic() - begun:.0f} s in all"
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,17 @@ class Report:
         lines = ["| Measured | Result | Aim |", "|---|---|---|"]
         lines += [f"| {what} | {value} | {aim} |" for what, value, aim in self.rows]
         return "\n".join(lines)
+
+    def conclude(self, remark, more=""):
+        """Prints all of it, `more` below the table, and ends the program: with 1 if something was
+        wrong."""
+        print("\n".join(f"- {line}" for line in [*machine(), remark]))
+        print(f"\n{self.table()}")
+        if more:
+            print(f"\n{more}")
+        for wrong in self.wrong:
+            print(f"\nWRONG: {wrong}")
+        sys.exit(1 if self.wrong else 0)
 
 
 def quantile(values, share):

@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True  # so that a run leaves nothing in the repository
 import attacks
 from bystanders import Bystanders
 from clients import Clients
-from report import Neighbours, Report, machine, quantile
+from report import Neighbours, Report, quantile
 from server import BINARY, Server, until
 
 SETTLE = 90
@@ -135,17 +135,15 @@ def main():
                     f"{after['rss_kb'] / before['rss_kb']:.2f} times")
         missing, _ = whole_audit(server, changes)
         report.must_be_zero(f"changes that the audit record lacks, of {changes}", max(0, missing))
-    print("\n".join(f"- {line}" for line in machine()))
-    print(f"- {chosen.seconds} s; load {load:.1f} before; "
-          f"{others.share():.0%} of the CPU time went to other programs\n")
-    print(report.table())
-    print("\n| Attack | What came of its tries |\n|---|---|")
+    lines = ["| Attack | What came of its tries |", "|---|---|"]
     for name, words in outcomes.items():
         shown = ", ".join(f"{word} {count:,}" for word, count in words.most_common(8))
-        print(f"| {name} | {shown} |")
-    for wrong in report.wrong:
-        print(f"\nWRONG: {wrong}")
-    sys.exit(1 if report.wrong else 0)
+        lines.append(f"| {name} | {shown} |")
+    report.conclude(
+        f"{chosen.seconds} s; load {load:.1f} before; "
+        f"{others.share():.0%} of the CPU time went to other programs",
+        "\n".join(lines),
+    )
 
 
 if __name__ == "__main__":
