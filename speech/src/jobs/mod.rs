@@ -22,6 +22,6 @@ pub use self::{
     sqlite::{SqliteStore, StoreOptions},
     store::{
         Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE,
-        ListFilter, NewJob, StoreError, UsageRow,
+        ListFilter, NewJob, StoreError, Transcript, UsageRow,
     },
 };

@@ -2,6 +2,7 @@
 
 use std::{fs::File, time::Instant};
 
+use serde_json::Map;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
@@ -125,6 +126,7 @@ impl Work<'_> {
             log: std::mem::take(&mut log.0),
             model: config.model.clone().unwrap_or_else(|| "standard".into()),
             language: config.language,
+            metadata: Map::new(),
         })
     }
 }

@@ -5,8 +5,11 @@ use std::{str::FromStr, time::Duration};
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, macros::format_description};
 
-use super::{config::JobConfig, store::Job};
-use crate::transcript::{Item, JsonDocument, srt, text};
+use super::{
+    config::JobConfig,
+    store::{Job, Transcript},
+};
+use crate::transcript::{JsonDocument, srt, text};
 
 /// The forms of a transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +49,17 @@ impl Format {
 
 /// Writes the transcript of a job.
 #[must_use]
-pub fn transcript(job: &Job, config: &JobConfig, items: &[Item], format: Format) -> String {
+pub fn transcript(job: &Job, config: &JobConfig, found: &Transcript, format: Format) -> String {
+    let Transcript { items, language, .. } = found;
+    let language = language.as_ref().unwrap_or(&config.language);
     match format {
-        Format::Json => document(job, config, items).to_string(),
-        Format::Text => text(items, &config.language),
-        Format::Srt => srt(items, &config.language, config.srt, job.duration.as_secs_f64()),
+        Format::Json => document(job, config, found, language).to_string(),
+        Format::Text => text(items, language),
+        Format::Srt => srt(items, language, config.srt, job.duration.as_secs_f64()),
     }
 }
 
-fn document(job: &Job, config: &JobConfig, items: &[Item]) -> Value {
+fn document(job: &Job, config: &JobConfig, found: &Transcript, language: &str) -> Value {
     let mut about = Map::new();
     about.insert("created_at".into(), json!(timestamp(job.created_at)));
     about.insert("data_name".into(), json!(job.data_name));
@@ -69,10 +74,11 @@ fn document(job: &Job, config: &JobConfig, items: &[Item]) -> Value {
         created_at: timestamp(finished),
         transcription_config: config.submitted["transcription_config"].clone(),
         output_config: config.submitted.get("output_config").cloned(),
-        language: &config.language,
+        language,
+        metadata: &found.metadata,
         failed_features: &config.failed_features,
         orchestrator_version: concat!("portcullis-", env!("CARGO_PKG_VERSION")),
-        items,
+        items: &found.items,
     }
     .build()
 }

@@ -3,6 +3,7 @@
 use std::{fmt, fs::File, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use time::{Date, OffsetDateTime};
 
 use super::files::IncomingFile;
@@ -135,8 +136,21 @@ pub struct Finished {
     pub duration: Duration,
     pub items: Vec<Item>,
     pub log: String,
+    /// The language that was recognised, which is not that of the configuration where that says `auto`.
     pub language: String,
     pub model: String,
+    /// What else is to be told in the `metadata` of the transcript, by key.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+}
+
+/// What is kept of it for those who read it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transcript {
+    pub items: Vec<Item>,
+    /// `None` for one that an earlier version made: it is that of the configuration then.
+    pub language: Option<String>,
+    pub metadata: Map<String, Value>,
 }
 
 /// The most jobs that are listed at once.
@@ -314,7 +328,7 @@ pub trait JobStore: Send + Sync {
     ///
     /// # Errors
     /// The database failed.
-    fn items(&self, id: JobId) -> Result<Option<Vec<Item>>, StoreError>;
+    fn transcript(&self, id: JobId) -> Result<Option<Transcript>, StoreError>;
 
     /// What the work on it said.
     ///

@@ -19,6 +19,8 @@ pub struct JsonDocument<'a> {
     /// The output configuration, if one was given.
     pub output_config: Option<Value>,
     pub language: &'a str,
+    /// What else is to be told in the metadata, by key.
+    pub metadata: &'a Map<String, Value>,
     /// What was asked for and is not to be had here, by feature: `translation`, `summarization` …
     pub failed_features: &'a [(String, Value)],
     /// Name and version of what made it.
@@ -42,6 +44,7 @@ impl JsonDocument<'_> {
         for (feature, errors) in self.failed_features {
             metadata.insert(format!("{feature}_errors"), errors.clone());
         }
+        metadata.extend(self.metadata.clone());
         json!({
             "format": FORMAT_VERSION,
             "job": self.job,

@@ -219,9 +219,9 @@ pub(super) async fn transcript(
     }
     let text = desk
         .store(move |store| {
-            let Some(items) = store.items(job.id)? else { return Ok(None) };
+            let Some(found) = store.transcript(job.id)? else { return Ok(None) };
             let config = JobConfig::parse(&job.config).ok();
-            Ok(config.map(|config| render(&job, &config, &items, format)))
+            Ok(config.map(|config| render(&job, &config, &found, format)))
         })
         .await?
         .ok_or(BatchError::FileExpired)?;

@@ -25,10 +25,10 @@ use super::{
     files::{Folder, IncomingFile},
     store::{
         Finished, Job, JobCounts, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE, ListFilter,
-        NewJob, StoreError, UsageRow,
+        NewJob, StoreError, Transcript, UsageRow,
     },
 };
-use crate::{disk::Promise, transcript::Item};
+use crate::disk::Promise;
 
 /// A job that fails so often is given up.
 const MOST_FAILURES: u32 = 3;
@@ -385,8 +385,9 @@ impl JobStore for SqliteStore {
     }
 
     fn finish(&self, id: JobId, finished: &Finished) -> Result<(), StoreError> {
-        let items = serde_json::to_string(&finished.items)
-            .map_err(|err| StoreError::Damaged(err.to_string()))?;
+        let damaged = |err: serde_json::Error| StoreError::Damaged(err.to_string());
+        let items = serde_json::to_string(&finished.items).map_err(damaged)?;
+        let metadata = serde_json::to_string(&finished.metadata).map_err(damaged)?;
         let duration = i64::try_from(finished.duration.as_millis()).unwrap_or(i64::MAX);
         self.transaction(|transaction| {
             let sql = "UPDATE jobs SET status = 'done', finished_at = ?2, duration_ms = ?3, ended_after = ?4
@@ -394,8 +395,10 @@ impl JobStore for SqliteStore {
             if transaction.execute(sql, params![id.0, now(), duration, self.running_time()])? == 0 {
                 return Ok(());
             }
-            let sql = "INSERT OR REPLACE INTO transcripts (job, items, log) VALUES (?1, ?2, ?3)";
-            transaction.execute(sql, params![id.0, items, finished.log])?;
+            let sql = "INSERT OR REPLACE INTO transcripts (job, items, log, language, metadata)
+                       VALUES (?1, ?2, ?3, ?4, ?5)";
+            let language = &finished.language;
+            transaction.execute(sql, params![id.0, items, finished.log, language, metadata])?;
             let sql = "INSERT INTO usage (day, language, model, count, duration_ms) VALUES (?1, ?2, ?3, 1, ?4)
                        ON CONFLICT DO UPDATE SET count = count + 1, duration_ms = duration_ms + ?4";
             let day = OffsetDateTime::now_utc().date().to_string();
@@ -426,12 +429,17 @@ impl JobStore for SqliteStore {
         self.transaction(|transaction| append_error(transaction, id, message))
     }
 
-    fn items(&self, id: JobId) -> Result<Option<Vec<Item>>, StoreError> {
-        let sql = "SELECT items FROM transcripts WHERE job = ?1 AND items IS NOT NULL";
-        let text: Option<String> =
-            self.connection().query_row(sql, [id.0], |row| row.get(0)).optional()?;
-        let parsed = text.map(|text| serde_json::from_str(&text));
-        parsed.transpose().map_err(|err| StoreError::Damaged(err.to_string()))
+    fn transcript(&self, id: JobId) -> Result<Option<Transcript>, StoreError> {
+        let sql = "SELECT items, language, metadata FROM transcripts
+                   WHERE job = ?1 AND items IS NOT NULL";
+        let row = self.connection().query_row(sql, [id.0], |row| {
+            Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, String>(2)?))
+        });
+        let Some((items, language, metadata)) = row.optional()? else { return Ok(None) };
+        let damaged = |err: serde_json::Error| StoreError::Damaged(err.to_string());
+        let items = serde_json::from_str(&items).map_err(damaged)?;
+        let metadata = serde_json::from_str(&metadata).map_err(damaged)?;
+        Ok(Some(Transcript { items, language, metadata }))
     }
 
     fn log(&self, id: JobId) -> Result<Option<String>, StoreError> {

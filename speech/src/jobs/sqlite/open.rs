@@ -19,7 +19,7 @@ use crate::jobs::{
 };
 
 /// The number of the schema, as SQLite's `user_version`.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// A larger database is not read whole at the start, which would take long on a slow disk. What is
 /// damaged inside of it is told when it is needed.
 const CHECKED: u64 = 64 << 20;
@@ -67,6 +67,12 @@ const SECOND: &str = "
         job INTEGER PRIMARY KEY,
         config TEXT NOT NULL
     );
+";
+
+/// Version 3: a transcript tells more than its words. Older ones have the language of their jobs.
+const THIRD: &str = "
+    ALTER TABLE transcripts ADD COLUMN language TEXT;
+    ALTER TABLE transcripts ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
 ";
 
 /// Opens `jobs.sqlite` below `root`, or makes it. `now` is the running time, in milliseconds.
@@ -207,6 +213,9 @@ fn prepare(path: &Path, found: Found, now: i64) -> Result<Connection, Fault> {
     }
     if version < 2 {
         transaction.execute_batch(SECOND)?;
+    }
+    if version < 3 {
+        transaction.execute_batch(THIRD)?;
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
     // Their ages count from now where nothing is known: from version 1, and after the running time

@@ -4,6 +4,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use serde_json::{Map, json};
+
 use super::*;
 
 fn add(store: &SqliteStore, name: &str) -> JobId {
@@ -40,6 +42,7 @@ fn finished() -> Finished {
         log: "went well\n".into(),
         language: "en".into(),
         model: "tiny".into(),
+        metadata: json!({"warnings": ["quiet"]}).as_object().unwrap().clone(),
     }
 }
 
@@ -60,7 +63,9 @@ fn jobs_are_numbered_and_claimed_in_order() {
     assert_eq!(listed, [3, 2, 1]);
     store.finish(JobId(1), &finished()).unwrap();
     assert_eq!(status(&store, JobId(1)), JobStatus::Done);
-    assert_eq!(store.items(JobId(1)).unwrap(), Some(Vec::new()));
+    let kept = store.transcript(JobId(1)).unwrap().unwrap();
+    assert_eq!((kept.language.as_deref(), kept.items.len()), (Some("en"), 0));
+    assert_eq!(kept.metadata, finished().metadata);
     assert_eq!(store.unnotified().unwrap(), [JobId(1)]);
     assert!(store.is_unnotified(JobId(1)).unwrap() && !store.is_unnotified(JobId(2)).unwrap());
     let today = OffsetDateTime::now_utc().date();
@@ -189,7 +194,7 @@ fn a_deleted_job_keeps_nothing_and_its_late_transcript_is_dropped() {
     store.delete(id).unwrap();
     store.finish(id, &finished()).unwrap();
     assert_eq!(status(&store, id), JobStatus::Deleted);
-    assert_eq!(store.items(id).unwrap(), None);
+    assert_eq!(store.transcript(id).unwrap(), None);
     assert!(store.open_audio(id).unwrap().is_none());
     assert!(store.list(&ListFilter::default()).unwrap().is_empty());
     let all = ListFilter { include_deleted: true, ..ListFilter::default() };
@@ -274,7 +279,8 @@ fn a_store_of_the_first_version_goes_on_and_its_jobs_live_longer_rather_than_sho
     clock.store(500, Ordering::Relaxed);
     let store = open_at(folder.path(), &clock).unwrap();
     assert_eq!(store.expire(Duration::from_secs(60)).unwrap(), 0, "its age counts from now");
-    assert_eq!(store.items(JobId(1)).unwrap(), Some(Vec::new()));
+    let kept = Transcript { items: Vec::new(), language: None, metadata: Map::new() };
+    assert_eq!(store.transcript(JobId(1)).unwrap(), Some(kept));
     let claimed = store.claim().unwrap().unwrap();
     assert_eq!((claimed.id, claimed.config.as_str()), (JobId(2), r#"{"type":"transcription"}"#));
     clock.store(561, Ordering::Relaxed);

@@ -194,7 +194,7 @@ fn pieces(
     config: &JobConfig,
     contents: &[String],
 ) -> Result<Vec<Piece>, StoreError> {
-    let items = store.items(job.id)?;
+    let found = store.transcript(job.id)?;
     let mut pieces = Vec::new();
     for name in contents {
         let piece = |file_name: &str, content_type, content| Piece {
@@ -224,13 +224,13 @@ fn pieces(
             "transcript.srt" => Format::Srt,
             _ => Format::Json,
         };
-        if let Some(items) = &items {
+        if let Some(found) = &found {
             let file_name = match format {
                 Format::Json => "transcript.json",
                 Format::Text => "transcript.txt",
                 Format::Srt => "transcript.srt",
             };
-            let text = transcript(job, config, items, format).into_bytes();
+            let text = transcript(job, config, found, format).into_bytes();
             pieces.push(piece(file_name, format.content_type(), Content::Text(text)));
         }
     }
