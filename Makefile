@@ -9,7 +9,8 @@ SOAK_SECONDS ?= 600
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
-	@echo "make model  get the default speech model into the user's cache (make run does it too)"
+	@echo "make model  get a speech model into the user's cache (make run does it too): MODEL=tiny.en,"
+	@echo "            the default, or MODEL=base, which knows 99 languages"
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
@@ -20,13 +21,13 @@ help:
 
 run:
 	@scripts/tools.sh build
-	@scripts/model.sh
+	@scripts/model.sh $(MODEL)
 	$(CARGO) build --release --bin portcullis
 	@scripts/welcome.sh
-	exec target/release/portcullis run --unprivileged --data-dir $(DATA_DIR)
+	exec $(if $(MODEL),env PORTCULLIS_MODEL='$(MODEL)') target/release/portcullis run --unprivileged --data-dir $(DATA_DIR)
 
 model:
-	@scripts/model.sh
+	@scripts/model.sh $(MODEL)
 
 test:
 	@scripts/tools.sh build test

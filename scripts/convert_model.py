@@ -3,11 +3,13 @@
 
 usage: convert_model.py MODEL_FOLDER OUTPUT
 
-MODEL_FOLDER holds model.bin (16-bit floats) and vocabulary.txt, as faster-whisper lays them out.
+MODEL_FOLDER holds model.bin (16-bit floats) and vocabulary.txt or vocabulary.json, as faster-whisper
+lays them out.
 Matrices become q8_0 (blocks of 32 weights that share a 16-bit scale), the rest 32-bit floats.
 Nothing of the model is executed: tensors and tokens are read as data. Needs numpy.
 """
 
+import json
 import struct
 import sys
 from pathlib import Path
@@ -132,14 +134,18 @@ def mel_filters(count):
     return (np.maximum(0.0, np.minimum(rise, fall)) * 2.0 / (high - low)).astype("<f4")
 
 
-def tokens(path, count):
+def tokens(folder, count):
     """The first `count` tokens as bytes; GPT-2 writes each byte as a printable character."""
+    listed, lines = folder / "vocabulary.json", folder / "vocabulary.txt"
+    if lines.exists():
+        words = lines.read_text(encoding="utf-8").split("\n")
+    else:
+        words = json.loads(listed.read_text(encoding="utf-8"))
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [byte for byte in range(256) if byte not in plain]
     byte_of = {chr(byte): byte for byte in plain}
     byte_of |= {chr(256 + index): byte for index, byte in enumerate(moved)}
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [bytes(byte_of[character] for character in line) for line in lines[:count]]
+    return [bytes(byte_of[character] for character in word) for word in words[:count]]
 
 
 def q8_0(matrix):
@@ -173,7 +179,7 @@ def main(folder, output):
     header += [text_length, width, heads, model.layers("decoder")]
     header += [mels, FILE_TYPE_Q8_0]
     # Special tokens follow from their numbers; English models also list the end of text.
-    words = tokens(folder / "vocabulary.txt", 50257)
+    words = tokens(folder, 50257)
     if vocabulary >= MULTILINGUAL_VOCABULARY:
         words.pop()
     with open(output, "wb") as file:
