@@ -35,6 +35,20 @@ impl Agreement {
         self.until
     }
 
+    /// Where the first of the words ends that the last decode had and that are not final.
+    pub(crate) fn oldest(&self) -> Option<f64> {
+        self.before.first().map(|word| word.end)
+    }
+
+    /// Makes final what the last decode had and what ends before `due`. Gives it, and the rest.
+    pub(crate) fn ripen(&mut self, due: f64) -> (Vec<Word>, Vec<Word>) {
+        let end = self.before.partition_point(|word| word.end <= due);
+        let rest = self.before.split_off(end);
+        let ripe = std::mem::replace(&mut self.before, rest.clone());
+        self.tell(&ripe);
+        (ripe, rest)
+    }
+
     /// Takes the words of another decode of the open window. Gives those that are final now, and
     /// those that may still change.
     pub(crate) fn look(
@@ -221,6 +235,18 @@ mod tests {
         // The number is still being spoken.
         assert_eq!(before_number(&words[..2], 2, 0.0), 1);
         assert_eq!(before_number(&words[..2], 2, 1.0), 2);
+    }
+
+    #[test]
+    fn words_ripen_without_another_decode_and_do_not_come_again() {
+        let mut agreement = Agreement::default();
+        agreement.look(spoken("a b c", 0.0), deadlines(0.0, 0.5));
+        assert_eq!(agreement.oldest(), Some(1.0));
+        let (ripe, rest) = agreement.ripen(1.2);
+        assert_eq!((text(&ripe), text(&rest)), ("b".into(), "c".into()));
+        assert_eq!((agreement.oldest(), agreement.until()), (Some(1.5), 1.0));
+        let fresh = agreement.close(spoken("a b c d", 0.0), 2.0);
+        assert_eq!(text(&fresh), "c d");
     }
 
     #[test]

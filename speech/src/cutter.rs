@@ -157,6 +157,23 @@ impl Cutter {
         open.close()
     }
 
+    /// Closes the open window as a pause does.
+    pub(crate) fn pause(&mut self) -> Option<Window> {
+        let window = self.finish()?;
+        self.paused = Some(window.start + window.spoken as u64);
+        Some(window)
+    }
+
+    /// How many seconds of silence have come since the last speech; `None` where it is known
+    /// already what they end.
+    pub(crate) fn quiet(&self) -> Option<f64> {
+        let samples = match self.open() {
+            Some(open) => (open.samples.len() - open.spoken) as u64,
+            None => self.judged.saturating_sub(self.paused?),
+        };
+        Some(samples as f64 / f64::from(SAMPLE_RATE))
+    }
+
     /// The window that is open and has speech in it.
     pub(crate) fn open(&self) -> Option<OpenWindow<'_>> {
         let open = self.open.as_ref().filter(|open| open.voices >= LEAST_VOICED)?;

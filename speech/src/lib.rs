@@ -29,6 +29,7 @@ pub mod pocketsphinx;
 pub mod realtime;
 pub mod recogniser;
 mod regular;
+mod silence;
 pub mod slots;
 pub mod speech;
 pub mod transcript;

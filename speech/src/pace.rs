@@ -57,9 +57,20 @@ impl Pace {
         self.audio >= self.step(live) && idle >= self.audio * LEAST_IDLE
     }
 
+    /// The silence after which the open window should be decoded again if no more audio comes, in
+    /// seconds.
+    pub(crate) fn due_after(&self, live: &LiveOptions) -> f64 {
+        (self.step(live) - self.audio).max(self.audio * LEAST_IDLE)
+    }
+
+    /// How long a decode takes until its words are told, in seconds.
+    pub(crate) fn lead(&self) -> f64 {
+        self.took + self.waited + SLACK
+    }
+
     /// Until the look after the present one has its words, in seconds of audio.
     pub(crate) fn next(&self, live: &LiveOptions) -> f64 {
-        self.step(live) + self.took + self.waited + SLACK
+        self.step(live) + self.lead()
     }
 
     /// Two looks within `max_delay`, so that two decodes can agree before the deadline.

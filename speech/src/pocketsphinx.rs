@@ -18,9 +18,10 @@ use crate::{
     measures::{Measures, Meter},
     pace::Pace,
     recogniser::{
-        Cancel, Heard, LiveOptions, Recogniser, RecogniserError, RecogniserInfo, SAMPLE_RATE,
-        Session, SessionOptions, Stretch, Word,
+        Cancel, Heard, LiveOptions, MaxDelayMode, Recogniser, RecogniserError, RecogniserInfo,
+        SAMPLE_RATE, Session, SessionOptions, Stretch, Word,
     },
+    silence::{Due, EDGE, Silence, Standing},
     slots::{Slots, Urgency},
 };
 
@@ -113,6 +114,8 @@ impl Recogniser for PocketSphinx {
             utterance: None,
             decoded: 0,
             pace: Pace::new(Instant::now()),
+            silence: Silence::default(),
+            looked: 0,
             agreement: Agreement::default(),
             spoken: false,
             meter: Meter::default(),
@@ -141,6 +144,9 @@ struct PocketSphinxSession {
     /// Up to where the decoder has heard the stream.
     decoded: u64,
     pace: Pace,
+    silence: Silence,
+    /// The end of the audio when its words were last looked at.
+    looked: u64,
     agreement: Agreement,
     /// Whether words were told since the last end of an utterance.
     spoken: bool,
@@ -205,28 +211,100 @@ impl PocketSphinxSession {
         if !self.pace.is_due(now, &live) {
             return Ok(Vec::new());
         }
-        self.pace.decoded(now, Duration::ZERO, Duration::ZERO);
-        let position = self.cutter.position();
+        Ok(self.look_now(&live, start, 0.0))
+    }
+
+    /// Tells what the open window, which begins at `start`, sounds like so many seconds after its
+    /// last audio.
+    fn look_now(&mut self, live: &LiveOptions, start: u64, after: f64) -> Vec<Heard> {
+        self.pace.decoded(Instant::now(), Duration::ZERO, Duration::ZERO);
+        let position = self.cutter.position() + after;
         let max_delay = live.max_delay.as_secs_f64();
-        let deadlines = Deadlines {
-            agreed: position - max_delay / 2.0,
-            due: position + self.pace.next(&live) - max_delay,
-            mode: live.max_delay_mode,
+        let (agreed, next) = if after > 0.0 {
+            // Nothing that waits for more audio is told before it has to be.
+            (f64::MIN, self.pace.lead())
+        } else {
+            (position - max_delay / 2.0, self.pace.next(live))
         };
+        let due = position + next - max_delay;
+        let deadlines = Deadlines { agreed, due, mode: live.max_delay_mode };
+        self.judge(start, deadlines)
+    }
+
+    fn judge(&mut self, start: u64, deadlines: Deadlines) -> Vec<Heard> {
+        self.looked = self.decoded;
         let from = self.agreement.until().max(seconds(start));
         let words = self.words(self.decoder.words());
         let (words, rest) = self.agreement.look(words, deadlines);
+        self.told(from, words, rest)
+    }
+
+    /// Words of the open window that are final, and what is left of it.
+    fn told(&mut self, from: f64, words: Vec<Word>, rest: Vec<Word>) -> Vec<Heard> {
         let until = self.agreement.until().max(from);
         let mut heard = Vec::new();
         if !words.is_empty() {
             self.spoken = true;
             heard.push(Heard::Final(Stretch { start: from, end: until, words }));
         }
-        if live.partials {
+        if self.live.as_ref().is_some_and(|live| live.partials) {
             let end = rest.last().map_or(until, |word| word.end);
             heard.push(Heard::Partial(Stretch { start: until, end, words: rest }));
         }
-        Ok(heard)
+        heard
+    }
+
+    fn standing(&self, live: &LiveOptions) -> Option<Standing> {
+        Some(Standing {
+            position: self.cutter.position(),
+            quiet: self.cutter.quiet()?,
+            unseen: self.cutter.open().is_some() && self.looked != self.decoded,
+            astray: false,
+            oldest: self.agreement.oldest(),
+            spoken: self.spoken,
+            look: self.pace.due_after(live),
+            lead: self.pace.lead(),
+        })
+    }
+
+    /// All words so far, though the audio may go on behind them.
+    fn tell_all(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        let ends_in_silence = self.cutter.quiet().is_some_and(|quiet| quiet >= EDGE);
+        if ends_in_silence && let Some(window) = self.cutter.pause() {
+            self.decode(window.start, &window.samples)?;
+            return self.close(window.start, window.start + window.samples.len() as u64);
+        }
+        // In the middle of a word the window stays open: the word may be heard whole later.
+        let Some(start) = self.cutter.open().map(|open| open.start) else { return Ok(Vec::new()) };
+        let all = Deadlines { agreed: f64::MAX, due: f64::MAX, mode: MaxDelayMode::Fixed };
+        Ok(self.judge(start, all))
+    }
+
+    /// Does what is due at `now` though no audio came.
+    fn act(&mut self, now: Instant) -> Result<Vec<Heard>, RecogniserError> {
+        let Some(live) = self.live.clone() else { return Ok(Vec::new()) };
+        let Some(standing) = self.standing(&live) else { return Ok(Vec::new()) };
+        let due = self.silence.due(&live, &standing).filter(|(at, _)| *at <= now);
+        match due {
+            None => Ok(Vec::new()),
+            Some((_, Due::Look { after })) => {
+                let start = self.cutter.open().map(|open| open.start);
+                Ok(start.map_or_else(Vec::new, |start| self.look_now(&live, start, after)))
+            }
+            Some((_, Due::Words { until })) => {
+                let from = self.agreement.until();
+                let (words, rest) = self.agreement.ripen(until);
+                Ok(self.told(from, words, rest))
+            }
+            Some((_, Due::All)) => self.tell_all(),
+            Some((_, Due::Utterance)) => {
+                let mut heard = if standing.owes_words() { self.tell_all()? } else { Vec::new() };
+                if std::mem::take(&mut self.spoken) {
+                    heard.push(Heard::EndOfUtterance { at: self.cutter.position() });
+                }
+                Ok(heard)
+            }
+        }
     }
 
     fn hear(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
@@ -260,6 +338,7 @@ impl Session for PocketSphinxSession {
         let begun = Instant::now();
         self.meter.fed(samples.len());
         self.pace.fed(samples.len());
+        self.silence.fed(begun, samples.len());
         let mut heard = Vec::new();
         // Between the parts of a long call it can be cancelled.
         for samples in samples.chunks(SAMPLE_RATE as usize) {
@@ -280,6 +359,20 @@ impl Session for PocketSphinxSession {
             None => Vec::new(),
         };
         self.spoken = false;
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        Ok(heard)
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        let (at, _) = self.silence.due(live, &self.standing(live)?)?;
+        Some(at)
+    }
+
+    fn wake(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        self.cancel.check()?;
+        let begun = Instant::now();
+        let heard = self.act(begun)?;
         self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }

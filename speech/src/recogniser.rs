@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use crate::measures::Measures;
@@ -168,6 +168,22 @@ pub trait Session: Send {
     /// # Errors
     /// See [`Session::feed`].
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError>;
+
+    /// When [`Session::wake`] is to be called if no audio comes before; `None`: nothing is owed to
+    /// a client that stops sending. Every other call may change it.
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Tells what is due by the clock though no audio came: words that have waited for
+    /// [`LiveOptions::max_delay`], and the end of the utterance. Times stay those of the audio, and
+    /// the session may be fed again.
+    ///
+    /// # Errors
+    /// See [`Session::feed`].
+    fn wake(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        Ok(Vec::new())
+    }
 
     /// Changes what is told and when, from the next call of [`Session::feed`] on. Without effect
     /// on a batch session.

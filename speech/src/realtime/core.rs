@@ -1,6 +1,6 @@
 //! A channel's recogniser: bytes in, events out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 
@@ -53,6 +53,8 @@ pub(super) struct Core {
     pub(super) resampler: Option<Resampler>,
     /// Bytes that are no whole sample yet.
     pub(super) rest: Vec<u8>,
+    /// Samples of a file that were decoded and not fed yet.
+    pub(super) pending: Vec<f32>,
     /// Samples that were fed.
     pub(super) samples: u64,
     /// Bytes that were taken.
@@ -149,8 +151,27 @@ impl Core {
         self.heard(heard, false)
     }
 
+    /// Feeds what was decoded of a file.
+    pub(super) fn feed_pending(&mut self) -> Result<(), Stop> {
+        let pending = std::mem::take(&mut self.pending);
+        self.feed(&pending)
+    }
+
+    /// When [`Core::wake`] is to be called if nothing comes before.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.session.as_ref().and_then(|session| session.wake_at())
+    }
+
+    /// Tells what is due by the clock.
+    pub(super) fn wake(&mut self) -> Result<(), Stop> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let heard = session.wake()?;
+        self.heard(heard, false)
+    }
+
     /// Finals of all that came so far, and the end of the utterance.
     fn force(&mut self) -> Result<(), Stop> {
+        self.feed_pending()?;
         let mut heard = match &mut self.session {
             Some(session) => session.finish()?,
             None => Vec::new(),
@@ -169,6 +190,7 @@ impl Core {
     }
 
     pub(super) fn end(&mut self) -> Result<(), Stop> {
+        self.feed_pending()?;
         if let Some(session) = &mut self.session {
             let heard = session.finish()?;
             self.heard(heard, false)?;

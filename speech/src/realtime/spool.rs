@@ -231,17 +231,6 @@ impl Spool {
         }
     }
 
-    /// Whether the next thing is there and is audio.
-    pub(super) fn has_audio(&self) -> bool {
-        let state = self.state();
-        let audio = |queued: &Queued| matches!(queued.item, Item::Audio(_));
-        match (state.front.front(), state.disk.front()) {
-            (Some(first), _) => audio(first),
-            (None, Some(first)) => matches!(first, OnDisk::Audio { .. }),
-            (None, None) => state.back.front().is_some_and(audio),
-        }
-    }
-
     /// Ends it: what waits is dropped, and the reader is told.
     pub(super) fn close(&self) {
         let mut state = self.state();

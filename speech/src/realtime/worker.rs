@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -69,6 +69,7 @@ impl Pipes {
             session: None,
             resampler: None,
             rest: Vec::new(),
+            pending: Vec::new(),
             samples: 0,
             consumed: 0,
             ended: false,
@@ -173,7 +174,16 @@ impl Shared {
     fn run_raw(&self, mut core: Box<Core>) -> bool {
         let mut held = None;
         loop {
-            let mut taken = held.take().map_or_else(|| self.spool.take(PARK_AFTER), Taken::Item);
+            let wake_at = core.wake_at();
+            let patience = patience(wake_at);
+            let mut taken = held.take().map_or_else(|| self.spool.take(patience), Taken::Item);
+            if taken == Taken::Nothing && wake_at.is_some() {
+                if let Err(stop) = guarded(|| core.wake()) {
+                    core.stopped(stop);
+                    return true;
+                }
+                continue;
+            }
             if taken == Taken::Nothing {
                 let mut worker = self.worker();
                 // What came before the lock was had is seen here; what comes later sees `Parked`.
@@ -221,13 +231,13 @@ impl Shared {
         let reader = FileReader { spool: self.spool.clone(), core: core.clone(), held: Vec::new() };
         let cancel = self.cancel.clone();
         let decoded = AudioReader::stream(reader, LONGEST_FILE, &cancel).and_then(|mut audio| {
-            while let Some(mut samples) = audio.next_samples()? {
-                while samples.len() < MOST_AT_ONCE && self.spool.has_audio() {
-                    let Some(more) = audio.next_samples()? else { break };
-                    samples.extend(more);
-                }
+            // What is left is fed before the reader waits for more.
+            while let Some(samples) = audio.next_samples()? {
                 let mut core = lock(core);
-                if let Err(stop) = core.feed(&samples) {
+                core.pending.extend(samples);
+                if core.pending.len() >= MOST_AT_ONCE
+                    && let Err(stop) = core.feed_pending()
+                {
                     core.stop.get_or_insert(stop);
                     return Err(AudioError::Cancelled);
                 }
@@ -250,15 +260,22 @@ impl Shared {
             }
         }
         // What comes behind the audio in the file.
+        lock(core).feed_pending()?;
         while !lock(core).ended {
-            match self.spool.take(PARK_AFTER) {
+            let wake_at = lock(core).wake_at();
+            match self.spool.take(patience(wake_at)) {
                 Taken::Item(item) => lock(core).pass(item).map(drop)?,
-                Taken::Nothing => {}
+                Taken::Nothing => lock(core).wake()?,
                 Taken::Closed => return Err(Stop::Gone),
             }
         }
         lock(core).end()
     }
+}
+
+/// How long the spool may be waited for.
+fn patience(wake_at: Option<Instant>) -> Duration {
+    wake_at.map_or(PARK_AFTER, |at| at.saturating_duration_since(Instant::now()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -279,6 +296,21 @@ struct FileReader {
     held: Vec<u8>,
 }
 
+impl FileReader {
+    /// The next item. Before it is waited for, what was decoded is heard.
+    fn next(&self) -> Result<Taken, Stop> {
+        let taken = self.spool.take(Duration::ZERO);
+        if taken != Taken::Nothing {
+            return Ok(taken);
+        }
+        let mut core = lock(&self.core);
+        core.feed_pending()?;
+        let wake_at = core.wake_at();
+        drop(core);
+        Ok(self.spool.take(patience(wake_at)))
+    }
+}
+
 impl Read for FileReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.held.is_empty() {
@@ -286,17 +318,17 @@ impl Read for FileReader {
             if lock(&self.core).ended {
                 return Ok(0);
             }
-            let taken = self.spool.take(PARK_AFTER);
-            let mut core = lock(&self.core);
-            let passed = match taken {
-                Taken::Item(Item::Audio(bytes)) => {
+            let passed = match self.next() {
+                Ok(Taken::Item(Item::Audio(bytes))) => {
                     self.held = bytes;
                     continue;
                 }
-                Taken::Item(item) => core.pass(item),
-                Taken::Nothing => Ok(()),
-                Taken::Closed => Err(Stop::Gone),
+                Ok(Taken::Item(item)) => lock(&self.core).pass(item),
+                Ok(Taken::Nothing) => lock(&self.core).wake(),
+                Ok(Taken::Closed) => Err(Stop::Gone),
+                Err(stop) => Err(stop),
             };
+            let mut core = lock(&self.core);
             if let Err(stop) = passed {
                 core.stop.get_or_insert(stop);
                 return Err(io::Error::other("the session is over"));

@@ -26,6 +26,10 @@ const LEAST_MESSAGE: usize = SAMPLE_RATE as usize / 10;
 const LONGEST_MESSAGE: usize = SAMPLE_RATE as usize / 2;
 /// Audio that was fed and is not acknowledged; more makes [`Session::feed`] wait.
 const AHEAD: usize = SAMPLE_RATE as usize * 20;
+/// How often it is looked, while no audio comes, whether the server has said something.
+const LISTEN: Duration = Duration::from_millis(200);
+/// How much longer than the delay of words a server may say something about audio that it has.
+const LATEST: Duration = Duration::from_secs(10);
 /// How often a wait looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(100);
 /// For the answer to StartRecognition.
@@ -43,6 +47,9 @@ pub(super) struct UpstreamSession {
     rest: Vec<i16>,
     /// Samples that were handed to connections.
     handed: u64,
+    /// When audio came last, and when the server was last listened to.
+    fed: Instant,
+    listened: Instant,
     meter: Meter,
     waited: Duration,
 }
@@ -70,6 +77,8 @@ impl UpstreamSession {
             open: None,
             rest: Vec::new(),
             handed: 0,
+            fed: Instant::now(),
+            listened: Instant::now(),
             meter: Meter::default(),
             waited: Duration::ZERO,
         };
@@ -200,10 +209,17 @@ impl UpstreamSession {
                 }
             }
         }
+        self.listen(&mut heard)?;
+        Ok(heard)
+    }
+
+    /// Takes what the server has said.
+    fn listen(&mut self, heard: &mut Vec<Heard>) -> Result<(), RecogniserError> {
+        self.listened = Instant::now();
         while let Some(open) = &self.open {
             match open.events.try_recv() {
                 Ok(event) => {
-                    if self.take(event, &mut heard)? {
+                    if self.take(event, heard)? {
                         return Err(self.failed("it ended the transcript before the audio ended"));
                     }
                 }
@@ -211,7 +227,13 @@ impl UpstreamSession {
                 Err(TryRecvError::Disconnected) => return Err(self.failed("its thread has ended")),
             }
         }
-        Ok(heard)
+        Ok(())
+    }
+
+    /// Sends what does not fill a message.
+    fn flush(&mut self) -> Result<(), RecogniserError> {
+        let rest = std::mem::take(&mut self.rest);
+        if rest.is_empty() { Ok(()) } else { self.tell(Command::Audio(rest)) }
     }
 
     /// Ends this connection's stream and takes what is still said.
@@ -220,10 +242,7 @@ impl UpstreamSession {
         if self.open.is_none() && self.rest.is_empty() {
             return Ok(heard);
         }
-        if !self.rest.is_empty() {
-            let rest = std::mem::take(&mut self.rest);
-            self.tell(Command::Audio(rest))?;
-        }
+        self.flush()?;
         self.tell(Command::End)?;
         while !self.wait(&mut heard)? {}
         self.open = None;
@@ -238,6 +257,7 @@ impl Session for UpstreamSession {
         self.options.cancel.check()?;
         let begun = Instant::now();
         self.meter.fed(samples.len());
+        self.fed = begun;
         let heard = self.hear(samples)?;
         self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)
@@ -247,6 +267,23 @@ impl Session for UpstreamSession {
         self.options.cancel.check()?;
         let begun = Instant::now();
         let heard = self.end()?;
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        Ok(heard)
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let live = self.options.live.as_ref()?;
+        let over = self.fed + live.max_delay + LATEST;
+        (self.open.is_some() && self.listened < over).then(|| self.listened + LISTEN)
+    }
+
+    /// The server counts the delay; here it is only listened to.
+    fn wake(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        self.options.cancel.check()?;
+        let begun = Instant::now();
+        let mut heard = Vec::new();
+        self.flush()?;
+        self.listen(&mut heard)?;
         self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }

@@ -7,3 +7,4 @@ mod flow;
 mod frames;
 mod handover;
 mod limits;
+mod silence;
