@@ -1,5 +1,6 @@
 //! Words as results: marks apart, filtered, and written as json-v2, txt or srt.
 
+mod ecmascript;
 mod filter;
 mod json;
 mod marks;

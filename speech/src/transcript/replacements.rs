@@ -15,6 +15,8 @@ use regex_automata::{
 };
 use serde::Deserialize;
 
+use super::ecmascript::{Literal, translate};
+
 /// Rules in a configuration.
 const MOST_RULES: usize = 1_000;
 /// Those of them that are patterns.
@@ -38,20 +40,13 @@ const REMEMBERED: usize = 1_000;
 /// Bytes of a word that is remembered.
 const LONGEST_REMEMBERED: usize = 100;
 
-/// A rule as it was asked for: `from` is a word, or a pattern between slashes.
+/// A rule as it was asked for: `from` is a word, or a pattern of ECMAScript between slashes, which
+/// the flags g, i, m, s and u may follow.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub from: String,
     pub to: String,
-}
-
-impl Rule {
-    /// What stands between the slashes.
-    fn pattern(&self) -> Option<&str> {
-        let inner = self.from.strip_prefix('/')?.strip_suffix('/')?;
-        (!inner.is_empty()).then_some(inner)
-    }
 }
 
 /// Why rules are refused.
@@ -71,7 +66,9 @@ pub enum RuleError {
         "replacements[{index}].from is a pattern that is too large once it is compiled; {most} bytes are the most {of}"
     )]
     TooLarge { index: usize, most: usize, of: &'static str },
-    #[error("replacements[{index}].from is not a regular expression: {reason}")]
+    #[error(
+        "replacements[{index}].from is not a regular expression: {reason}; correct it, or leave the slash at its beginning out if it is a word"
+    )]
     NotRegular { index: usize, reason: String },
 }
 
@@ -96,9 +93,10 @@ impl Rules {
                     return Err(RuleError::TooLong { index, part, length });
                 }
             }
-            if let Some(pattern) = rule.pattern() {
+            // What is none is told when the patterns are compiled.
+            if let Ok(Some(literal)) = Literal::parse(&rule.from) {
                 patterns += 1;
-                bytes += pattern.len();
+                bytes += literal.pattern.len();
             }
             if patterns > MOST_PATTERNS {
                 return Err(RuleError::TooManyPatterns(index));
@@ -113,7 +111,7 @@ impl Rules {
     /// Whether compiling them is work.
     #[must_use]
     pub fn have_patterns(&self) -> bool {
-        self.0.iter().any(|rule| rule.pattern().is_some())
+        self.0.iter().any(|rule| !matches!(Literal::parse(&rule.from), Ok(None)))
     }
 
     /// Compiles the patterns: work of up to a second, for a thread that may block.
@@ -126,12 +124,13 @@ impl Rules {
         let mut patterns = Vec::new();
         let mut left = LARGEST_PATTERNS;
         for (index, Rule { from, to }) in self.0.iter().enumerate() {
-            match self.0[index].pattern() {
+            let literal = Literal::parse(from);
+            match literal.map_err(|reason| RuleError::NotRegular { index, reason })? {
                 None => {
                     literals.entry(from.clone()).or_insert_with(|| to.clone());
                 }
-                Some(pattern) => {
-                    let nfa = nfa(index, pattern, left)?;
+                Some(literal) => {
+                    let nfa = nfa(index, &literal, left)?;
                     left -= nfa.memory_usage().min(left);
                     patterns.push(Pattern::new(index, nfa, to)?);
                 }
@@ -142,14 +141,18 @@ impl Rules {
     }
 }
 
-fn nfa(index: usize, pattern: &str, left: usize) -> Result<NFA, RuleError> {
+fn nfa(index: usize, literal: &Literal<'_>, left: usize) -> Result<NFA, RuleError> {
+    let pattern = translate(literal.pattern);
+    let pattern = pattern.map_err(|reason| RuleError::NotRegular { index, reason })?;
+    let syntax = syntax::Config::new()
+        .nest_limit(DEEPEST)
+        .case_insensitive(literal.ignore_case)
+        .multi_line(literal.multi_line)
+        .dot_matches_new_line(literal.dot_all);
     let limit = left.min(LARGEST_PATTERN);
     let config =
         thompson::Config::new().nfa_size_limit(Some(limit)).which_captures(WhichCaptures::All);
-    let built = thompson::Compiler::new()
-        .syntax(syntax::Config::new().nest_limit(DEEPEST))
-        .configure(config)
-        .build(pattern);
+    let built = thompson::Compiler::new().syntax(syntax).configure(config).build(&pattern);
     let too_large = || {
         let (most, of) = if limit == LARGEST_PATTERN {
             (LARGEST_PATTERN, "for one")
@@ -276,6 +279,10 @@ fn braced(to: &str) -> String {
         let (group, length) = match after.as_bytes().first() {
             Some(b'&') => ("${0}".to_owned(), 1),
             Some(b'$') => ("$$".to_owned(), 1),
+            Some(b'<') if name(after).is_some() => {
+                let name = name(after).unwrap_or_default();
+                (format!("${{{name}}}"), name.len() + 2)
+            }
             _ if digits > 0 => (format!("${{{}}}", &after[..digits]), digits),
             _ => ("$$".to_owned(), 0),
         };
@@ -283,6 +290,13 @@ fn braced(to: &str) -> String {
         rest = &after[length..];
     }
     braced + rest
+}
+
+/// The name in `<name>`.
+fn name(text: &str) -> Option<&str> {
+    let (name, _) = text.strip_prefix('<')?.split_once('>')?;
+    let fits = |c: char| c.is_alphanumeric() || c == '_';
+    (!name.is_empty() && name.chars().all(fits)).then_some(name)
 }
 
 #[cfg(test)]
@@ -325,15 +339,56 @@ mod tests {
         let err = rules(&[("a", "b"), ("/(/", "x")]).unwrap_err();
         assert_eq!(
             err.to_string(),
-            "replacements[1].from is not a regular expression: unclosed group"
+            "replacements[1].from is not a regular expression: unclosed group; correct it, or leave the slash at its beginning out if it is a word"
         );
-        for pattern in ["/(?=a)/", "/(a)\\1/"] {
+        for pattern in [
+            "/(?=a)/",
+            "/(?!a)b/",
+            "/(?<=a)b/",
+            "/(?<!a)b/",
+            "/(a)\\1/",
+            "/(?<a>x)\\k<a>/",
+            "/a/y",
+            "/a/dg",
+            "/a/ii",
+            "/^a",
+            "/[a/",
+            "/*/",
+            "/a{2,1}/",
+            "/\\p{Nothing}/",
+        ] {
             let err = rules(&[(pattern, "")]).unwrap_err();
             assert!(matches!(err, RuleError::NotRegular { index: 0, .. }), "{err}");
         }
         let deep = format!("/{}a{}/", "(".repeat(60), ")".repeat(60));
         assert!(rules(&[(&deep, "")]).unwrap_err().to_string().contains("nest"));
         assert_eq!(rules(&[("//", "x")]).unwrap().of("//").as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn flags_and_escapes_mean_what_they_do_in_ecmascript() {
+        for (from, to, word, expected) in [
+            ("/CLUBS/i", "hearts", "clubs", Some("hearts")),
+            ("/clubs/", "hearts", "Clubs", None),
+            ("/öl/iu", "oil", "ÖL", Some("oil")),
+            ("/a/g", "b", "banana", Some("bbnbnb")),
+            ("/^b$/m", "x", "a\nb", Some("a\nx")),
+            ("/a.b/s", "x", "a\nb", Some("x")),
+            ("/a.b/", "x", "a\nb", None),
+            (r"/\u{1F600}/u", "smile", "😀", Some("smile")),
+            (r"/\uD83D\uDE00/", "smile", "😀", Some("smile")),
+            (r"/\x41\u0042/", "x", "AB", Some("x")),
+            (r"/and\/or/", "or", "and/or", Some("or")),
+            (r"/[[\]]/", "x", "[a]", Some("xax")),
+            (r"/(?<year>\d{4})/", "'$<year>", "in1999", Some("in'1999")),
+            (r"/\d+/", "#", "a12", Some("a#")),
+            ("and/or", "or", "and/or", Some("or")),
+            ("/etc/passwd", "x", "/etc/passwd", Some("x")),
+            ("/etc/passwd", "x", "etc", None),
+        ] {
+            let all = rules(&[(from, to)]).unwrap();
+            assert_eq!(all.of(word).as_deref(), expected, "{from} {word}");
+        }
     }
 
     #[test]

@@ -17,10 +17,7 @@ use actix_web::{
 };
 use futures::{Stream, StreamExt, TryStreamExt};
 use portcullis_actors::metrics::{METRICS, ReasonLabels};
-use portcullis_speech::{
-    jobs::{ConfigError, JobConfig, NewJob},
-    transcript::RuleError,
-};
+use portcullis_speech::jobs::{ConfigError, JobConfig, NewJob};
 
 use super::{
     Desk,
@@ -230,8 +227,7 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
         )));
     }
     match patterns::compile(config.replacements().clone()).await {
-        // The documented outcome of what is no pattern is a job that is rejected.
-        Ok(_) | Err(patterns::Error::Rule(RuleError::NotRegular { .. })) => Ok(config),
+        Ok(_) => Ok(config),
         Err(patterns::Error::Rule(err)) => Err(ConfigError::from(err).into()),
         Err(patterns::Error::Busy) => {
             Err(BatchError::Busy("too many patterns are being compiled".into()))
