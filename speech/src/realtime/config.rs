@@ -90,6 +90,8 @@ pub struct SessionPlan {
     pub channels: Option<Vec<String>>,
     /// Whether translations were asked for, which are not to be had here.
     pub translation: bool,
+    /// What else was asked for and is not to be had here, by its key.
+    pub missing: Vec<&'static str>,
 }
 
 /// `transcription_config` as serde reads it. Keys that steer what this recogniser has no knob for
@@ -111,18 +113,12 @@ pub struct RawTranscription {
     _model: Option<Value>,
     #[serde(rename = "operating_point")]
     _operating_point: Option<Value>,
-    #[serde(rename = "domain")]
-    _domain: Option<Value>,
-    #[serde(rename = "output_locale")]
-    _output_locale: Option<Value>,
-    #[serde(rename = "enable_entities")]
-    _enable_entities: Option<Value>,
-    #[serde(rename = "speaker_diarization_config")]
-    _speaker_diarization_config: Option<Value>,
-    #[serde(rename = "speaker_change_sensitivity")]
-    _speaker_change_sensitivity: Option<Value>,
-    #[serde(rename = "audio_filtering_config")]
-    _audio_filtering_config: Option<Value>,
+    domain: Option<Value>,
+    output_locale: Option<Value>,
+    enable_entities: Option<Value>,
+    speaker_diarization_config: Option<Value>,
+    speaker_change_sensitivity: Option<Value>,
+    audio_filtering_config: Option<Value>,
     #[serde(rename = "language_pack_info")]
     _language_pack_info: Option<Value>,
     #[serde(rename = "enable_transcription_partials")]
@@ -151,8 +147,7 @@ struct RawPunctuation {
 #[serde(deny_unknown_fields, default)]
 struct RawConversation {
     end_of_utterance_silence_trigger: Option<f64>,
-    #[serde(rename = "end_of_utterance_mode")]
-    _end_of_utterance_mode: Option<Value>,
+    end_of_utterance_mode: Option<Value>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -196,6 +191,7 @@ impl SessionPlan {
         let mut live = LiveOptions::default();
         change(&mut live, &raw)?;
         let (speakers, channels) = diarization(&raw)?;
+        let missing = missing(&raw, start.audio_events_config.as_ref());
         let (filter, rules) = filter(raw.transcript_filtering_config)?;
         Ok(Self {
             audio,
@@ -208,6 +204,7 @@ impl SessionPlan {
             speakers,
             channels,
             translation: start.translation_config.is_some_and(|value| !value.is_null()),
+            missing,
         })
     }
 
@@ -236,6 +233,46 @@ impl SessionPlan {
         let mut options = SessionOptions::live(&self.language, self.live.clone(), cancel);
         options.vocabulary.clone_from(&self.vocabulary);
         options
+    }
+}
+
+/// What was asked for and is not to be had here.
+fn missing(raw: &RawTranscription, audio_events: Option<&Value>) -> Vec<&'static str> {
+    let asks = |value: Option<&Value>| value.is_some_and(asks_for_something);
+    let speakers = matches!(raw.diarization.as_deref(), Some("speaker" | "channel_and_speaker"));
+    let conversation = raw.conversation_config.as_ref();
+    let mode = conversation.and_then(|config| config.end_of_utterance_mode.as_ref());
+    let volume = raw.audio_filtering_config.as_ref().and_then(|raw| raw.get("volume_threshold"));
+    let spoken_alike = raw.additional_vocab.iter().flatten().any(|entry| {
+        matches!(entry, RawVocabulary::Entry { sounds_like: Some(alike), .. } if !alike.is_empty())
+    });
+    let sensitivity =
+        raw.punctuation_overrides.as_ref().is_some_and(|raw| raw.sensitivity.is_some());
+    let asked = [
+        ("diarization", speakers),
+        ("speaker_diarization_config", asks(raw.speaker_diarization_config.as_ref())),
+        ("speaker_change_sensitivity", asks(raw.speaker_change_sensitivity.as_ref())),
+        ("enable_entities", asks(raw.enable_entities.as_ref())),
+        ("domain", asks(raw.domain.as_ref())),
+        ("output_locale", asks(raw.output_locale.as_ref())),
+        ("audio_filtering_config", asks(volume)),
+        ("sounds_like", spoken_alike),
+        ("punctuation_overrides.sensitivity", sensitivity),
+        ("end_of_utterance_mode", mode.is_some_and(|mode| mode == "adaptive")),
+        ("audio_events_config", audio_events.is_some_and(|value| !value.is_null())),
+    ];
+    asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| key).collect()
+}
+
+/// Whether a value differs from what saying nothing means.
+fn asks_for_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(value) => value.as_f64() != Some(0.0),
+        Value::String(value) => !matches!(&**value, "" | "general" | "default" | "false" | "False"),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(values) => values.values().any(asks_for_something),
     }
 }
 
@@ -361,6 +398,44 @@ mod tests {
         assert!(plan.live.partials);
         assert_eq!(plan.live.end_of_utterance, Some(Duration::from_millis(500)));
         assert_eq!(plan.channels.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_to_be_had_is_noted_and_what_is_off_is_not() {
+        for (config, expected) in [
+            (json!({"diarization": "speaker"}), vec!["diarization"]),
+            (
+                json!({"diarization": "channel_and_speaker", "channel_diarization_labels": ["a"],
+                       "speaker_diarization_config": {"max_speakers": 3}}),
+                vec!["diarization", "speaker_diarization_config"],
+            ),
+            (json!({"enable_entities": true}), vec!["enable_entities"]),
+            (
+                json!({"domain": "finance", "output_locale": "en-GB"}),
+                vec!["domain", "output_locale"],
+            ),
+            (
+                json!({"audio_filtering_config": {"volume_threshold": 3}}),
+                vec!["audio_filtering_config"],
+            ),
+            (
+                json!({"additional_vocab": ["a", {"content": "b", "sounds_like": ["bee"]}],
+                       "punctuation_overrides": {"sensitivity": 0.2},
+                       "conversation_config": {"end_of_utterance_mode": "adaptive"}}),
+                vec!["sounds_like", "punctuation_overrides.sensitivity", "end_of_utterance_mode"],
+            ),
+            (
+                json!({"diarization": "none", "enable_entities": false, "domain": null, "model": "x",
+                       "operating_point": "enhanced", "speaker_diarization_config": {},
+                       "audio_filtering_config": {"volume_threshold": 0}, "additional_vocab": ["a"],
+                       "conversation_config": {"end_of_utterance_mode": "fixed"}}),
+                vec![],
+            ),
+        ] {
+            let mut whole = json!({"language": "en"});
+            whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+            assert_eq!(plan(whole).unwrap().missing, expected, "{config}");
+        }
     }
 
     #[test]

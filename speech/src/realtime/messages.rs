@@ -22,6 +22,7 @@ pub struct StartRecognition {
     pub audio_format: Option<Value>,
     pub transcription_config: Value,
     pub translation_config: Option<Value>,
+    pub audio_events_config: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,6 +188,11 @@ pub enum Warning {
     IdleTimeout,
     SessionTimeout,
     UnsupportedTranslationPair,
+    /// Something was asked for that is not to be had here; the session goes on without it.
+    UnsupportedFeature {
+        /// The key with which it was asked for.
+        feature: &'static str,
+    },
 }
 
 /// The types of `Error` that the appliance sends.

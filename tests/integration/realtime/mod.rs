@@ -7,4 +7,5 @@ mod flow;
 mod frames;
 mod handover;
 mod limits;
+mod said;
 mod silence;

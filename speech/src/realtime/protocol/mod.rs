@@ -229,6 +229,14 @@ impl Protocol {
                 reason: "translation is not available on this appliance".to_owned(),
             });
         }
+        for feature in plan.missing {
+            self.send(ServerMessage::Warning {
+                warning: Warning::UnsupportedFeature { feature },
+                reason: format!(
+                    "{feature} is not available on this appliance; the session goes on without it"
+                ),
+            });
+        }
     }
 
     fn binary(&mut self, now: Duration, bytes: Vec<u8>) -> Result<(), Refusal> {
