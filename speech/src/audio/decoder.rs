@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use symphonia::core::{
-    audio::{AudioBufferRef, SampleBuffer, SignalSpec},
+    audio::{AudioBufferRef, SampleBuffer},
     codecs::{CODEC_TYPE_NULL, CodecRegistry, Decoder as Codec, DecoderOptions},
     errors::Error,
     formats::{FormatOptions, FormatReader, Packet, Track},
@@ -14,8 +14,7 @@ use symphonia::core::{
 
 use super::{
     AudioError,
-    mixer::Mixer,
-    resampler::Resampler,
+    lanes::{Lanes, Layout, Samples, append},
     source::{Meter, Source},
 };
 use crate::recogniser::Cancel;
@@ -25,8 +24,6 @@ const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 const MOST_CHANNELS: usize = 64;
 /// Damaged packets in a row that end the file; a skip in the middle is lived with.
 const MOST_DAMAGED: u32 = 200;
-/// Frames that are resampled at once, about.
-const CHUNK: usize = 4096;
 
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
@@ -39,8 +36,7 @@ pub(super) struct Decoder {
     format: Box<dyn FormatReader>,
     codec: Box<dyn Codec>,
     track: u32,
-    mixer: Mixer,
-    resampler: Option<(u32, Resampler)>,
+    lanes: Lanes,
     meter: Meter,
     cancel: Cancel,
     good: u64,
@@ -74,8 +70,7 @@ impl Decoder {
             format,
             codec,
             track: track.id,
-            mixer: Mixer::default(),
-            resampler: None,
+            lanes: Lanes::new(Layout::Mixed, gather),
             meter,
             cancel: cancel.clone(),
             good: 0,
@@ -87,28 +82,32 @@ impl Decoder {
         })
     }
 
+    /// Before the first sample was read.
+    pub(super) fn set(&mut self, layout: Layout) {
+        self.lanes = Lanes::new(layout, self.gather);
+    }
+
     pub(super) fn progress(&self) -> f64 {
         self.meter.share()
     }
 
     /// The next second or so; `None` at the end.
-    pub(super) fn next_samples(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
-        let mut out = Vec::new();
-        while !self.ended && out.len() < self.gather {
+    pub(super) fn next_samples(&mut self) -> Result<Option<Samples>, AudioError> {
+        let mut out = Samples::new();
+        let length = |out: &Samples| out.first().map_or(0, Vec::len);
+        while !self.ended && length(&out) < self.gather {
             match self.next_packet()? {
-                Some(packet) => out.extend(self.decode(&packet)?),
+                Some(packet) => append(&mut out, self.decode(&packet)?),
                 None => {
                     self.ended = true;
-                    if let Some((_, resampler)) = &mut self.resampler {
-                        out.extend(resampler.finish()?);
-                    }
+                    append(&mut out, self.lanes.finish()?);
                     if self.damaged > self.good {
                         return Err(AudioError::Damaged(self.last_damage.clone()));
                     }
                 }
             }
         }
-        Ok(if out.is_empty() && self.ended { None } else { Some(out) })
+        Ok(if length(&out) == 0 && self.ended { None } else { Some(out) })
     }
 
     fn next_packet(&mut self) -> Result<Option<Packet>, AudioError> {
@@ -146,18 +145,18 @@ impl Decoder {
         Ok(())
     }
 
-    fn decode(&mut self, packet: &Packet) -> Result<Vec<f32>, AudioError> {
+    fn decode(&mut self, packet: &Packet) -> Result<Samples, AudioError> {
         let damage = match self.codec.decode(packet) {
             Ok(buffer) => {
-                let (spec, mono) = mono(&buffer, &mut self.mixer)?;
+                let heard = hear(&buffer, &mut self.lanes)?;
                 self.good += 1;
                 self.damaged_in_a_row = 0;
                 self.meter.progressed();
-                return self.resample(spec.rate, mono);
+                return Ok(heard);
             }
             Err(Error::ResetRequired) => {
                 self.codec.reset();
-                return Ok(Vec::new());
+                return Ok(Samples::new());
             }
             Err(err) => err.to_string(),
         };
@@ -167,23 +166,7 @@ impl Decoder {
         if self.damaged_in_a_row > MOST_DAMAGED {
             return Err(AudioError::Damaged(self.last_damage.clone()));
         }
-        Ok(Vec::new())
-    }
-
-    /// The rate may change in the middle, as in chained Ogg streams.
-    fn resample(&mut self, rate: u32, mono: Vec<f32>) -> Result<Vec<f32>, AudioError> {
-        let mut out = Vec::new();
-        if self.resampler.as_ref().is_some_and(|(known, _)| *known != rate)
-            && let Some((_, mut old)) = self.resampler.take()
-        {
-            out.extend(old.finish()?);
-        }
-        let (_, resampler) = match &mut self.resampler {
-            Some(resampler) => resampler,
-            none => none.insert((rate, Resampler::new(rate, CHUNK.min(self.gather))?)),
-        };
-        out.extend(resampler.feed(mono)?);
-        Ok(out)
+        Ok(Samples::new())
     }
 }
 
@@ -216,11 +199,8 @@ fn from_probe(err: Error, cancel: &Cancel) -> AudioError {
     }
 }
 
-/// The samples of a packet as one channel.
-fn mono(
-    buffer: &AudioBufferRef<'_>,
-    mixer: &mut Mixer,
-) -> Result<(SignalSpec, Vec<f32>), AudioError> {
+/// The samples of a packet.
+fn hear(buffer: &AudioBufferRef<'_>, lanes: &mut Lanes) -> Result<Samples, AudioError> {
     let spec = *buffer.spec();
     let channels = spec.channels.count();
     if channels == 0 || !RATES.contains(&spec.rate) {
@@ -228,5 +208,5 @@ fn mono(
     }
     let mut samples = SampleBuffer::<f32>::new(buffer.capacity() as u64, spec);
     samples.copy_interleaved_ref(buffer.clone());
-    Ok((spec, mixer.mix(samples.samples_mut(), channels, spec.rate)))
+    lanes.feed(samples.samples_mut(), channels, spec.rate)
 }

@@ -25,14 +25,9 @@ pub(super) struct Mixer {
 }
 
 impl Mixer {
-    /// One sample for each frame of `channels` interleaved samples. What is no number, or beyond
-    /// anything that can be heard, is a click: it counts as silence.
+    /// One sample for each frame of `channels` interleaved samples.
     pub(super) fn mix(&mut self, samples: &mut [f32], channels: usize, rate: u32) -> Vec<f32> {
-        for sample in samples.iter_mut() {
-            if !sample.is_finite() || sample.abs() > BROKEN {
-                *sample = 0.0;
-            }
-        }
+        mend(samples);
         if channels == 1 {
             return samples.to_vec();
         }
@@ -69,6 +64,15 @@ impl Mixer {
             }
             other => other,
         };
+    }
+}
+
+/// What is no number, or beyond anything that can be heard, is a click: it counts as silence.
+pub(super) fn mend(samples: &mut [f32]) {
+    for sample in samples.iter_mut() {
+        if !sample.is_finite() || sample.abs() > BROKEN {
+            *sample = 0.0;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Any audio file as a stream of samples: 16 kHz, mono. The form is recognised by content.
 
 mod decoder;
+mod lanes;
 mod mixer;
 mod resampler;
 mod source;
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::lanes::{Layout, MOST_APART, Samples};
 pub(crate) use self::resampler::Resampler;
 use self::{
     decoder::Decoder,
@@ -55,6 +57,8 @@ pub enum AudioError {
     NoAudio,
     #[error("the audio is longer than {} s, the limit of this appliance", .0.as_secs())]
     TooLong(Duration),
+    #[error("the audio has {0} channels; {most} are the most that can be told apart", most = MOST_APART)]
+    TooManyChannels(usize),
     #[error("the file cannot be read: {0}")]
     Io(String),
     #[error("the work was cancelled")]
@@ -69,6 +73,7 @@ pub struct AudioReader {
     /// What one header cannot tell: the rest of a WAV of more than 4 GiB.
     rest: Option<Rest>,
     limit: Duration,
+    layout: Layout,
     samples: u64,
 }
 
@@ -111,12 +116,12 @@ impl AudioReader {
         let Some(wav) = Wav::locate(&mut Look(&file, whole)).map_err(unreadable)? else {
             let source = Source::file(file, cancel).map_err(unreadable)?;
             let decoder = guarded(|| Decoder::open(source, GATHER, cancel))?;
-            return Ok(Self { decoder, rest: None, limit, samples: 0 });
+            return Ok(Self { decoder, rest: None, limit, layout: Layout::Mixed, samples: 0 });
         };
         let pieces = wav.pieces(wav.length.unwrap_or(whole)).collect();
         let mut rest = Rest { file, wav, pieces, read: 0, cancel: cancel.clone() };
         let decoder = rest.next().unwrap_or(Err(AudioError::NoAudio))?;
-        Ok(Self { decoder, rest: Some(rest), limit, samples: 0 })
+        Ok(Self { decoder, rest: Some(rest), limit, layout: Layout::Mixed, samples: 0 })
     }
 
     /// The same for a file that is still coming. Blocks until its header is there. What wants
@@ -136,27 +141,45 @@ impl AudioReader {
             AudioError::Unrecognised if is_mp4.load(Relaxed) => AudioError::IndexAtEnd,
             err => err,
         })?;
-        Ok(Self { decoder, rest: None, limit, samples: 0 })
+        Ok(Self { decoder, rest: None, limit, layout: Layout::Mixed, samples: 0 })
     }
 
-    /// The next samples, up to some seconds of them; `None` at the end.
+    /// Gives each channel by itself. To be called before the first samples are read.
+    #[must_use]
+    pub fn apart(mut self) -> Self {
+        self.layout = Layout::Apart;
+        self.decoder.set(self.layout);
+        self
+    }
+
+    /// The next samples of all channels together, up to some seconds of them; `None` at the end.
+    ///
+    /// # Errors
+    /// See [`AudioReader::next_lanes`].
+    pub fn next_samples(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
+        Ok(self.next_lanes()?.and_then(|lanes| lanes.into_iter().next()))
+    }
+
+    /// The next samples of each channel, equally many; `None` at the end.
     ///
     /// # Errors
     /// The audio is damaged beyond the odd packet, too long, or there was none at all.
-    pub fn next_samples(&mut self) -> Result<Option<Vec<f32>>, AudioError> {
+    pub fn next_lanes(&mut self) -> Result<Option<Samples>, AudioError> {
         loop {
             let Some(samples) = guarded(|| self.decoder.next_samples())? else {
                 if let Some(next) = self.rest.as_mut().and_then(Rest::next) {
                     self.decoder = next?;
+                    self.decoder.set(self.layout);
                     continue;
                 }
                 return if self.samples == 0 { Err(AudioError::NoAudio) } else { Ok(None) };
             };
-            self.samples += samples.len() as u64;
+            let length = samples.first().map_or(0, Vec::len);
+            self.samples += length as u64;
             if self.duration() > self.limit {
                 return Err(AudioError::TooLong(self.limit));
             }
-            if !samples.is_empty() {
+            if length > 0 {
                 return Ok(Some(samples));
             }
         }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     audio::{AudioError, AudioReader},
-    recogniser::{Cancel, Heard, Recogniser, RecogniserError, SessionOptions, Word},
-    transcript::items,
+    recogniser::{Cancel, Heard, Recogniser, RecogniserError, Session, SessionOptions, Word},
+    transcript::{Item, items, merged},
 };
 
 /// Why a job did not end with a transcript.
@@ -40,6 +40,7 @@ impl From<AudioError> for Failure {
             | AudioError::Codec(_)
             | AudioError::Damaged(_)
             | AudioError::NoAudio
+            | AudioError::TooManyChannels(_)
             | AudioError::TooLong(_) => {
                 Self::Rejected(format!("Job rejected due to invalid audio: {err}"))
             }
@@ -105,30 +106,66 @@ impl Work<'_> {
         let mut audio = AudioReader::open(audio, self.longest_audio, &self.cancel)?;
         let mut options = SessionOptions::batch(&config.language, self.cancel.clone());
         options.vocabulary.clone_from(&config.vocabulary);
-        let mut session = self.recogniser.begin(options)?;
-        let mut words: Vec<Word> = Vec::new();
-        while let Some(samples) = audio.next_samples()? {
-            words.extend(finals(session.feed(&samples)?));
+        if config.channels.is_some() {
+            audio = audio.apart();
+        }
+        let mut lanes: Vec<Lane> = Vec::new();
+        while let Some(samples) = audio.next_lanes()? {
+            // How many there are shows with the first samples.
+            while lanes.len() < samples.len() {
+                let session = self.recogniser.begin(options.clone())?;
+                lanes.push(Lane { session, words: Vec::new() });
+            }
+            for (lane, samples) in lanes.iter_mut().zip(&samples) {
+                lane.words.extend(finals(lane.session.feed(samples)?));
+            }
             progress(audio.progress());
         }
-        words.extend(finals(session.finish()?));
+        for lane in &mut lanes {
+            lane.words.extend(finals(lane.session.finish()?));
+        }
         let duration = audio.duration();
+        if config.channels.is_some() {
+            log.line(&format!("{} channels, each by itself", lanes.len()));
+        }
         log.line(&format!(
             "{:.2} s of audio, {} words, {:.2} s of work",
             duration.as_secs_f64(),
-            words.len(),
+            lanes.iter().map(|lane| lane.words.len()).sum::<usize>(),
             begun.elapsed().as_secs_f64()
         ));
+        let results = lanes.iter().map(|lane| {
+            let items = items(&lane.words, &config.marks, 0.0, duration.as_secs_f64());
+            filter.apply(items, &config.language)
+        });
+        let items: Vec<Item> = match &config.channels {
+            Some(labels) => merged(labelled(labels, results)),
+            None => results.flatten().collect(),
+        };
         Ok(Finished {
             duration,
-            items: filter
-                .apply(items(&words, &config.marks, 0.0, duration.as_secs_f64()), &config.language),
+            items,
             log: std::mem::take(&mut log.0),
             model: config.model.clone().unwrap_or_else(|| "standard".into()),
             language: config.language,
             metadata: Map::new(),
         })
     }
+}
+
+/// A channel, or all of them together, on its way to words.
+struct Lane {
+    session: Box<dyn Session>,
+    words: Vec<Word>,
+}
+
+/// Channels beyond the labels are called by their number.
+fn labelled<T>(labels: &[String], channels: impl Iterator<Item = T>) -> Vec<(String, T)> {
+    let label = |index: usize| match labels.get(index) {
+        Some(label) => label.clone(),
+        None => format!("Channel {}", index + 1),
+    };
+    channels.enumerate().map(|(index, channel)| (label(index), channel)).collect()
 }
 
 fn finals(heard: Vec<Heard>) -> impl Iterator<Item = Word> {

@@ -85,6 +85,9 @@ fn result(item: &Item, language: &str, speaker: bool) -> Value {
         "end_time": item.end,
         "alternatives": [alternative],
     });
+    if let Some(channel) = &item.channel {
+        result["channel"] = json!(channel);
+    }
     if let ItemKind::Mark { sentence_end } = item.kind {
         result["attaches_to"] = json!("previous");
         result["is_eos"] = json!(sentence_end);
@@ -138,6 +141,7 @@ mod tests {
             confidence: 0.987,
             kind,
             disfluency: false,
+            channel: None,
         };
         let mark = ItemKind::Mark { sentence_end: true };
         let mut mark = item(".", mark, 1.36);

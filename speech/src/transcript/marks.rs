@@ -75,6 +75,7 @@ fn words_and_marks(words: &[Word], marks: &Marks) -> Vec<Item> {
                 confidence: word.confidence,
                 kind: ItemKind::Word,
                 disfluency: false,
+                channel: None,
             });
         }
         // One mark for each word; `?!` and `...` say no more than their first sign.
@@ -87,6 +88,7 @@ fn words_and_marks(words: &[Word], marks: &Marks) -> Vec<Item> {
             confidence: word.confidence,
             kind: ItemKind::Mark { sentence_end: SENTENCE_ENDS.contains(&mark) },
             disfluency: false,
+            channel: None,
         });
     }
     items

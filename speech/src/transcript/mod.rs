@@ -1,5 +1,6 @@
 //! Words as results: marks apart, filtered, and written as json-v2, txt or srt.
 
+mod channels;
 mod ecmascript;
 mod filter;
 mod json;
@@ -12,6 +13,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    channels::merged,
     filter::Filter,
     json::{FORMAT_VERSION, JsonDocument, language_pack_info, live_results, results},
     marks::{Marks, items},
@@ -33,6 +35,9 @@ pub struct Item {
     /// Whether it is a filled pause such as `um`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disfluency: bool,
+    /// The label of its channel, where channels are told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

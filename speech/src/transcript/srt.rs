@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Item, spans::lasting, text::joined, word_delimiter};
+use super::{Item, channels::turns, spans::lasting, text::joined, word_delimiter};
 
 /// A pause from which a new subtitle begins, in seconds.
 const LONG_GAP: f64 = 1.5;
@@ -23,12 +23,19 @@ impl Default for SrtLimits {
     }
 }
 
-/// Subtitles are cut at sentence ends, at long pauses and where they are full. `length` is that of
+/// Subtitles are cut at sentence ends, at long pauses and where they are full. Where channels are
+/// told apart, one begins with the label of its channel whenever another one speaks. `length` is that of
 /// the audio, in seconds; none is shown after it.
 #[must_use]
 pub fn srt(items: &[Item], language: &str, limits: SrtLimits, length: f64) -> String {
     let mut out = String::new();
-    let cues = cues(items, language, limits);
+    let (mut cues, mut speaks) = (Vec::new(), None);
+    for turn in turns(items) {
+        let label = turn.channel.filter(|_| speaks.as_deref() != turn.channel);
+        cues.extend(cues_of(&turn.items, label, language, limits));
+        speaks = turn.channel.map(str::to_owned);
+    }
+    cues.sort_by(|a, b| a.start.total_cmp(&b.start));
     let mut spans: Vec<_> = cues.iter().map(|cue| (cue.start, cue.end)).collect();
     lasting(&mut spans, SHORTEST, 0.0, length);
     for (index, (cue, (start, end))) in cues.iter().zip(spans).enumerate() {
@@ -48,12 +55,13 @@ struct Cue {
     complete: bool,
 }
 
-fn cues(items: &[Item], language: &str, limits: SrtLimits) -> Vec<Cue> {
+fn cues_of(items: &[Item], label: Option<&str>, language: &str, limits: SrtLimits) -> Vec<Cue> {
+    let mut label = label.map(|label| format!("{label}: "));
     let delimiter = word_delimiter(language);
     let mut cues: Vec<Cue> = Vec::new();
     for group in items.chunk_by(|_, next| !next.is_word()) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let text = joined(group, language);
+        let text = label.take().unwrap_or_default() + &joined(group, language);
         let fits = |line: &str| {
             line.chars().count() + delimiter.len() + text.chars().count() <= limits.line_length
         };

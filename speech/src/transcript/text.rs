@@ -1,12 +1,18 @@
 //! txt: the words as prose.
 
-use super::{Item, word_delimiter};
+use super::{Item, channels::turns, word_delimiter};
 
-/// All on one line, with a line end; nothing for no words.
+/// All on one line, with a line end; nothing for no words. Where channels are told apart, each turn
+/// has a line of its own, below one that names the channel.
 #[must_use]
 pub fn text(items: &[Item], language: &str) -> String {
-    let mut text = joined(items, language);
-    if !text.is_empty() {
+    let mut text = String::new();
+    for turns in turns(items).chunk_by(|turn, next| turn.channel == next.channel) {
+        let said: Vec<Item> = turns.iter().flat_map(|turn| turn.items.iter().cloned()).collect();
+        if let Some(channel) = turns[0].channel {
+            text.push_str(&format!("CHANNEL: {channel}\n"));
+        }
+        text.push_str(&joined(&said, language));
         text.push('\n');
     }
     text

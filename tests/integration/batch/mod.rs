@@ -1,6 +1,7 @@
 //! The batch Speech API, with real speech.
 
 mod api;
+mod channels;
 mod clients;
 mod forms;
 mod load;

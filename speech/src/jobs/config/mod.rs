@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 use self::raw::{RawConfig, RawDiarization, RawPunctuation, RawSrt, RawVocabulary};
 
 use crate::{
+    audio::MOST_APART,
     lists,
     transcript::{Filter, Marks, RuleError, Rules, SrtLimits},
 };
 
 const MOST_NOTIFICATIONS: usize = 3;
+/// The longest label of a channel, in bytes.
+const LONGEST_LABEL: usize = 100;
 
 /// A checked configuration. It may hold secrets for callbacks: its `Debug` hides them.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ pub struct JobConfig {
     pub notifications: Vec<Notification>,
     /// Features that were asked for and are not to be had here, with what is told about each.
     pub failed_features: Vec<(String, Value)>,
+    /// The labels of the channels where they are to be told apart; there may be fewer than channels.
+    pub channels: Option<Vec<String>>,
     remove_disfluencies: bool,
     replacements: Rules,
 }
@@ -114,6 +119,8 @@ impl JobConfig {
             .language
             .filter(|language| !language.is_empty())
             .ok_or(ConfigError::NoLanguage)?;
+        let labels = transcription.channel_diarization_labels.unwrap_or_default();
+        let channels = channels(transcription.diarization, labels)?;
         let filtering = transcription.transcript_filtering_config;
         let (remove_disfluencies, replacements) = filtering.map_or((false, Vec::new()), |raw| {
             (raw.remove_disfluencies.unwrap_or(false), raw.replacements.unwrap_or_default())
@@ -127,6 +134,7 @@ impl JobConfig {
             fetch: raw.fetch_data,
             notifications,
             failed_features,
+            channels,
             remove_disfluencies,
             replacements: Rules::new(replacements)?,
             submitted,
@@ -180,6 +188,44 @@ fn vocabulary(raw: Vec<RawVocabulary>) -> Result<Vec<String>, ConfigError> {
         RawVocabulary::Entry(entry) => entry.content,
     };
     Ok(raw.into_iter().map(content).collect())
+}
+
+/// Whether speakers are to be told apart by their voices.
+fn names_speakers(kind: &RawDiarization) -> bool {
+    !matches!(kind, RawDiarization::None | RawDiarization::Channel)
+}
+
+/// The labels of channels that are told apart; for others none.
+fn channels(
+    kind: Option<RawDiarization>,
+    labels: Vec<String>,
+) -> Result<Option<Vec<String>>, ConfigError> {
+    let key = "transcription_config.channel_diarization_labels";
+    if labels.len() > MOST_APART {
+        let text = format!("{key} has {} entries; {MOST_APART} are the most", labels.len());
+        return Err(ConfigError::Schema(text));
+    }
+    for (index, label) in labels.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+        if label.is_empty() || label.len() > LONGEST_LABEL || !label.chars().all(plain) {
+            return Err(ConfigError::Schema(format!(
+                "{key}[{index}] must have 1 to {LONGEST_LABEL} letters, digits, dots and underscores"
+            )));
+        }
+        if labels[..index].contains(label) {
+            let text = format!("{key}[{index}] is `{label}`, which another channel has");
+            return Err(ConfigError::Schema(text));
+        }
+    }
+    let apart = matches!(
+        kind,
+        Some(
+            RawDiarization::Channel
+                | RawDiarization::ChannelAndSpeaker
+                | RawDiarization::ChannelAndSpeakerChange
+        )
+    );
+    Ok(apart.then_some(labels))
 }
 
 fn marks(raw: Option<RawPunctuation>) -> Result<Marks, ConfigError> {
@@ -249,7 +295,7 @@ fn failed_features(raw: &RawConfig) -> Vec<(String, Value)> {
         ("topic_detection", raw.topic_detection_config.is_some()),
         ("auto_chapters", raw.auto_chapters_config.is_some()),
         ("audio_events", raw.audio_events_config.is_some()),
-        ("diarization", diarization.is_some_and(|kind| *kind != RawDiarization::None)),
+        ("diarization", diarization.is_some_and(names_speakers)),
         ("entities", transcription.is_some_and(|config| config.enable_entities == Some(true))),
     ];
     let told = asked.into_iter().filter(|(_, asked)| *asked).map(|(feature, _)| {

@@ -42,6 +42,7 @@ pub(super) struct RawTranscription {
     pub(super) additional_vocab: Option<Vec<RawVocabulary>>,
     pub(super) punctuation_overrides: Option<RawPunctuation>,
     pub(super) diarization: Option<RawDiarization>,
+    pub(super) channel_diarization_labels: Option<Vec<String>>,
     pub(super) enable_entities: Option<bool>,
     pub(super) transcript_filtering_config: Option<RawFiltering>,
     // Taken and not used: they steer what this recogniser has no knob for.
@@ -49,8 +50,6 @@ pub(super) struct RawTranscription {
     _domain: Option<String>,
     #[serde(rename = "output_locale")]
     _output_locale: Option<String>,
-    #[serde(rename = "channel_diarization_labels")]
-    _channel_diarization_labels: Option<Vec<String>>,
     #[serde(rename = "speaker_diarization_config")]
     _speaker_diarization_config: Option<Value>,
     #[serde(rename = "speaker_change_sensitivity")]
@@ -71,7 +70,7 @@ pub(super) struct RawTranscription {
     _language_hints_strict: Option<bool>,
 }
 
-#[derive(Deserialize, PartialEq)]
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawDiarization {
     None,

@@ -54,6 +54,7 @@ fn every_documented_key_is_taken() {
     let config = parse(config).unwrap();
     assert_eq!(config.vocabulary, ["Ceph", "gnocchi"]);
     assert_eq!(config.marks, Marks::Only(vec!['.', ',']));
+    assert_eq!(config.channels.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
     assert_eq!((config.srt.line_length, config.srt.lines), (20, 1));
     let failed: Vec<&str> = config.failed_features.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
@@ -66,7 +67,6 @@ fn every_documented_key_is_taken() {
             "topic_detection",
             "auto_chapters",
             "audio_events",
-            "diarization",
         ]
     );
     assert!(!format!("{config:?}").contains("Bearer x"), "a secret in {config:?}");
@@ -85,6 +85,9 @@ fn what_is_wrong_is_named() {
     for (key, value, expected) in [
         ("langauge", json!("en"), "unknown field `langauge`"),
         ("diarization", json!("both"), "unknown variant `both`"),
+        ("channel_diarization_labels", json!(["a", "b", "a"]), "labels[2] is `a`, which another"),
+        ("channel_diarization_labels", json!(["a b"]), "labels[0] must have 1 to 100 letters"),
+        ("channel_diarization_labels", json!(vec!["a"; 9]), "has 9 entries; 8 are the most"),
         ("additional_vocab", json!([1]), "does not fit"),
         ("punctuation_overrides", json!({"sensitivity": 2}), "0 to 1"),
         ("punctuation_overrides", json!({"permitted_marks": ["ab"]}), "single marks"),
