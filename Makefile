@@ -4,8 +4,10 @@ CARGO ?= cargo
 DATA_DIR ?= target/appliance
 FUZZ_SECONDS ?= 600
 SOAK_SECONDS ?= 600
+LONG_RUN_JOBS ?= 1000
+LONG_RUN_SECONDS ?= 600
 
-.PHONY: help run model test check bench soak bad-days fuzz tools screens
+.PHONY: help run model test check bench long-run soak bad-days fuzz tools screens
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
@@ -14,6 +16,7 @@ help:
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
+	@echo "make long-run  a thousand jobs, then eight live sessions: nothing is lost, memory comes back"
 	@echo "make soak   every attack at once beside ordinary people (SOAK_SECONDS=600)"
 	@echo "make bad-days  a wrong clock, a failing disk, no threads, beside ordinary people"
 	@echo "make screens  pictures of every page of the interface, into target/screens"
@@ -49,6 +52,12 @@ bench:
 	$(CARGO) build --release -p portcullis-speech --examples
 	python3 benches/recognition.py
 	python3 benches/bench.py
+
+long-run:
+	@scripts/tools.sh build bench
+	@scripts/model.sh
+	$(CARGO) build --release --bin portcullis
+	python3 benches/long_run.py --jobs $(LONG_RUN_JOBS) --seconds $(LONG_RUN_SECONDS)
 
 soak:
 	@scripts/tools.sh build bench

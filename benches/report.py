@@ -14,8 +14,9 @@ from server import BINARY, ROOT
 
 @dataclass
 class Report:
-    """The rows of the table and whatever turned out to be wrong."""
+    """The rows of the table and whatever turned out to be wrong; `binary` is what was measured."""
 
+    binary: Path = BINARY
     rows: list = field(default_factory=list)
     wrong: list = field(default_factory=list)
 
@@ -43,7 +44,7 @@ class Report:
     def conclude(self, remark, more=""):
         """Prints all of it, `more` below the table, and ends the program: with 1 if something was
         wrong."""
-        print("\n".join(f"- {line}" for line in [*machine(), remark]))
+        print("\n".join(f"- {line}" for line in [*machine(self.binary), remark]))
         print(f"\n{self.table()}")
         if more:
             print(f"\n{more}")
@@ -102,16 +103,16 @@ class Neighbours:
         return max(0.0, busy - busy_then - own + own_then) / max(0.01, whole - whole_then)
 
 
-def machine():
+def machine(binary):
     """Processor, cores, memory, kernel, date and commit."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     git = ["git", "--no-optional-locks", "-C", ROOT]
     run = lambda *rest: subprocess.run([*git, *rest], capture_output=True, text=True).stdout.strip()
-    sources = ["--", "src", "actors", "web", "examples", "Cargo.toml", "Cargo.lock"]
+    sources = ["--", "src", "actors", "speech", "web", "examples", "Cargo.toml", "Cargo.lock"]
     changed = " with uncommitted changes" if run("status", "--porcelain", *sources) else ""
-    moment = BINARY.stat().st_mtime
+    moment = binary.stat().st_mtime
     built = time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
     committed = int(run("log", "-1", "--format=%ct") or 0)
     older = ", which is older than that commit" if moment < committed else ""

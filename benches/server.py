@@ -55,6 +55,8 @@ ADMIN = {"Authorization": basic("admin")}
 class Server:
     """One running appliance; use it as a context manager."""
 
+    binary = BINARY
+
     def __init__(self, more="", counting=True):
         """`more` is added to the configuration; `counting=False` leaves requests and connections
         uncounted."""
@@ -83,7 +85,7 @@ class Server:
         """Starts the process and waits until every port accepts."""
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
-        command = [*self.wrapper, BINARY, "run", "--config", self.folder / "portcullis.toml"]
+        command = [*self.wrapper, self.binary, "run", "--config", self.folder / "portcullis.toml"]
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--ready-file", ready], stdout=log, stderr=self.stderr or log,

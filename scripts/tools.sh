@@ -50,6 +50,7 @@ for purpose in "$@"; do
     bench)
         need python3 python3
         need sox sox
+        need ffmpeg ffmpeg
         [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
         need openssl openssl
         need curl curl
