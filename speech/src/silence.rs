@@ -85,13 +85,13 @@ impl Silence {
         if length > SHORTEST {
             self.gap = (length <= LONGEST_STALL).then_some((length, now, 0.0));
         }
-        if let Some((length, ended, caught_up)) = &mut self.gap {
+        if self.gap.is_some_and(|(_, ended, _)| seconds(ended, now) >= CAUGHT_UP) {
+            self.gap = None;
+        }
+        if let Some((length, _, caught_up)) = &mut self.gap {
             *caught_up += audio;
             if *caught_up >= *length * STALLED {
                 self.stalls[0] = self.stalls[0].max(*length);
-            }
-            if seconds(*ended, now) > CAUGHT_UP {
-                self.gap = None;
             }
         }
         self.stretch += audio;

@@ -111,11 +111,10 @@ fn open_class(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> bool {
 
 fn group(rest: &Peekable<Chars<'_>>) -> Result<(), String> {
     let ahead: String = rest.clone().take(3).collect();
-    let look = ["?=", "?!", "?<=", "?<!"].iter().any(|look| ahead.starts_with(look));
-    if look {
-        return Err(format!("({ahead} looks ahead or behind, which is not to be had here"));
+    match ["?=", "?!", "?<=", "?<!"].iter().find(|look| ahead.starts_with(**look)) {
+        Some(look) => Err(format!("({look} looks ahead or behind, which is not to be had here")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn escape(rest: &mut Peekable<Chars<'_>>, class: bool, out: &mut String) -> Result<(), String> {

@@ -20,6 +20,9 @@ use crate::{
 /// model knows a word better with what follows it.
 const PATIENCE: f64 = 0.75;
 
+/// The start and the length of the open window in samples, and its words, if they could be made out.
+type Glance = (u64, u64, Option<Vec<Word>>);
+
 pub(super) struct WhisperSession {
     decoder: Decoder,
     cutter: Cutter,
@@ -127,10 +130,7 @@ impl WhisperSession {
     }
 
     /// The open window's start and length in samples, and its words, if they could be made out.
-    fn decode_open(
-        &mut self,
-        purpose: Purpose,
-    ) -> Result<Option<(u64, u64, Option<Vec<Word>>)>, RecogniserError> {
+    fn decode_open(&mut self, purpose: Purpose) -> Result<Option<Glance>, RecogniserError> {
         let Some(open) = self.cutter.open() else { return Ok(None) };
         let (start, samples, spoken) = (open.start, open.samples.to_vec(), open.spoken);
         self.looked = start + spoken as u64;
