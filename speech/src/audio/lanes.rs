@@ -29,13 +29,17 @@ pub(super) struct Lanes {
     rate: u32,
     resamplers: Vec<Resampler>,
     chunk: usize,
+    /// Samples that were none, of all.
+    broken: usize,
+    seen: usize,
 }
 
 impl Lanes {
     /// `gather`: samples that are given at once.
     pub(super) fn new(layout: Layout, gather: usize) -> Self {
         let (mixer, chunk) = (Mixer::default(), CHUNK.min(gather));
-        Self { layout, mixer, count: 0, rate: 0, resamplers: Vec::new(), chunk }
+        let resamplers = Vec::new();
+        Self { layout, mixer, count: 0, rate: 0, resamplers, chunk, broken: 0, seen: 0 }
     }
 
     /// Takes interleaved samples. The rate may change in the middle, as in chained Ogg streams.
@@ -45,6 +49,8 @@ impl Lanes {
         channels: usize,
         rate: u32,
     ) -> Result<Samples, AudioError> {
+        self.seen += samples.len();
+        self.broken += mend(samples);
         let lanes = match self.layout {
             Layout::Mixed => vec![self.mixer.mix(samples, channels, rate)],
             Layout::Apart => apart(samples, channels),
@@ -72,14 +78,18 @@ impl Lanes {
         Ok(out)
     }
 
+    /// Whether most of what came was no number, and so no sound.
+    pub(super) fn are_mostly_broken(&self) -> bool {
+        self.broken > self.seen / 2
+    }
+
     /// What the resamplers still hold.
     pub(super) fn finish(&mut self) -> Result<Samples, AudioError> {
         self.resamplers.drain(..).map(|mut resampler| resampler.finish()).collect()
     }
 }
 
-fn apart(samples: &mut [f32], channels: usize) -> Samples {
-    mend(samples);
+fn apart(samples: &[f32], channels: usize) -> Samples {
     let lane = |channel| samples.chunks_exact(channels).map(|frame| frame[channel]).collect();
     (0..channels).map(lane).collect()
 }
@@ -118,6 +128,17 @@ mod tests {
         assert_eq!((out[0][100], out[1][100]), (0.5, -0.25));
         assert_eq!((out[0][2000], out[1][2000]), (0.5, 0.0));
         assert_eq!((out[0][4000], out[1][4000]), (0.1, 0.1));
+    }
+
+    #[test]
+    fn mostly_broken_is_told_from_a_click() {
+        for (broken, expected) in [(1, false), (3999, false), (4001, true), (8000, true)] {
+            let mut samples = vec![0.1; 8000];
+            samples[..broken].fill(f32::NAN);
+            let mut lanes = Lanes::new(Layout::Apart, 16_000);
+            lanes.feed(&mut samples, 2, RATE).unwrap();
+            assert_eq!(lanes.are_mostly_broken(), expected, "{broken}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ const GIVEN_UP: f64 = 0.1;
 const TAKEN_AGAIN: f64 = 0.3;
 /// Another channel is turned to where it is so much louder than the one that is heard.
 const LOUDER: f64 = 2.0;
-/// How long energies are remembered, in seconds.
-const MEMORY: f64 = 1.0;
+/// How long energies are remembered, in seconds: a part of a word, since signs may turn within a file.
+const MEMORY: f64 = 0.1;
 /// Larger samples are broken ones; full scale is 1.
 const BROKEN: f32 = 1e4;
 
@@ -25,9 +25,8 @@ pub(super) struct Mixer {
 }
 
 impl Mixer {
-    /// One sample for each frame of `channels` interleaved samples.
+    /// One sample for each frame of `channels` interleaved samples, which are mended.
     pub(super) fn mix(&mut self, samples: &mut [f32], channels: usize, rate: u32) -> Vec<f32> {
-        mend(samples);
         if channels == 1 {
             return samples.to_vec();
         }
@@ -67,13 +66,17 @@ impl Mixer {
     }
 }
 
-/// What is no number, or beyond anything that can be heard, is a click: it counts as silence.
-pub(super) fn mend(samples: &mut [f32]) {
+/// What is no number, or beyond anything that can be heard, is a click: it counts as silence. Gives
+/// how many there were.
+pub(super) fn mend(samples: &mut [f32]) -> usize {
+    let mut broken = 0;
     for sample in samples.iter_mut() {
         if !sample.is_finite() || sample.abs() > BROKEN {
             *sample = 0.0;
+            broken += 1;
         }
     }
+    broken
 }
 
 fn mean(frame: &[f32]) -> f32 {
@@ -132,6 +135,23 @@ mod tests {
     }
 
     #[test]
+    fn signs_that_turn_within_a_file_cost_no_words() {
+        let alone = heard(&[1.0]);
+        for turned in [&[1.0, -1.0][..], &[-1.0, 0.98], &[1.0, -1.0, 0.0]] {
+            let plain = vec![1.0; turned.len()];
+            let (mut mixer, mut all) = (Mixer::default(), Vec::new());
+            for half in 0..12 {
+                let factors = if half % 4 < 2 { &plain } else { turned };
+                for packet in tone(factors).chunks_mut(320 * turned.len()) {
+                    all.extend(mixer.mix(packet, turned.len(), RATE));
+                }
+            }
+            let quiet = all.chunks(1600).filter(|part| loudness(part) < alone * 0.3).count();
+            assert!(quiet <= 9, "{turned:?}: {quiet} tenths of a second of 60");
+        }
+    }
+
+    #[test]
     fn broken_samples_are_silence_and_touch_no_others() {
         let mut samples = tone(&[1.0]);
         let whole = samples.clone();
@@ -140,6 +160,7 @@ mod tests {
         {
             samples[at] = value;
         }
+        assert_eq!(mend(&mut samples), 5);
         let mixed = Mixer::default().mix(&mut samples, 1, RATE);
         for (index, (mixed, whole)) in mixed.iter().zip(&whole).enumerate() {
             let expected = if [10, 20, 30, 40, 50].contains(&index) { 0.0 } else { *whole };
