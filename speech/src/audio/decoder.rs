@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use symphonia::core::{
     audio::{AudioBufferRef, SampleBuffer},
-    codecs::{CODEC_TYPE_NULL, CodecRegistry, Decoder as Codec, DecoderOptions},
+    codecs::{
+        CODEC_TYPE_ALAC, CODEC_TYPE_NULL, CodecParameters, CodecRegistry, Decoder as Codec,
+        DecoderOptions,
+    },
     errors::Error,
     formats::{FormatOptions, FormatReader, Packet, Track},
     io::MediaSourceStream,
@@ -14,7 +17,10 @@ use symphonia::core::{
 
 use super::{
     AudioError,
+    codecs::{self, Coding, FRAMES},
     lanes::{Lanes, Layout, Samples, append},
+    opus::OpusDecoder,
+    plain::PlainReader,
     source::{Meter, Source},
 };
 use crate::recogniser::Cancel;
@@ -28,14 +34,24 @@ const MOST_DAMAGED: u32 = 200;
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
-    codecs.register_all::<symphonia_adapter_libopus::OpusDecoder>();
+    codecs.register_all::<OpusDecoder>();
     codecs
 });
 
+/// Where packets come from.
+enum Packets {
+    Container(Box<dyn FormatReader>),
+    Plain(Box<PlainReader>),
+}
+
 pub(super) struct Decoder {
-    format: Box<dyn FormatReader>,
+    packets: Packets,
+    /// What the container was found to say of its tracks, by their number.
+    told: Vec<(u32, Coding)>,
     codec: Box<dyn Codec>,
     track: u32,
+    /// Bytes of plain samples, where a container gives a packet for each of them.
+    joined: Option<Joined>,
     lanes: Lanes,
     meter: Meter,
     cancel: Cancel,
@@ -48,28 +64,64 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// `gather`: samples that are given at once, at least.
+    /// `told`: what the container was found to say of its tracks; `gather`: samples that are given
+    /// at once, at least.
     pub(super) fn open(
         (source, meter): (Source, Meter),
+        told: Vec<(u32, Coding)>,
         gather: usize,
         cancel: &Cancel,
     ) -> Result<Self, AudioError> {
-        if symphonia::core::io::MediaSource::byte_len(&source) == Some(0) {
-            return Err(AudioError::Empty);
-        }
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
         let options = FormatOptions { enable_gapless: true, ..Default::default() };
         let probed = symphonia::default::get_probe()
             .format(&Hint::new(), stream, &options, &MetadataOptions::default())
-            .map_err(|err| from_probe(err, cancel))?;
-        let format = probed.format;
-        let track = format.tracks().iter().find(|track| is_audio(track));
-        let track = track.ok_or(AudioError::NoTrack)?.clone();
-        let codec = codec_of(&track)?;
-        Ok(Self {
-            format,
+            .map_err(|err| from_probe(err, &told, cancel))?;
+        let (track, codec) = choose(probed.format.tracks(), &told)?;
+        Ok(Self::new(
+            Packets::Container(probed.format),
+            told,
+            (track, codec),
+            meter,
+            gather,
+            cancel,
+        ))
+    }
+
+    /// Plain samples, without anything around them.
+    pub(super) fn plain(
+        (source, meter): (Source, Meter),
+        coding: Coding,
+        gather: usize,
+        cancel: &Cancel,
+    ) -> Result<Self, AudioError> {
+        let parameters = match coding {
+            Coding::Known(parameters) => *parameters,
+            Coding::Named(name) => return Err(AudioError::Codec(name)),
+        };
+        let codec = codec_of(&parameters)?;
+        let packets = Packets::Plain(Box::new(PlainReader::new(source, &parameters)));
+        Ok(Self::new(packets, Vec::new(), (0, codec), meter, gather, cancel))
+    }
+
+    fn new(
+        packets: Packets,
+        told: Vec<(u32, Coding)>,
+        (track, codec): (u32, Box<dyn Codec>),
+        meter: Meter,
+        gather: usize,
+        cancel: &Cancel,
+    ) -> Self {
+        let joined = match packets {
+            Packets::Container(_) => Joined::of(codec.codec_params()),
+            Packets::Plain(_) => None,
+        };
+        Self {
+            packets,
+            told,
             codec,
-            track: track.id,
+            track,
+            joined,
             lanes: Lanes::new(Layout::Mixed, gather),
             meter,
             cancel: cancel.clone(),
@@ -79,7 +131,7 @@ impl Decoder {
             last_damage: String::new(),
             ended: false,
             gather,
-        })
+        }
     }
 
     /// Before the first sample was read.
@@ -104,6 +156,10 @@ impl Decoder {
                     if self.damaged > self.good {
                         return Err(AudioError::Damaged(self.last_damage.clone()));
                     }
+                    if self.lanes.are_mostly_broken() {
+                        let what = "most of its samples are no numbers, or beyond all bounds";
+                        return Err(AudioError::Damaged(what.into()));
+                    }
                 }
             }
         }
@@ -111,15 +167,37 @@ impl Decoder {
     }
 
     fn next_packet(&mut self) -> Result<Option<Packet>, AudioError> {
+        let Some(mut joined) = self.joined.take() else { return self.read_packet() };
+        while joined.wants_more() {
+            match self.read_packet()? {
+                Some(packet) => joined.add(packet.buf()),
+                None => break,
+            }
+        }
+        let packet = joined.packet(self.track);
+        self.joined = Some(joined);
+        Ok(packet)
+    }
+
+    fn read_packet(&mut self) -> Result<Option<Packet>, AudioError> {
         loop {
-            match self.format.next_packet() {
+            let format = match &mut self.packets {
+                Packets::Container(format) => format,
+                Packets::Plain(reader) => match reader.next_packet() {
+                    Ok(packet) => return Ok(packet),
+                    Err(err) => return self.stop_or_go_on(err.into()).map(|()| None),
+                },
+            };
+            match format.next_packet() {
                 Ok(packet) if packet.track_id() == self.track => return Ok(Some(packet)),
                 Ok(_) => {}
                 Err(Error::IoError(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
                     return Ok(None);
                 }
                 // Streams may follow each other in one Ogg file.
-                Err(Error::ResetRequired) => self.reset()?,
+                Err(Error::ResetRequired) => {
+                    (self.track, self.codec) = choose(format.tracks(), &self.told)?;
+                }
                 Err(err) => return self.stop_or_go_on(err).map(|()| None),
             }
         }
@@ -135,14 +213,6 @@ impl Decoder {
             return Ok(());
         }
         Err(AudioError::Damaged(err.to_string()))
-    }
-
-    fn reset(&mut self) -> Result<(), AudioError> {
-        let track = self.format.tracks().iter().find(|track| is_audio(track));
-        let track = track.ok_or(AudioError::NoTrack)?.clone();
-        self.codec = codec_of(&track)?;
-        self.track = track.id;
-        Ok(())
     }
 
     fn decode(&mut self, packet: &Packet) -> Result<Samples, AudioError> {
@@ -170,32 +240,89 @@ impl Decoder {
     }
 }
 
+/// Plain samples are gathered, and cut, to as many as the decoder has room for.
+struct Joined {
+    bytes: Vec<u8>,
+    frame: usize,
+}
+
+impl Joined {
+    /// `None` where packets are no plain samples.
+    fn of(parameters: &CodecParameters) -> Option<Self> {
+        let frame = codecs::width(parameters.codec)? * parameters.channels?.count();
+        let roomy = parameters.max_frames_per_packet == Some(FRAMES as u64);
+        (frame > 0 && roomy).then(|| Self { bytes: Vec::new(), frame })
+    }
+
+    fn wants_more(&self) -> bool {
+        self.bytes.len() < self.frame * FRAMES
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn packet(&mut self, track: u32) -> Option<Packet> {
+        let frames = (self.bytes.len() / self.frame).min(FRAMES);
+        let taken: Vec<u8> = self.bytes.drain(..frames * self.frame).collect();
+        (frames > 0).then(|| Packet::new_from_boxed_slice(track, 0, frames as u64, taken.into()))
+    }
+}
+
 fn is_audio(track: &Track) -> bool {
     track.codec_params.codec != CODEC_TYPE_NULL && track.codec_params.sample_rate.is_some()
 }
 
-fn codec_of(track: &Track) -> Result<Box<dyn Codec>, AudioError> {
-    let parameters = &track.codec_params;
+/// The first track whose codec is known; what is wrong with the first one if there is none.
+fn choose(tracks: &[Track], told: &[(u32, Coding)]) -> Result<(u32, Box<dyn Codec>), AudioError> {
+    let mut wrong = None;
+    for track in tracks {
+        let codec = match told.iter().find(|(number, _)| *number == track.id) {
+            Some((_, Coding::Known(parameters))) => codec_of(parameters),
+            Some((_, Coding::Named(name))) => Err(AudioError::Codec(name.clone())),
+            None if is_audio(track) => codec_of(&track.codec_params),
+            None => continue,
+        };
+        match codec {
+            Ok(codec) => return Ok((track.id, codec)),
+            Err(err) => wrong = wrong.or(Some(err)),
+        }
+    }
+    Err(wrong.unwrap_or(AudioError::NoTrack))
+}
+
+fn codec_of(parameters: &CodecParameters) -> Result<Box<dyn Codec>, AudioError> {
     if parameters.sample_rate.is_some_and(|rate| !RATES.contains(&rate)) {
         return Err(AudioError::Damaged("the sample rate in its header cannot be".into()));
     }
     if parameters.channels.is_some_and(|channels| channels.count() > MOST_CHANNELS) {
         return Err(AudioError::Damaged("the channel count in its header cannot be".into()));
     }
-    CODECS.make(parameters, &DecoderOptions::default()).map_err(|err| match err {
+    let mut parameters = parameters.clone();
+    if parameters.codec == CODEC_TYPE_ALAC {
+        parameters.extra_data =
+            parameters.extra_data.map(|cookie| codecs::bare_alac(&cookie).into());
+    }
+    CODECS.make(&parameters, &DecoderOptions::default()).map_err(|err| match err {
         Error::Unsupported(what) => AudioError::Codec(what.to_owned()),
         err => AudioError::Damaged(err.to_string()),
     })
 }
 
-fn from_probe(err: Error, cancel: &Cancel) -> AudioError {
-    match err {
+/// A container that symphonia gives up may still have told the name of its codec.
+fn from_probe(err: Error, told: &[(u32, Coding)], cancel: &Cancel) -> AudioError {
+    let named = told.iter().find_map(|(_, coding)| match coding {
+        Coding::Named(name) => Some(name.clone()),
+        Coding::Known(_) => None,
+    });
+    match (err, named) {
         _ if cancel.is_cancelled() => AudioError::Cancelled,
-        Error::Unsupported(_) => AudioError::Unrecognised,
-        Error::IoError(err) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
+        (_, Some(name)) => AudioError::Codec(name),
+        (Error::Unsupported(_), None) => AudioError::Unrecognised,
+        (Error::IoError(err), None) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
             AudioError::Unrecognised
         }
-        err => AudioError::Damaged(err.to_string()),
+        (err, None) => AudioError::Damaged(err.to_string()),
     }
 }
 

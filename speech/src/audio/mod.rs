@@ -1,8 +1,14 @@
 //! Any audio file as a stream of samples: 16 kHz, mono. The form is recognised by content.
 
+mod codecs;
 mod decoder;
+mod form;
 mod lanes;
+mod matroska;
 mod mixer;
+mod mp4;
+mod opus;
+mod plain;
 mod resampler;
 mod source;
 mod streamed;
@@ -13,7 +19,6 @@ use std::{
     fs::File,
     io::{self, Read},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -21,6 +26,7 @@ pub use self::lanes::{Layout, MOST_APART, Samples};
 pub(crate) use self::resampler::Resampler;
 use self::{
     decoder::Decoder,
+    form::Form,
     source::{Look, Source},
     streamed::Streamed,
     wav::Wav,
@@ -28,8 +34,13 @@ use self::{
 use crate::recogniser::{Cancel, SAMPLE_RATE};
 
 /// The forms that are understood, for messages.
-pub const FORMS: &str =
-    "wav (rf64, w64), mp3, aac, m4a/mp4, flac, ogg (vorbis, opus), webm, aiff, caf";
+pub const FORMS: &str = "wav (rf64, w64), mp3, mp2, aac, m4a/mp4/mov, flac, ogg (vorbis, opus, flac), webm/mka/mkv, aiff, caf, au";
+/// How people make a form that is understood from one that is not.
+macro_rules! remedy {
+    () => {
+        "convert it, for instance with: ffmpeg -i FILE -ac 1 -ar 16000 FILE.wav"
+    };
+}
 
 /// Samples that are gathered before they are handed on: packets may hold a few milliseconds.
 const GATHER: usize = 16_000;
@@ -43,13 +54,16 @@ pub enum AudioError {
     Empty,
     #[error("the file is no audio in a form that is understood; these are {FORMS}")]
     Unrecognised,
+    #[error("the file is {0}, which is not understood; {remedy}", remedy = remedy!())]
+    Container(String),
     #[error(
-        "the file is an MP4 with its index at the end, which cannot be read while it comes; write it with the index first (ffmpeg: -movflags +faststart)"
+        "the file is {0}, which cannot be read while it comes; post it as a job, or {remedy}",
+        remedy = remedy!()
     )]
-    IndexAtEnd,
+    IndexAtEnd(&'static str),
     #[error("the file holds no audio track")]
     NoTrack,
-    #[error("the codec of the audio is not supported: {0}")]
+    #[error("the codec of the audio is not supported: {0}; {remedy}", remedy = remedy!())]
     Codec(String),
     #[error("the audio is damaged: {0}")]
     Damaged(String),
@@ -90,12 +104,11 @@ impl Rest {
     fn next(&mut self) -> Option<Result<Decoder, AudioError>> {
         let piece = self.pieces.pop_front()?;
         self.read += 1;
-        Some(self.file.try_clone().map_err(|err| AudioError::Io(err.to_string())).and_then(
-            |file| {
-                let source = Source::samples(file, &self.wav, piece, &self.cancel);
-                guarded(|| Decoder::open(source, GATHER, &self.cancel))
-            },
-        ))
+        Some(self.file.try_clone().map_err(unreadable).and_then(|file| {
+            let header = self.wav.header(Some(piece.1));
+            let source = Source::samples(file, header, piece, &self.cancel);
+            guarded(|| Decoder::open(source, Vec::new(), GATHER, &self.cancel))
+        }))
     }
 
     /// The share of all pieces, where `share` of the one that is read now is done.
@@ -111,17 +124,40 @@ impl AudioReader {
     /// # Errors
     /// It is no audio, or damaged from the start.
     pub fn open(file: File, limit: Duration, cancel: &Cancel) -> Result<Self, AudioError> {
-        let unreadable = |err: io::Error| AudioError::Io(err.to_string());
         let whole = file.metadata().map_err(unreadable)?.len();
-        let Some(wav) = Wav::locate(&mut Look(&file, whole)).map_err(unreadable)? else {
-            let source = Source::file(file, cancel).map_err(unreadable)?;
-            let decoder = guarded(|| Decoder::open(source, GATHER, cancel))?;
-            return Ok(Self { decoder, rest: None, limit, layout: Layout::Mixed, samples: 0 });
+        let piece = |begin: u64, length: Option<u64>| {
+            (begin, length.unwrap_or_else(|| whole.saturating_sub(begin)))
         };
-        let pieces = wav.pieces(wav.length.unwrap_or(whole)).collect();
-        let mut rest = Rest { file, wav, pieces, read: 0, cancel: cancel.clone() };
-        let decoder = rest.next().unwrap_or(Err(AudioError::NoAudio))?;
-        Ok(Self { decoder, rest: Some(rest), limit, layout: Layout::Mixed, samples: 0 })
+        let decoder = match form::look(&mut Look(&file, whole))? {
+            Form::Wav(wav) => {
+                let pieces = wav.pieces(piece(wav.begin, wav.length).1).collect();
+                let mut rest = Rest { file, wav, pieces, read: 0, cancel: cancel.clone() };
+                let decoder = rest.next().unwrap_or(Err(AudioError::NoAudio))?;
+                return Ok(Self {
+                    decoder,
+                    rest: Some(rest),
+                    limit,
+                    layout: Layout::Mixed,
+                    samples: 0,
+                });
+            }
+            Form::Wrapped(wav) => {
+                let piece = piece(wav.begin, wav.length);
+                let source = Source::samples(file, Vec::new(), piece, cancel);
+                guarded(|| Decoder::open(source, Vec::new(), GATHER, cancel))
+            }
+            Form::Plain(plain) => {
+                let piece = piece(plain.begin, plain.length);
+                let source = Source::samples(file, Vec::new(), piece, cancel);
+                guarded(|| Decoder::plain(source, plain.coding, GATHER, cancel))
+            }
+            Form::Container(told) => {
+                let mut source = Source::file(file, cancel).map_err(unreadable)?;
+                source.0.patch(told.patches);
+                guarded(|| Decoder::open(source, told.tracks, GATHER, cancel))
+            }
+        };
+        Ok(Self { decoder: decoder?, rest: None, limit, layout: Layout::Mixed, samples: 0 })
     }
 
     /// The same for a file that is still coming. Blocks until its header is there. What wants
@@ -134,14 +170,35 @@ impl AudioReader {
         limit: Duration,
         cancel: &Cancel,
     ) -> Result<Self, AudioError> {
-        let (streamed, is_mp4) = Streamed::new(stream);
-        let source = Source::stream(Box::new(streamed), cancel);
-        let opened = guarded(|| Decoder::open(source, GATHER_LIVE, cancel));
-        let decoder = opened.map_err(|err| match err {
-            AudioError::Unrecognised if is_mp4.load(Relaxed) => AudioError::IndexAtEnd,
-            err => err,
-        })?;
-        Ok(Self { decoder, rest: None, limit, layout: Layout::Mixed, samples: 0 })
+        let mut streamed = Streamed::new(stream);
+        let form = form::look(&mut streamed);
+        if cancel.is_cancelled() {
+            return Err(AudioError::Cancelled);
+        }
+        let decoder = match form? {
+            Form::Wav(wav) => {
+                let header = wav.header(wav.length);
+                let source = streamed.from(header, wav.begin, wav.length).map_err(unreadable)?;
+                let source = Source::stream(Box::new(source), cancel);
+                guarded(|| Decoder::open(source, Vec::new(), GATHER_LIVE, cancel))
+            }
+            Form::Wrapped(wav) => {
+                let source = streamed.from(Vec::new(), wav.begin, wav.length);
+                let source = Source::stream(Box::new(source.map_err(unreadable)?), cancel);
+                guarded(|| Decoder::open(source, Vec::new(), GATHER_LIVE, cancel))
+            }
+            Form::Plain(plain) => {
+                let source = streamed.from(Vec::new(), plain.begin, plain.length);
+                let source = Source::stream(Box::new(source.map_err(unreadable)?), cancel);
+                guarded(|| Decoder::plain(source, plain.coding, GATHER_LIVE, cancel))
+            }
+            Form::Container(told) => {
+                let mut source = Source::stream(Box::new(streamed), cancel);
+                source.0.patch(told.patches);
+                guarded(|| Decoder::open(source, told.tracks, GATHER_LIVE, cancel))
+            }
+        };
+        Ok(Self { decoder: decoder?, rest: None, limit, layout: Layout::Mixed, samples: 0 })
     }
 
     /// Gives each channel by itself. To be called before the first samples are read.
@@ -197,6 +254,10 @@ impl AudioReader {
         let share = self.decoder.progress();
         self.rest.as_ref().map_or(share, |rest| rest.progress(share))
     }
+}
+
+fn unreadable(err: io::Error) -> AudioError {
+    AudioError::Io(err.to_string())
 }
 
 fn guarded<T>(work: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {

@@ -12,7 +12,7 @@ use std::{
 
 use symphonia::core::io::MediaSource;
 
-use super::wav::{Bytes, Wav};
+use super::wav::Bytes;
 use crate::recogniser::Cancel;
 
 /// Bytes that a decoder may read without giving a single sample: covers pictures in tags. What
@@ -94,8 +94,9 @@ pub(super) struct Look<'a>(pub(super) &'a File, pub(super) u64);
 
 impl Bytes for Look<'_> {
     fn at(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        let mut got = 0;
+        let there = usize::try_from(self.1.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(there)];
+        let (length, mut got) = (bytes.len(), 0);
         while got < length {
             match self.0.read_at(&mut bytes[got..], offset + got as u64)? {
                 0 => break,
@@ -113,6 +114,8 @@ impl Bytes for Look<'_> {
 
 pub(super) struct Source {
     origin: Origin,
+    /// Bytes that are to be seen instead of what stands there.
+    patches: Vec<(u64, Vec<u8>)>,
     meter: Meter,
     cancel: Cancel,
 }
@@ -123,14 +126,13 @@ impl Source {
         Ok(Self::new(Origin::File(file), length, cancel))
     }
 
-    /// One of the pieces of a WAV, see [`Wav::pieces`].
+    /// A piece of a file, behind a header of its own.
     pub(super) fn samples(
         file: File,
-        wav: &Wav,
+        header: Vec<u8>,
         (begin, length): (u64, u64),
         cancel: &Cancel,
     ) -> (Self, Meter) {
-        let header = wav.header(Some(length));
         let samples = Samples { file, header, begin, length, position: 0 };
         let whole = samples.whole();
         Self::new(Origin::Samples(samples), whole, cancel)
@@ -146,7 +148,14 @@ impl Source {
             position: AtomicU64::new(0),
             since_progress: AtomicU64::new(0),
         }));
-        (Self { origin, meter: meter.clone(), cancel: cancel.clone() }, meter)
+        let source =
+            Self { origin, patches: Vec::new(), meter: meter.clone(), cancel: cancel.clone() };
+        (source, meter)
+    }
+
+    /// Lets `patches` be seen instead of what stands at their places.
+    pub(super) fn patch(&mut self, patches: Vec<(u64, Vec<u8>)>) {
+        self.patches = patches;
     }
 }
 
@@ -161,7 +170,15 @@ impl Read for Source {
             Origin::Stream(stream) => stream.read(buffer)?,
         };
         let counters = &self.meter.0;
-        counters.position.fetch_add(count as u64, Ordering::Relaxed);
+        let position = counters.position.fetch_add(count as u64, Ordering::Relaxed);
+        for (at, bytes) in &self.patches {
+            for (at, byte) in (*at..).zip(bytes) {
+                let place = at.checked_sub(position).and_then(|place| usize::try_from(place).ok());
+                if let Some(place) = place.filter(|place| *place < count) {
+                    buffer[place] = *byte;
+                }
+            }
+        }
         // A read of nothing counts too: a decoder may ask at the end of the file for ever.
         let read = counters.since_progress.fetch_add(count.max(1024) as u64, Ordering::Relaxed);
         if read > PATIENCE {

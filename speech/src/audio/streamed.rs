@@ -1,17 +1,11 @@
-//! A file that is still coming, with a WAV header put right.
+//! A file that is still coming, with a look at its beginning before it is read.
 
-use std::{
-    io::{self, Read},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::io::{self, Read};
 
-use super::wav::{Bytes, Wav};
+use super::wav::Bytes;
 
-/// The header is looked at this far.
-const LONGEST_HEADER: usize = 1 << 20;
+/// The beginning is looked at this far.
+const LONGEST_BEGINNING: usize = 4 << 20;
 
 pub(super) struct Streamed<R> {
     inner: R,
@@ -19,34 +13,30 @@ pub(super) struct Streamed<R> {
     held: Vec<u8>,
     /// What may still be handed on of `inner`, where that is known.
     left: Option<u64>,
-    header: bool,
-    is_mp4: Arc<AtomicBool>,
 }
 
 impl<R: Read> Streamed<R> {
-    /// With it comes whether the file turned out to be an MP4.
-    pub(super) fn new(inner: R) -> (Self, Arc<AtomicBool>) {
-        let is_mp4 = Arc::new(AtomicBool::new(false));
-        (Self { inner, held: Vec::new(), left: None, header: true, is_mp4: is_mp4.clone() }, is_mp4)
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, held: Vec::new(), left: None }
     }
 
-    /// Reads on until it is clear what the file is.
-    fn read_header(&mut self) -> io::Result<()> {
-        let found = Wav::locate(self)?;
-        self.header = false;
-        self.is_mp4.store(self.held.get(4..8) == Some(b"ftyp"), Relaxed);
-        if let Some(wav) = found {
-            let mut held = wav.header(wav.length);
-            // The place of the samples was looked at, so it is among what was read.
-            let mut samples = self.held.split_off(self.held.len().min(wav.begin as usize));
-            if let Some(length) = wav.length {
-                samples.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-                self.left = Some(length - samples.len() as u64);
-            }
-            held.append(&mut samples);
-            self.held = held;
+    /// Gives `header`, then what stands from `begin` on: all of it, or `length` bytes.
+    pub(super) fn from(
+        mut self,
+        mut header: Vec<u8>,
+        begin: u64,
+        length: Option<u64>,
+    ) -> io::Result<Self> {
+        let begin = usize::try_from(begin).unwrap_or(usize::MAX);
+        self.at(0, begin)?;
+        let mut samples = self.held.split_off(begin.min(self.held.len()));
+        if let Some(length) = length {
+            samples.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            self.left = Some(length - samples.len() as u64);
         }
-        Ok(())
+        header.append(&mut samples);
+        self.held = header;
+        Ok(self)
     }
 }
 
@@ -55,7 +45,7 @@ impl<R: Read> Bytes for Streamed<R> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let to = from.saturating_add(length);
         let mut piece = [0; 4096];
-        while self.held.len() < to.min(LONGEST_HEADER) {
+        while from < LONGEST_BEGINNING && self.held.len() < to.min(LONGEST_BEGINNING) {
             let wanted = piece.len().min(to - self.held.len());
             let count = self.inner.read(&mut piece[..wanted])?;
             if count == 0 {
@@ -74,9 +64,6 @@ impl<R: Read> Bytes for Streamed<R> {
 
 impl<R: Read> Read for Streamed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.header {
-            self.read_header()?;
-        }
         if self.held.is_empty() {
             let room =
                 self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));

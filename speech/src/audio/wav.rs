@@ -13,7 +13,7 @@ const MOST_CHUNKS: usize = 1000;
 /// A format is a few dozen bytes long.
 const LONGEST_FORMAT: u64 = 4096;
 /// From here on a size says that its writer did not know: 2 GiB less what headers take.
-const PLACEHOLDER: u64 = 0x7fff_0000;
+pub(super) const PLACEHOLDER: u64 = 0x7fff_0000;
 /// Samples that stand behind one header at most; even a page of bytes more would still fit.
 const LONGEST_DATA: u64 = 0xffff_0000;
 
@@ -32,7 +32,7 @@ pub(super) trait Bytes {
 /// Where the samples of a file lie, and what they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wav {
-    format: Vec<u8>,
+    pub(super) format: Vec<u8>,
     /// The first byte of the samples.
     pub(super) begin: u64,
     /// How many bytes of samples there are; `None`: up to the end.
@@ -71,12 +71,18 @@ impl Wav {
                 }
                 _ => {}
             }
-            at += 8 + size + size % 2;
+            at += 8 + size + u64::from(size % 2 == 1 && Self::is_padded(bytes, at + 8 + size)?);
             if at > LONGEST_HEADER {
                 break;
             }
         }
         Ok(None)
+    }
+
+    /// Whether a byte follows a chunk of odd length, as it should; some writers leave it out.
+    fn is_padded(bytes: &mut impl Bytes, at: u64) -> io::Result<bool> {
+        let next = bytes.at(at, 4)?;
+        Ok(!(is_chunk(&next) || next == b"fmt " || next == b"data"))
     }
 
     fn in_wave64(bytes: &mut impl Bytes) -> io::Result<Option<Self>> {
@@ -260,6 +266,18 @@ pub(super) mod tests {
             assert_eq!(found, Some(u64::from(length)), "{riff:x} {data:x}");
         }
         assert_eq!(length_in_file(wav(length + 50, length - 8)), Some(u64::from(length) - 8));
+    }
+
+    #[test]
+    fn a_chunk_of_odd_length_may_lack_its_padding() {
+        let length = samples().len() as u32;
+        for lacking in [&b"abc"[..], b"a", b"abcde"] {
+            let mut body = b"WAVE".to_vec();
+            body.extend(chunk(b"fmt ", 16, FORMAT));
+            body.extend(chunk(b"note", lacking.len() as u32, lacking));
+            body.extend(chunk(b"data", length, &samples()));
+            assert_eq!(length_in_file(chunk(b"RIFF", 0, &body)), Some(u64::from(length)));
+        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ impl From<AudioError> for Failure {
             AudioError::Io(reason) => Self::Failed(reason),
             AudioError::Empty
             | AudioError::Unrecognised
-            | AudioError::IndexAtEnd
+            | AudioError::Container(_)
+            | AudioError::IndexAtEnd(_)
             | AudioError::NoTrack
             | AudioError::Codec(_)
             | AudioError::Damaged(_)
