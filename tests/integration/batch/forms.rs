@@ -37,6 +37,13 @@ fn forms(folder: &Path) -> Vec<PathBuf> {
         ("opus.webm", &["-c:a", "libopus", "-b:a", "48k"]),
         ("vorbis.webm", &["-c:a", "libvorbis", "-q:a", "5"]),
         ("a.mka", &["-c:a", "flac"]),
+        ("samples.mkv", &["-c:a", "pcm_s16le"]),
+        ("s24be.mov", &["-c:a", "pcm_s24be"]),
+        ("f32be.mov", &["-c:a", "pcm_f32be"]),
+        ("mulaw.mov", &["-c:a", "pcm_mulaw"]),
+        ("opus.mp4", &["-c:a", "libopus", "-strict", "-2"]),
+        ("alac.caf", &["-c:a", "alac"]),
+        ("a.au", &["-c:a", "pcm_s16be"]),
     ] {
         let file = path(name);
         let common = ["-v", "error", "-y", "-i", original];

@@ -135,6 +135,12 @@ async fn files_of_every_form_are_decoded_as_they_come() {
         ("flac", &["-c:a", "flac"]),
         ("webm", &["-c:a", "libopus"]),
         ("m4a", &["-movflags", "+faststart"]),
+        ("mov", &["-c:a", "pcm_s24be", "-movflags", "+faststart"]),
+        ("mp4", &["-c:a", "libopus", "-strict", "-2", "-movflags", "+frag_keyframe+empty_moov"]),
+        ("mka", &["-c:a", "pcm_mulaw"]),
+        ("aiff", &[]),
+        ("caf", &["-c:a", "pcm_s16le"]),
+        ("au", &[]),
         // Who writes into a pipe cannot put the length into the header.
         ("wav", &["-f", "wav"]),
     ] {

@@ -4,6 +4,7 @@ mod bounds;
 mod clients;
 mod errors;
 mod flow;
+mod forms;
 mod frames;
 mod handover;
 mod limits;
