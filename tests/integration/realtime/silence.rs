@@ -135,7 +135,6 @@ async fn falls_silent(service: &Service, way: Way, config: Value, until: f64) {
     // gets worse ones.
     let allowed = if max_delay <= seconds(2) { 7 } else { 3 };
     assert!(mistakes(&text(&heard), SAID) <= allowed, "{name}: {}", text(&heard));
-    assert!((14..=20).contains(&all.len()), "{name}: {all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
