@@ -1,9 +1,6 @@
 //! Several channels in one transcript.
 
-use super::Item;
-
-/// A pause that ends a turn, in seconds.
-const LONG_GAP: f64 = 1.5;
+use super::{Item, LONG_GAP};
 
 /// The results of all channels, each with its label, in order of time; a mark stays behind its
 /// word, whatever another channel says meanwhile.
@@ -22,7 +19,7 @@ pub fn merged(channels: Vec<(String, Vec<Item>)>) -> Vec<Item> {
 pub(super) struct Turn<'a> {
     /// `None` where channels are not told apart.
     pub(super) channel: Option<&'a str>,
-    pub(super) items: Vec<Item>,
+    pub(super) items: Vec<&'a Item>,
 }
 
 /// The turns in order of their beginnings; all is one where channels are not told apart.
@@ -35,9 +32,9 @@ pub(super) fn turns(items: &[Item]) -> Vec<Turn<'_>> {
     }
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for channel in labels {
-        let own: Vec<Item> =
-            items.iter().filter(|item| item.channel.as_deref() == channel).cloned().collect();
-        let goes_on = |item: &Item, next: &Item| {
+        let own: Vec<&Item> =
+            items.iter().filter(|item| item.channel.as_deref() == channel).collect();
+        let goes_on = |item: &&Item, next: &&Item| {
             let ends = item.ends_sentence() || next.start - item.end >= LONG_GAP;
             channel.is_none() || !next.is_word() || !ends
         };

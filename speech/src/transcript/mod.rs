@@ -22,6 +22,9 @@ pub use self::{
     text::{live_text, text},
 };
 
+/// A pause that ends a turn, and from which a new subtitle begins, in seconds.
+const LONG_GAP: f64 = 1.5;
+
 /// One result: a word or a mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {

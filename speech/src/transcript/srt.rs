@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Item, channels::turns, spans::lasting, text::joined, word_delimiter};
+use super::{Item, LONG_GAP, channels::turns, spans::lasting, text::joined, word_delimiter};
 
-/// A pause from which a new subtitle begins, in seconds.
-const LONG_GAP: f64 = 1.5;
 /// The shortest that a subtitle is shown, in seconds: less cannot be read.
 const SHORTEST: f64 = 0.4;
 
@@ -31,9 +29,9 @@ pub fn srt(items: &[Item], language: &str, limits: SrtLimits, length: f64) -> St
     let mut out = String::new();
     let (mut cues, mut speaks) = (Vec::new(), None);
     for turn in turns(items) {
-        let label = turn.channel.filter(|_| speaks.as_deref() != turn.channel);
+        let label = turn.channel.filter(|_| speaks != turn.channel);
         cues.extend(cues_of(&turn.items, label, language, limits));
-        speaks = turn.channel.map(str::to_owned);
+        speaks = turn.channel;
     }
     cues.sort_by(|a, b| a.start.total_cmp(&b.start));
     let mut spans: Vec<_> = cues.iter().map(|cue| (cue.start, cue.end)).collect();
@@ -55,13 +53,13 @@ struct Cue {
     complete: bool,
 }
 
-fn cues_of(items: &[Item], label: Option<&str>, language: &str, limits: SrtLimits) -> Vec<Cue> {
+fn cues_of(items: &[&Item], label: Option<&str>, language: &str, limits: SrtLimits) -> Vec<Cue> {
     let mut label = label.map(|label| format!("{label}: "));
     let delimiter = word_delimiter(language);
     let mut cues: Vec<Cue> = Vec::new();
     for group in items.chunk_by(|_, next| !next.is_word()) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let text = label.take().unwrap_or_default() + &joined(group, language);
+        let text = label.take().unwrap_or_default() + &joined(group.iter().copied(), language);
         let fits = |line: &str| {
             line.chars().count() + delimiter.len() + text.chars().count() <= limits.line_length
         };

@@ -8,11 +8,11 @@ use super::{Item, channels::turns, word_delimiter};
 pub fn text(items: &[Item], language: &str) -> String {
     let mut text = String::new();
     for turns in turns(items).chunk_by(|turn, next| turn.channel == next.channel) {
-        let said: Vec<Item> = turns.iter().flat_map(|turn| turn.items.iter().cloned()).collect();
         if let Some(channel) = turns[0].channel {
             text.push_str(&format!("CHANNEL: {channel}\n"));
         }
-        text.push_str(&joined(&said, language));
+        let said = turns.iter().flat_map(|turn| turn.items.iter().copied());
+        text.push_str(&joined(said, language));
         text.push('\n');
     }
     text
@@ -30,7 +30,7 @@ pub fn live_text(items: &[Item], language: &str, is_final: bool) -> String {
 }
 
 /// The words with the delimiter of the language, marks attached.
-pub(super) fn joined(items: &[Item], language: &str) -> String {
+pub(super) fn joined<'a>(items: impl IntoIterator<Item = &'a Item>, language: &str) -> String {
     let mut text = String::new();
     for item in items {
         if item.is_word() && !text.is_empty() {
