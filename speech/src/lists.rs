@@ -9,6 +9,10 @@ const MOST_SOUNDS: usize = 20;
 /// Bytes of an entry, and of a way to speak it.
 const LONGEST_WORD: usize = 200;
 const MOST_MARKS: usize = 100;
+/// Channels that are told apart, each with a label.
+pub(crate) const MOST_CHANNELS: usize = 8;
+/// Bytes of a label.
+pub(crate) const LONGEST_LABEL: usize = 100;
 
 /// Checks `additional_vocab`: entries, each with the ways in which it is spoken.
 ///

@@ -16,8 +16,6 @@ use symphonia::core::{
 
 /// Frames of plain samples that are decoded at once: 64 ms of 16 kHz, so nobody waits for them.
 pub(super) const FRAMES: usize = 1024;
-/// Speaker places that symphonia has a bit for.
-const MOST_CHANNELS: u32 = 26;
 
 /// What a container says of the audio in one of its tracks.
 #[derive(Debug, Clone)]
@@ -93,9 +91,13 @@ pub(super) fn width(codec: CodecType) -> Option<usize> {
     })
 }
 
+/// The places of so many speakers; `None` where symphonia has not a bit for each.
+pub(super) fn places(channels: u32) -> Option<Channels> {
+    Channels::from_bits(1_u32.checked_shl(channels)? - 1)
+}
+
 fn known(codec: CodecType, rate: u32, channels: u32, extra: Option<&[u8]>) -> Coding {
-    let places = 1_u32.checked_shl(channels).map_or(0, |beyond| beyond - 1);
-    let Some(places) = Channels::from_bits(places).filter(|_| channels <= MOST_CHANNELS) else {
+    let Some(places) = places(channels) else {
         return Coding::named(format!("a track of {channels} channels"));
     };
     let mut parameters = CodecParameters::new();
@@ -117,7 +119,7 @@ pub(super) fn opus(head: &[u8]) -> Coding {
 
 /// Apple Lossless; `cookie` is what its decoder needs, plain or wrapped up in boxes.
 pub(super) fn alac(cookie: &[u8], rate: u32, channels: u32) -> Coding {
-    known(CODEC_TYPE_ALAC, rate, channels, Some(bare_alac(cookie)))
+    known(CODEC_TYPE_ALAC, rate, channels, Some(cookie))
 }
 
 /// Older writers wrap it as QuickTime does: `frma`, then `alac` with a version.
@@ -134,9 +136,9 @@ pub(super) fn bare_alac(cookie: &[u8]) -> &[u8] {
 
 /// The audio behind a format of WAV, where symphonia does not read it: `WAVEFORMATEX`.
 pub(super) fn wave(format: &[u8]) -> Coding {
-    let short = |at: usize| format.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
-    let rate = u32::from(short(4)) | u32::from(short(6)) << 16;
-    let (channels, bits) = (u32::from(short(2)), u32::from(short(14)));
+    let short = |at| u32::from(short(format, at));
+    let rate = short(4) | short(6) << 16;
+    let (channels, bits) = (short(2), short(14));
     let sample = |sample| plain(sample, bits.div_ceil(8), true, rate, channels);
     match wave_tag(format) {
         1 if bits <= 8 => sample(Sample::Unsigned),
@@ -152,11 +154,15 @@ pub(super) fn wave(format: &[u8]) -> Coding {
 
 /// The tag of a format; behind the extensible one stands another.
 pub(super) fn wave_tag(format: &[u8]) -> u16 {
-    let short = |at: usize| format.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
-    match short(0) {
-        0xfffe if format.len() >= 26 => short(24),
+    match short(format, 0) {
+        0xfffe if format.len() >= 26 => short(format, 24),
         tag => tag,
     }
+}
+
+/// A field of a format of WAV; 0 where it has ended.
+fn short(format: &[u8], at: usize) -> u16 {
+    format.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
 }
 
 pub(super) fn wave_name(tag: u16) -> String {

@@ -1,15 +1,18 @@
 //! From the channels of a packet to what is heard: all of them mixed, or each by itself.
 
-use super::{AudioError, mixer::Mixer, mixer::mend, resampler::Resampler};
+use super::{
+    AudioError,
+    mixer::{Mixer, mend},
+    resampler::Resampler,
+};
+use crate::lists::MOST_CHANNELS;
 
 /// Frames that are resampled at once, about.
 const CHUNK: usize = 4096;
-/// Channels that can be had by themselves.
-pub const MOST_APART: usize = 8;
 
 /// How the channels of a file are heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
+pub(super) enum Layout {
     /// All together, as one lane.
     Mixed,
     /// A lane for each channel.
@@ -56,15 +59,15 @@ impl Lanes {
             Layout::Apart => apart(samples, channels),
         };
         if self.count == 0 {
-            if lanes.len() > MOST_APART {
+            if lanes.len() > MOST_CHANNELS {
                 return Err(AudioError::TooManyChannels(lanes.len()));
             }
             self.count = lanes.len();
         }
         let mut out = vec![Vec::new(); self.count];
         if self.rate != rate {
-            for (resampler, out) in self.resamplers.drain(..).zip(&mut out) {
-                *out = { resampler }.finish()?;
+            for (mut resampler, out) in self.resamplers.drain(..).zip(&mut out) {
+                *out = resampler.finish()?;
             }
             let made = (0..self.count).map(|_| Resampler::new(rate, self.chunk));
             self.resamplers = made.collect::<Result<_, _>>()?;

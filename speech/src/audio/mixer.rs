@@ -26,7 +26,7 @@ pub(super) struct Mixer {
 
 impl Mixer {
     /// One sample for each frame of `channels` interleaved samples, which are mended.
-    pub(super) fn mix(&mut self, samples: &mut [f32], channels: usize, rate: u32) -> Vec<f32> {
+    pub(super) fn mix(&mut self, samples: &[f32], channels: usize, rate: u32) -> Vec<f32> {
         if channels == 1 {
             return samples.to_vec();
         }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn heard(factors: &[f32]) -> f32 {
-        loudness(&Mixer::default().mix(&mut tone(factors), factors.len(), RATE))
+        loudness(&Mixer::default().mix(&tone(factors), factors.len(), RATE))
     }
 
     #[test]
@@ -125,12 +125,12 @@ mod tests {
     #[test]
     fn channels_that_agree_are_averaged_and_it_turns_back_to_that() {
         let mut mixer = Mixer::default();
-        mixer.mix(&mut tone(&[1.0, -1.0]), 2, RATE);
+        mixer.mix(&tone(&[1.0, -1.0]), 2, RATE);
         assert!(mixer.alone.is_some());
         for _ in 0..8 {
-            mixer.mix(&mut tone(&[1.0, 0.5]), 2, RATE);
+            mixer.mix(&tone(&[1.0, 0.5]), 2, RATE);
         }
-        let mixed = loudness(&mixer.mix(&mut tone(&[1.0, 0.5]), 2, RATE));
+        let mixed = loudness(&mixer.mix(&tone(&[1.0, 0.5]), 2, RATE));
         assert!((mixed / heard(&[1.0]) - 0.75).abs() < 0.01, "{mixed}");
     }
 
@@ -142,7 +142,7 @@ mod tests {
             let (mut mixer, mut all) = (Mixer::default(), Vec::new());
             for half in 0..12 {
                 let factors = if half % 4 < 2 { &plain } else { turned };
-                for packet in tone(factors).chunks_mut(320 * turned.len()) {
+                for packet in tone(factors).chunks(320 * turned.len()) {
                     all.extend(mixer.mix(packet, turned.len(), RATE));
                 }
             }
@@ -161,7 +161,7 @@ mod tests {
             samples[at] = value;
         }
         assert_eq!(mend(&mut samples), 5);
-        let mixed = Mixer::default().mix(&mut samples, 1, RATE);
+        let mixed = Mixer::default().mix(&samples, 1, RATE);
         for (index, (mixed, whole)) in mixed.iter().zip(&whole).enumerate() {
             let expected = if [10, 20, 30, 40, 50].contains(&index) { 0.0 } else { *whole };
             assert!((mixed - expected).abs() < f32::EPSILON, "{index}: {mixed}");

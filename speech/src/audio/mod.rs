@@ -22,16 +22,20 @@ use std::{
     time::Duration,
 };
 
-pub use self::lanes::{Layout, MOST_APART, Samples};
+pub use self::lanes::Samples;
 pub(crate) use self::resampler::Resampler;
 use self::{
     decoder::Decoder,
     form::Form,
+    lanes::Layout,
     source::{Look, Source},
     streamed::Streamed,
     wav::Wav,
 };
-use crate::recogniser::{Cancel, SAMPLE_RATE};
+use crate::{
+    lists::MOST_CHANNELS,
+    recogniser::{Cancel, SAMPLE_RATE},
+};
 
 /// The forms that are understood, for messages.
 pub const FORMS: &str = "wav (rf64, w64), mp3, mp2, aac, m4a/mp4/mov, flac, ogg (vorbis, opus, flac), webm/mka/mkv, aiff, caf, au";
@@ -71,7 +75,7 @@ pub enum AudioError {
     NoAudio,
     #[error("the audio is longer than {} s, the limit of this appliance", .0.as_secs())]
     TooLong(Duration),
-    #[error("the audio has {0} channels; {most} are the most that can be told apart", most = MOST_APART)]
+    #[error("the audio has {0} channels; {most} are the most that can be told apart", most = MOST_CHANNELS)]
     TooManyChannels(usize),
     #[error("the file cannot be read: {0}")]
     Io(String),
@@ -119,6 +123,10 @@ impl Rest {
 }
 
 impl AudioReader {
+    fn new(decoder: Decoder, rest: Option<Rest>, limit: Duration) -> Self {
+        Self { decoder, rest, limit, layout: Layout::Mixed, samples: 0 }
+    }
+
     /// Recognises the form. `limit` is the longest audio that is taken.
     ///
     /// # Errors
@@ -133,13 +141,7 @@ impl AudioReader {
                 let pieces = wav.pieces(piece(wav.begin, wav.length).1).collect();
                 let mut rest = Rest { file, wav, pieces, read: 0, cancel: cancel.clone() };
                 let decoder = rest.next().unwrap_or(Err(AudioError::NoAudio))?;
-                return Ok(Self {
-                    decoder,
-                    rest: Some(rest),
-                    limit,
-                    layout: Layout::Mixed,
-                    samples: 0,
-                });
+                return Ok(Self::new(decoder, Some(rest), limit));
             }
             Form::Wrapped(wav) => {
                 let piece = piece(wav.begin, wav.length);
@@ -157,7 +159,7 @@ impl AudioReader {
                 guarded(|| Decoder::open(source, told.tracks, GATHER, cancel))
             }
         };
-        Ok(Self { decoder: decoder?, rest: None, limit, layout: Layout::Mixed, samples: 0 })
+        Ok(Self::new(decoder?, None, limit))
     }
 
     /// The same for a file that is still coming. Blocks until its header is there. What wants
@@ -175,30 +177,30 @@ impl AudioReader {
         if cancel.is_cancelled() {
             return Err(AudioError::Cancelled);
         }
+        let source = |header, begin, length| {
+            let stream = streamed.from(header, begin, length).map_err(unreadable)?;
+            Ok(Source::stream(Box::new(stream), cancel))
+        };
         let decoder = match form? {
             Form::Wav(wav) => {
-                let header = wav.header(wav.length);
-                let source = streamed.from(header, wav.begin, wav.length).map_err(unreadable)?;
-                let source = Source::stream(Box::new(source), cancel);
+                let source = source(wav.header(wav.length), wav.begin, wav.length)?;
                 guarded(|| Decoder::open(source, Vec::new(), GATHER_LIVE, cancel))
             }
             Form::Wrapped(wav) => {
-                let source = streamed.from(Vec::new(), wav.begin, wav.length);
-                let source = Source::stream(Box::new(source.map_err(unreadable)?), cancel);
+                let source = source(Vec::new(), wav.begin, wav.length)?;
                 guarded(|| Decoder::open(source, Vec::new(), GATHER_LIVE, cancel))
             }
             Form::Plain(plain) => {
-                let source = streamed.from(Vec::new(), plain.begin, plain.length);
-                let source = Source::stream(Box::new(source.map_err(unreadable)?), cancel);
+                let source = source(Vec::new(), plain.begin, plain.length)?;
                 guarded(|| Decoder::plain(source, plain.coding, GATHER_LIVE, cancel))
             }
             Form::Container(told) => {
-                let mut source = Source::stream(Box::new(streamed), cancel);
+                let mut source = source(Vec::new(), 0, None)?;
                 source.0.patch(told.patches);
                 guarded(|| Decoder::open(source, told.tracks, GATHER_LIVE, cancel))
             }
         };
-        Ok(Self { decoder: decoder?, rest: None, limit, layout: Layout::Mixed, samples: 0 })
+        Ok(Self::new(decoder?, None, limit))
     }
 
     /// Gives each channel by itself. To be called before the first samples are read.

@@ -12,6 +12,8 @@ use symphonia::core::{
 };
 use symphonia_adapter_libopus::OpusDecoder as Stream;
 
+use super::codecs::places;
+
 const RATE: u32 = 48_000;
 const CHANNELS: usize = 9;
 /// Where the header tells how channels are mapped, how many streams there are, and how many of
@@ -104,8 +106,7 @@ impl Decoder for OpusDecoder {
             .map(|channels| Ok((Stream::try_new(&alone(head, *channels), options)?, *channels)))
             .collect::<Result<_>>()?;
         let channels = if mapping.is_empty() { layout.iter().sum() } else { mapping.len() };
-        let places =
-            1_u32.checked_shl(channels as u32).and_then(|beyond| Channels::from_bits(beyond - 1));
+        let places = places(channels as u32);
         let places = places.ok_or(Error::Unsupported("Opus with too many channels"))?;
         let all = AudioBuffer::new(MOST_FRAMES, SignalSpec::new(RATE, places));
         Ok(Self { parameters: parameters.clone(), streams, mapping, all })
@@ -149,7 +150,7 @@ const MOST_CHANNELS: u8 = 26;
 /// What a stream is told that has one or two channels for itself.
 fn alone(head: &[u8], channels: usize) -> CodecParameters {
     let mut parameters = CodecParameters::new();
-    let places = Channels::from_bits((1 << channels.min(30)) - 1).unwrap_or(Channels::FRONT_LEFT);
+    let places = places(channels as u32).unwrap_or(Channels::FRONT_LEFT);
     parameters.for_codec(CODEC_TYPE_OPUS).with_sample_rate(RATE).with_channels(places);
     if let Some(head) = head.get(..FAMILY) {
         let mut head = head.to_vec();

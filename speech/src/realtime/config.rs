@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::messages::{ErrorType, Refusal, StartRecognition};
 use crate::{
-    lists,
+    lists::{self, LONGEST_LABEL, MOST_CHANNELS},
     recogniser::{Cancel, LiveOptions, MaxDelayMode, SessionOptions},
     transcript::{Filter, Marks, Rule, Rules},
 };
@@ -15,9 +15,6 @@ use crate::{
 /// Seconds a final may be made to wait.
 const MAX_DELAYS: std::ops::RangeInclusive<f64> = 0.7..=20.0;
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
-const MOST_CHANNELS: usize = 8;
-/// Bytes of a label.
-const LONGEST_LABEL: usize = 100;
 
 /// How the audio comes. Nothing said means a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

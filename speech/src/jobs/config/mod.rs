@@ -8,14 +8,11 @@ use serde_json::{Value, json};
 use self::raw::{RawConfig, RawDiarization, RawPunctuation, RawSrt, RawVocabulary};
 
 use crate::{
-    audio::MOST_APART,
-    lists,
+    lists::{self, LONGEST_LABEL, MOST_CHANNELS},
     transcript::{Filter, Marks, RuleError, Rules, SrtLimits},
 };
 
 const MOST_NOTIFICATIONS: usize = 3;
-/// The longest label of a channel, in bytes.
-const LONGEST_LABEL: usize = 100;
 
 /// A checked configuration. It may hold secrets for callbacks: its `Debug` hides them.
 #[derive(Clone)]
@@ -201,8 +198,8 @@ fn channels(
     labels: Vec<String>,
 ) -> Result<Option<Vec<String>>, ConfigError> {
     let key = "transcription_config.channel_diarization_labels";
-    if labels.len() > MOST_APART {
-        let text = format!("{key} has {} entries; {MOST_APART} are the most", labels.len());
+    if labels.len() > MOST_CHANNELS {
+        let text = format!("{key} has {} entries; {MOST_CHANNELS} are the most", labels.len());
         return Err(ConfigError::Schema(text));
     }
     for (index, label) in labels.iter().enumerate() {

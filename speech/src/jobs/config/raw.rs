@@ -70,7 +70,7 @@ pub(super) struct RawTranscription {
     _language_hints_strict: Option<bool>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, PartialEq)]
+#[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum RawDiarization {
     None,
