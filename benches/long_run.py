@@ -28,7 +28,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # so that a run leaves nothing in the repository
 
-from recognition import DATA, HERE, errors, words
+from recognition import DATA, errors, sentences, words
 from report import Neighbours, Report
 from server import HOST, ROOT, Server, until
 from sessions import BINARY, START, TEXT, Socket, ready
@@ -132,10 +132,14 @@ def ffmpeg(*arguments):
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)], check=True)
 
 
+def recorded():
+    """The sentences of one voice: what is said, by file."""
+    return {name: text for name, text in sentences().items() if name.startswith("librivox")}
+
+
 def recordings(folder):
     """The sentences in every form, and long ones: lists of (file, what is said in it)."""
-    lines = (HERE / "recognition.tsv").read_text().splitlines()
-    said = dict(line.split("\t") for line in lines if line.startswith("librivox"))
+    said = recorded()
     short, long = [], []
     for (form, how), (name, text) in itertools.product(FORMS.items(), said.items()):
         target = folder / f"{Path(name).stem[-4:]}-{form}"
@@ -271,8 +275,7 @@ async def speak(port, number, audio, said, seconds):
 
 async def live(server, seconds):
     """Eight sessions at once."""
-    lines = (HERE / "recognition.tsv").read_text().splitlines()
-    said = dict(line.split("\t") for line in lines if line.startswith("librivox"))
+    said = recorded()
     # Behind each sentence a second in which nobody speaks.
     audio = [(DATA / name).read_bytes()[44:] + bytes(32000) for name in said]
     port = server.ports["realtime"]

@@ -54,9 +54,14 @@ def wave(name, folder):
     return target
 
 
-def main():
+def sentences():
+    """The files, and what is said in them."""
     lines = (HERE / "recognition.tsv").read_text().splitlines()
-    references = dict(line.split("\t") for line in lines)
+    return dict(line.split("\t") for line in lines)
+
+
+def main():
+    references = sentences()
     model = subprocess.check_output([HERE.parent / "scripts/model.sh", "--path"], text=True).strip()
     with tempfile.TemporaryDirectory() as folder:
         files = {str(wave(name, folder)): name for name in references}
