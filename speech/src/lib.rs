@@ -32,6 +32,7 @@ mod regular;
 mod silence;
 pub mod slots;
 pub mod speech;
+mod telling;
 pub mod transcript;
 pub mod upstream;
 #[cfg(feature = "whisper")]

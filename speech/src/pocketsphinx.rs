@@ -13,16 +13,15 @@ use std::{
 use portcullis_pocketsphinx::Decoder;
 
 use crate::{
-    agreement::{Agreement, Deadlines},
-    cutter::{Cut, Cutter, CutterSettings},
+    cutter::{Cutter, CutterSettings, Window},
     measures::{Measures, Meter},
-    pace::Pace,
     recogniser::{
-        Cancel, Heard, LiveOptions, MaxDelayMode, Recogniser, RecogniserError, RecogniserInfo,
-        SAMPLE_RATE, Session, SessionOptions, Stretch, Word,
+        Cancel, Heard, LiveOptions, Recogniser, RecogniserError, RecogniserInfo, SAMPLE_RATE,
+        Session, SessionOptions, Word,
     },
-    silence::{Due, EDGE, Silence, Standing},
+    silence::Standing,
     slots::{Slots, Urgency},
+    telling::{ByTheClock, Telling, seconds},
 };
 
 /// Where Debian's pocketsphinx-en-us puts its model.
@@ -34,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What is told of words that become final before the utterance ends, when the engine knows no
 /// probability yet.
 const UNKNOWN: f64 = 0.5;
+/// A word on which two looks agree still waits for this part of the delay that it may have.
+const PATIENCE: f64 = 0.5;
 
 /// The recogniser; every session has a decoder of its own.
 pub struct PocketSphinx {
@@ -109,15 +110,11 @@ impl Recogniser for PocketSphinx {
             _admission: admission,
             slots: self.slots.clone(),
             cancel: options.cancel,
-            live: options.live,
+            telling: Telling::new(options.live),
             cutter: Cutter::new(settings),
             utterance: None,
             decoded: 0,
-            pace: Pace::new(Instant::now()),
-            silence: Silence::default(),
             looked: 0,
-            agreement: Agreement::default(),
-            spoken: false,
             meter: Meter::default(),
             waited: Duration::ZERO,
         }))
@@ -137,19 +134,14 @@ struct PocketSphinxSession {
     _admission: Admission,
     slots: Slots,
     cancel: Cancel,
-    live: Option<LiveOptions>,
+    telling: Telling,
     cutter: Cutter,
     /// Where the decoder's utterance began, in samples of the stream; `None` before it begins.
     utterance: Option<u64>,
     /// Up to where the decoder has heard the stream.
     decoded: u64,
-    pace: Pace,
-    silence: Silence,
     /// The end of the audio when its words were last looked at.
     looked: u64,
-    agreement: Agreement,
-    /// Whether words were told since the last end of an utterance.
-    spoken: bool,
     meter: Meter,
     waited: Duration,
 }
@@ -163,7 +155,7 @@ impl PocketSphinxSession {
         };
         self.utterance.get_or_insert(start + known as u64);
         let fresh: Vec<i16> = fresh.iter().map(|sample| (sample * 32767.0) as i16).collect();
-        let urgency = if self.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
+        let urgency = if self.telling.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
         let asked = Instant::now();
         let slot = self.slots.acquire(urgency, &self.cancel)?;
         self.waited += asked.elapsed();
@@ -184,152 +176,58 @@ impl PocketSphinxSession {
         words.collect()
     }
 
-    /// Ends the decoder's utterance with a window that ends at sample `end`.
-    fn close(&mut self, start: u64, end: u64) -> Result<Vec<Heard>, RecogniserError> {
-        let words = self.decoder.end().map_err(RecogniserError::Engine)?;
-        let words = self.words(words);
-        let from = self.agreement.until().max(seconds(start));
-        let end = seconds(end.max(self.decoded));
-        self.utterance = None;
-        let words = self.agreement.close(words, end);
-        self.spoken |= !words.is_empty();
-        let end = end.max(self.agreement.until()).max(from);
-        let mut heard = vec![Heard::Final(Stretch { start: from, end, words })];
-        if self.live.as_ref().is_some_and(|live| live.partials) {
-            heard.push(Heard::Partial(Stretch { start: end, end, words: Vec::new() }));
-        }
-        Ok(heard)
-    }
-
     /// Tells what the open window sounds like, if it is time.
     fn look(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         let Some(open) = self.cutter.open() else { return Ok(Vec::new()) };
         let (start, samples) = (open.start, open.samples.to_vec());
         self.decode(start, &samples)?;
-        let Some(live) = self.live.clone() else { return Ok(Vec::new()) };
-        let now = Instant::now();
-        if !self.pace.is_due(now, &live) {
+        let Some(live) = self.telling.live.clone() else { return Ok(Vec::new()) };
+        if !self.telling.pace.is_due(Instant::now(), &live) {
             return Ok(Vec::new());
         }
-        Ok(self.look_now(&live, start, 0.0))
-    }
-
-    /// Tells what the open window, which begins at `start`, sounds like so many seconds after its
-    /// last audio.
-    fn look_now(&mut self, live: &LiveOptions, start: u64, after: f64) -> Vec<Heard> {
-        self.pace.decoded(Instant::now(), Duration::ZERO, Duration::ZERO);
-        let position = self.cutter.position() + after;
-        let max_delay = live.max_delay.as_secs_f64();
-        let (agreed, next) = if after > 0.0 {
-            // Nothing that waits for more audio is told before it has to be.
-            (f64::MIN, self.pace.lead())
-        } else {
-            (position - max_delay / 2.0, self.pace.next(live))
-        };
-        let due = position + next - max_delay;
-        let deadlines = Deadlines { agreed, due, mode: live.max_delay_mode };
-        self.judge(start, deadlines)
-    }
-
-    fn judge(&mut self, start: u64, deadlines: Deadlines) -> Vec<Heard> {
-        self.looked = self.decoded;
-        let from = self.agreement.until().max(seconds(start));
-        let words = self.words(self.decoder.words());
-        let (words, rest) = self.agreement.look(words, deadlines);
-        self.told(from, words, rest)
-    }
-
-    /// Words of the open window that are final, and what is left of it.
-    fn told(&mut self, from: f64, words: Vec<Word>, rest: Vec<Word>) -> Vec<Heard> {
-        let until = self.agreement.until().max(from);
-        let mut heard = Vec::new();
-        if !words.is_empty() {
-            self.spoken = true;
-            heard.push(Heard::Final(Stretch { start: from, end: until, words }));
-        }
-        if self.live.as_ref().is_some_and(|live| live.partials) {
-            let end = rest.last().map_or(until, |word| word.end);
-            heard.push(Heard::Partial(Stretch { start: until, end, words: rest }));
-        }
-        heard
-    }
-
-    fn standing(&self, live: &LiveOptions) -> Option<Standing> {
-        Some(Standing {
-            position: self.cutter.position(),
-            quiet: self.cutter.quiet()?,
-            unseen: self.cutter.open().is_some() && self.looked != self.decoded,
-            astray: false,
-            oldest: self.agreement.oldest(),
-            spoken: self.spoken,
-            look: self.pace.due_after(live),
-            lead: self.pace.lead(),
-        })
-    }
-
-    /// All words so far, though the audio may go on behind them.
-    fn tell_all(&mut self) -> Result<Vec<Heard>, RecogniserError> {
-        let ends_in_silence = self.cutter.quiet().is_some_and(|quiet| quiet >= EDGE);
-        if ends_in_silence && let Some(window) = self.cutter.pause() {
-            self.decode(window.start, &window.samples)?;
-            return self.close(window.start, window.start + window.samples.len() as u64);
-        }
-        // In the middle of a word the window stays open: the word may be heard whole later.
-        let Some(start) = self.cutter.open().map(|open| open.start) else { return Ok(Vec::new()) };
-        let all = Deadlines { agreed: f64::MAX, due: f64::MAX, mode: MaxDelayMode::Fixed };
-        Ok(self.judge(start, all))
-    }
-
-    /// Does what is due at `now` though no audio came.
-    fn act(&mut self, now: Instant) -> Result<Vec<Heard>, RecogniserError> {
-        let Some(live) = self.live.clone() else { return Ok(Vec::new()) };
-        let Some(standing) = self.standing(&live) else { return Ok(Vec::new()) };
-        let due = self.silence.due(&live, &standing).filter(|(at, _)| *at <= now);
-        match due {
-            None => Ok(Vec::new()),
-            Some((_, Due::Look { after })) => {
-                let start = self.cutter.open().map(|open| open.start);
-                Ok(start.map_or_else(Vec::new, |start| self.look_now(&live, start, after)))
-            }
-            Some((_, Due::Words { until })) => {
-                let from = self.agreement.until();
-                let (words, rest) = self.agreement.ripen(until);
-                Ok(self.told(from, words, rest))
-            }
-            Some((_, Due::All)) => self.tell_all(),
-            Some((_, Due::Utterance)) => {
-                let mut heard = if standing.owes_words() { self.tell_all()? } else { Vec::new() };
-                if std::mem::take(&mut self.spoken) {
-                    heard.push(Heard::EndOfUtterance { at: self.cutter.position() });
-                }
-                Ok(heard)
-            }
-        }
-    }
-
-    fn hear(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
-        let mut heard = Vec::new();
-        for cut in self.cutter.feed(samples) {
-            match cut {
-                Cut::Window(window) => {
-                    self.decode(window.start, &window.samples)?;
-                    let end = window.start + window.samples.len() as u64;
-                    heard.extend(self.close(window.start, end)?);
-                }
-                Cut::Silence { at } => {
-                    if std::mem::take(&mut self.spoken) {
-                        heard.push(Heard::EndOfUtterance { at });
-                    }
-                }
-            }
-        }
-        heard.extend(self.look()?);
-        Ok(heard)
+        self.look_now(&live, 0.0)
     }
 }
 
-fn seconds(samples: u64) -> f64 {
-    samples as f64 / f64::from(SAMPLE_RATE)
+impl ByTheClock for PocketSphinxSession {
+    fn telling(&mut self) -> &mut Telling {
+        &mut self.telling
+    }
+
+    fn cutter(&mut self) -> &mut Cutter {
+        &mut self.cutter
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        let unseen = self.cutter.open().is_some() && self.looked != self.decoded;
+        self.telling.standing(&self.cutter, unseen, false)
+    }
+
+    fn look_now(&mut self, live: &LiveOptions, after: f64) -> Result<Vec<Heard>, RecogniserError> {
+        let Some(start) = self.cutter.open().map(|open| open.start) else { return Ok(Vec::new()) };
+        self.telling.pace.decoded(Instant::now(), Duration::ZERO, Duration::ZERO);
+        let deadlines = self.telling.deadlines(live, self.cutter.position(), after, PATIENCE);
+        self.looked = self.decoded;
+        let words = self.words(self.decoder.words());
+        Ok(self.telling.look(seconds(start), words, deadlines))
+    }
+
+    /// Ends the decoder's utterance.
+    fn close(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
+        self.decode(window.start, &window.samples)?;
+        let words = self.decoder.end().map_err(RecogniserError::Engine)?;
+        let words = self.words(words);
+        let end = seconds((window.start + window.samples.len() as u64).max(self.decoded));
+        self.utterance = None;
+        Ok(self.telling.close(seconds(window.start), end, words))
+    }
+
+    fn tell_open(&mut self, _last: bool) -> Result<Vec<Heard>, RecogniserError> {
+        let Some(start) = self.cutter.open().map(|open| open.start) else { return Ok(Vec::new()) };
+        self.looked = self.decoded;
+        let words = self.words(self.decoder.words());
+        Ok(self.telling.look_last(seconds(start), words))
+    }
 }
 
 impl Session for PocketSphinxSession {
@@ -337,12 +235,12 @@ impl Session for PocketSphinxSession {
         self.cancel.check()?;
         let begun = Instant::now();
         self.meter.fed(samples.len());
-        self.pace.fed(samples.len());
-        self.silence.fed(begun, samples.len());
+        self.telling.fed(begun, samples.len());
         let mut heard = Vec::new();
         // Between the parts of a long call it can be cancelled.
         for samples in samples.chunks(SAMPLE_RATE as usize) {
-            heard.extend(self.hear(samples)?);
+            heard.extend(self.cut(samples)?);
+            heard.extend(self.look()?);
         }
         self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)
@@ -351,22 +249,15 @@ impl Session for PocketSphinxSession {
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
         let begun = Instant::now();
-        let heard = match self.cutter.finish() {
-            Some(window) => {
-                self.decode(window.start, &window.samples)?;
-                self.close(window.start, window.start + window.samples.len() as u64)?
-            }
-            None => Vec::new(),
-        };
-        self.spoken = false;
+        let window = self.cutter.finish();
+        let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close(&window))?;
+        self.telling.finish();
         self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        let live = self.live.as_ref()?;
-        let (at, _) = self.silence.due(live, &self.standing(live)?)?;
-        Some(at)
+        self.telling.due(&self.standing()?).map(|(at, _)| at)
     }
 
     fn wake(&mut self) -> Result<Vec<Heard>, RecogniserError> {
@@ -378,7 +269,7 @@ impl Session for PocketSphinxSession {
     }
 
     fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError> {
-        if let Some(own) = &mut self.live {
+        if let Some(own) = &mut self.telling.live {
             own.clone_from(live);
             self.cutter.set(CutterSettings::live(live));
         }
