@@ -145,13 +145,19 @@ export function Guarded({ label, title, children, confirm, word, work, kind = 'd
     <${Outcome} action=${action} />`;
 }
 
-/** A share of a whole as a bar; `name` says what it is about where the label is no plain text. */
-export function Bar({ label, name = label, value, text, kind = 'plain' }) {
+/**
+ * A share of a whole as a bar; `name` says what it is about where the label is no plain text, and
+ * `grows` that it shows how far something is.
+ */
+export function Bar({ label, name = label, value, text, kind = 'plain', grows }) {
   const share = Math.max(0, Math.min(100, value ?? 0));
+  const told = grows
+    ? { role: 'progressbar', 'aria-label': name, 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': Math.round(share), 'aria-valuetext': text }
+    : { role: 'img', 'aria-label': `${name}: ${text}` };
   return html`
     <div class="bar">
       <div class="bar-text"><span>${label}</span><span>${text}</span></div>
-      <div class=${`track ${kind}`} role="img" aria-label=${`${name}: ${text}`}><div style=${{ width: `${share}%` }}></div></div>
+      <div class=${`track ${kind}`} ...${told}><div style=${{ width: `${share}%` }}></div></div>
     </div>`;
 }
 

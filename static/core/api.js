@@ -86,13 +86,13 @@ export async function getIfThere(path, options) {
   }
 }
 
-/** Posts a form and tells how much of it is on its way. */
+/** Posts a form and tells how much of it is on its way: a share, the bytes, and all of them. */
 export function upload(path, form, { headers = {}, progress = () => {} } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open('POST', path);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = (event) => progress(event.loaded / Math.max(event.total, 1));
+    request.upload.onprogress = ({ loaded, total }) => progress(loaded / Math.max(total, 1), loaded, total);
     request.onload = () => {
       reached(true);
       const body = parse(request.responseText);

@@ -10,12 +10,10 @@ import { Transcript } from './transcript.js';
 
 const t = texts.speech;
 const JOBS = '/v2/jobs';
-const LOOK_EVERY = 2000;
+const LOOK_EVERY = 1000;
 /** Jobs on one page of the list; the appliance gives no more at once. */
 const MOST = 100;
-/** Jobs whose progress is asked for at once; a browser opens few connections. */
-const FOLLOWED = 2;
-const KINDS = { running: 'info', done: 'good', rejected: 'bad', deleted: 'plain', expired: 'plain' };
+const KINDS = { waiting: 'plain', running: 'info', done: 'good', rejected: 'bad', deleted: 'plain', expired: 'plain' };
 
 /** Files that were submitted from this page, to be played beside their transcripts. */
 const submitted = new Map();
@@ -25,15 +23,19 @@ const pathOf = (id) => `${JOBS}/${encodeURIComponent(id)}`;
 function Submit({ onSubmitted, asksForToken, refused, onToken }) {
   const [file, setFile] = useState(null);
   const [language, setLanguage] = useState('en');
+  const [apart, setApart] = useState(false);
+  const [channels, setChannels] = useState(t.channelNames);
   const [progress, setProgress] = useState(null);
   const send = useAction(async () => {
     const form = new FormData();
-    const config = { type: 'transcription', transcription_config: { language } };
+    const diarization = apart && { diarization: 'channel', channel_diarization_labels: channels };
+    const config = { type: 'transcription', transcription_config: { language, ...diarization } };
     form.append('config', JSON.stringify(config));
     form.append('data_file', file, file.name);
-    setProgress(0);
+    const tell = (share, sent, all) => setProgress({ share, text: t.sending(bytes(sent), bytes(all), percent(100 * share)) });
+    tell(0, 0, file.size);
     try {
-      const { id } = await upload(JOBS, form, { headers: bearer(), progress: setProgress });
+      const { id } = await upload(JOBS, form, { headers: bearer(), progress: tell });
       submitted.set(id, file);
       onSubmitted();
       return t.submitted(id);
@@ -53,41 +55,32 @@ function Submit({ onSubmitted, asksForToken, refused, onToken }) {
         <${Field} label=${t.language} hint=${t.languageHint}>${(attributes) => html`
           <input ...${attributes} class="short" value=${language} onInput=${(event) => setLanguage(event.target.value.trim())} />`}
         </${Field}>
+        <label class="check"><input type="checkbox" checked=${apart} onChange=${(event) => setApart(event.target.checked)} /> ${t.apart}</label>
+        ${apart && channels.map((name, index) => html`
+          <${Field} key=${index} label=${t.channels[index]} hint=${t.channelHint}>${(attributes) => html`
+            <input ...${attributes} class="short" required pattern="[A-Za-z0-9._]+" value=${name}
+              onInput=${(event) => setChannels(channels.with(index, event.target.value.trim()))} />`}
+          </${Field}>`)}
         ${asksForToken && html`<${TokenField} onChange=${onToken} />`}
-        ${progress !== null && html`<progress max="1" value=${progress} aria-label=${t.sending(progress)}></progress>`}
+        ${progress && html`<progress max="1" value=${progress.share} aria-label=${progress.text}></progress>`}
         <div class="buttons"><${Button} type="submit" kind="primary" busy=${send.busy} disabled=${!file || !language || refused}>
-          ${progress === null ? t.send : t.sending(progress)}</${Button}></div>
+          ${progress ? progress.text : t.send}</${Button}></div>
         <${Outcome} action=${send} />
       </form>
     </${Card}>`;
 }
 
-/**
- * How far a job is. Each question is held by the appliance until the job has ended or two seconds
- * are over, so asking again at once is what is meant.
- */
-function Progress({ id, onEnded }) {
-  const [share, setShare] = useState(0);
-  const ended = useRef(onEnded);
-  ended.current = onEnded;
-  useEffect(() => {
-    const control = new AbortController();
-    const ask = async () => {
-      while (!control.signal.aborted) {
-        const { job } = await get(pathOf(id), withToken({ signal: control.signal }));
-        if (job.status !== 'running') return ended.current();
-        setShare(job.progress ?? 0);
-      }
-      return undefined;
-    };
-    // What went wrong shows with the list, which is asked for all the same.
-    ask().catch(() => {});
-    return () => control.abort();
-  }, [id]);
-  return html`<${Bar} label=${t.progress} value=${100 * share} text=${percent(100 * share)} />`;
+/** Where a job is on its way: in the queue, or how far the work on it is. */
+function Standing({ job }) {
+  if (job.status !== 'running') return null;
+  if (job.queue_position) return html`<p class="hint">${t.place(job.queue_position)}</p>`;
+  const share = 100 * (job.progress ?? 0);
+  const text = t.done(percent(share), job.seconds_left && span(job.seconds_left));
+  return html`<${Bar} label=${t.progress} value=${share} text=${text} grows />`;
 }
 
-function Job({ job, open, followed, onOpen, onEnded, onRemoved }) {
+function Job({ job, open, onOpen, onRemoved }) {
+  const status = job.queue_position ? 'waiting' : job.status;
   const drop = async () => {
     await remove(`${pathOf(job.id)}?force=true`, withToken());
     submitted.delete(job.id);
@@ -99,8 +92,8 @@ function Job({ job, open, followed, onOpen, onEnded, onRemoved }) {
       <td class="breakable">${job.data_name || '–'}</td>
       <td class="nowrap">${dateTime(job.created_at)}</td>
       <td class="nowrap">${job.duration ? span(job.duration) : '–'}</td>
-      <td class="status"><${Badge} kind=${KINDS[job.status] ?? 'plain'}>${t.statuses[job.status] ?? job.status}</${Badge}>
-        ${followed && html`<${Progress} id=${job.id} onEnded=${onEnded} />`}
+      <td class="status"><${Badge} kind=${KINDS[status] ?? 'plain'}>${t.statuses[status] ?? status}</${Badge}>
+        <${Standing} job=${job} />
         ${job.errors?.map(({ message }) => html`<p class="wrong">${message}</p>`)}</td>
       <td><div class="buttons">
         ${job.status === 'done' && html`<button type="button" class="button small" aria-label=${t.openJob(job.id)} onClick=${() => onOpen(job)}>${t.open}</button>`}
@@ -132,7 +125,6 @@ export default function Batch() {
   }, [before, tokenIsSet]);
   const c = t.columns;
   const list = jobs.value ?? [];
-  const followed = list.filter(({ status }) => status === 'running').slice(-FOLLOWED).map(({ id }) => id);
   const opened = (job) => {
     setOpen(job);
     setRemoved(null);
@@ -152,8 +144,8 @@ export default function Batch() {
         <div class="scroll" tabindex="0" role="region" aria-label=${t.jobs}><table>
           <thead><tr>${Object.values(c).map((column) => html`<th key=${column} scope="col">${column}</th>`)}</tr></thead>
           <tbody>${list.map((job) => html`
-            <${Job} key=${job.id} job=${job} open=${open?.id === job.id} followed=${followed.includes(job.id)}
-              onOpen=${opened} onEnded=${reload} onRemoved=${(id) => {
+            <${Job} key=${job.id} job=${job} open=${open?.id === job.id}
+              onOpen=${opened} onRemoved=${(id) => {
                 setRemoved(id);
                 if (open?.id === id) setOpen(null);
                 reload();

@@ -8,15 +8,39 @@ import { Card, ErrorNotice, Loading, Notice, Outcome, useAction, useLoaded } fro
 const t = texts.speech;
 const FORMATS = { txt: 'txt', srt: 'srt', json: 'json-v2' };
 
+/** A pause of so many seconds ends a turn. */
+const LONG_GAP = 1.5;
+
 /** Words and marks as they stand in the text: `glued` ones have no blank before them. */
 function wordsOf(results) {
-  return results.map((result) => ({
+  return turnsOf(results).flat().map((result) => ({
+    who: result.channel,
     text: result.alternatives?.[0]?.content ?? '',
     start: result.start_time,
     end: result.end_time,
     glued: result.type === 'punctuation' && (result.attaches_to ?? 'previous') !== 'next',
     mark: result.type === 'punctuation',
   }));
+}
+
+/**
+ * What each channel says until its sentence ends or it pauses, in order of time: where two speak at
+ * once their words stand by turns in the results. All is one turn where channels are not told apart.
+ */
+function turnsOf(results) {
+  const turns = [];
+  const open = new Map();
+  for (const result of results) {
+    const { channel } = result;
+    const last = open.get(channel)?.at(-1);
+    const goesOn = last && (!channel || result.type !== 'word' || !(last.is_eos || result.start_time - last.end_time >= LONG_GAP));
+    if (!goesOn) {
+      open.set(channel, []);
+      turns.push(open.get(channel));
+    }
+    open.get(channel).push(result);
+  }
+  return turns;
 }
 
 /** The audio: what was submitted here, or what the appliance has kept. */
@@ -43,8 +67,13 @@ function useAudio(path, file) {
   return url;
 }
 
-/** The index of the word that is heard at a time; the last one stays lit through a pause. */
-const wordAt = (words, time) => words.findLastIndex((word) => !word.mark && word.start <= time);
+/**
+ * The index of the word that is heard at a time; the last one stays lit through a pause. Turns may
+ * overlap.
+ */
+const wordAt = (words, time) => words.reduce((latest, word, index) => (
+  !word.mark && word.start <= time && !(word.start < words[latest]?.start) ? index : latest
+), -1);
 
 /**
  * The words. There may be thousands, so they are drawn once, what is heard is marked past Preact,
@@ -53,9 +82,18 @@ const wordAt = (words, time) => words.findLastIndex((word) => !word.mark && word
 function Words({ words, heard, onChoose }) {
   const box = useRef(null);
   const at = (index) => box.current.querySelector(`[data-word="${index}"]`);
-  const drawn = useMemo(() => words.map((word, index) => html`${word.glued ? '' : ' '}${word.mark
-    ? word.text
-    : html`<button type="button" key=${index} data-word=${index} tabindex="-1">${word.text}</button>`}`), [words]);
+  const drawn = useMemo(() => {
+    const paragraphs = [];
+    words.forEach((word, index) => {
+      if (index === 0 || word.who !== words[index - 1].who) {
+        paragraphs.push([word.who && html`<strong class="speaker">${word.who}</strong>`]);
+      }
+      paragraphs.at(-1).push(html`${word.glued ? '' : ' '}${word.mark
+        ? word.text
+        : html`<button type="button" key=${index} data-word=${index} tabindex="-1">${word.text}</button>`}`);
+    });
+    return paragraphs.map((paragraph, index) => html`<p key=${index}>${paragraph}</p>`);
+  }, [words]);
   const stop = (button) => {
     box.current.querySelector('[tabindex="0"]')?.setAttribute('tabindex', '-1');
     button?.setAttribute('tabindex', '0');
@@ -84,7 +122,7 @@ function Words({ words, heard, onChoose }) {
     stop(event.target);
     onChoose(words[index]);
   };
-  return html`<p class="words tall" ref=${box} onClick=${choose} onKeyDown=${move}>${drawn}</p>`;
+  return html`<div class="words tall" ref=${box} onClick=${choose} onKeyDown=${move}>${drawn}</div>`;
 }
 
 export function Transcript({ job, file }) {

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::batch::channels::recording;
 use crate::support::certificates::{Bundle, CertificateAuthority, KeyKind};
 use crate::support::http::Connection;
 use crate::support::service::{Service, Setup};
-use crate::support::speech::sentence;
+use crate::support::speech::{long_recording, sentence};
 use crate::support::{seconds, within};
 
 /// A whole scenario, on a busy machine.
@@ -130,6 +131,16 @@ async fn a_replacement_can_be_watched_with_an_upload_and_a_websocket_crossing_it
 #[tokio::test]
 async fn jobs_are_submitted_and_read_and_sound_is_transcribed_as_it_comes() {
     play(&speaking_service(), "speech", json!({})).await;
+}
+
+#[tokio::test]
+async fn jobs_show_their_place_and_what_is_left_and_transcripts_show_who_spoke() {
+    // One job at a time, so that others wait.
+    let service =
+        with_services(Service::portcullis().settings("speech.decoding_threads = 1"), "\"batch\"");
+    let long = long_recording(service.path(), 30);
+    let call = recording(service.path(), "call.flac", &["sentence", "later"]);
+    play(&service, "jobs", json!({ "long": long, "call": call })).await;
 }
 
 #[tokio::test]

@@ -18,10 +18,10 @@ pub use self::{
     config::{ConfigError, JobConfig},
     files::IncomingFile,
     render::{Format, transcript},
-    runner::{JobEvent, Jobs, WorkDone},
+    runner::{JobEvent, Jobs, Progress, WorkDone},
     sqlite::{SqliteStore, StoreOptions},
     store::{
         Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE,
-        ListFilter, NewJob, StoreError, Transcript, UsageRow,
+        ListFilter, NewJob, Places, StoreError, Transcript, UsageRow,
     },
 };

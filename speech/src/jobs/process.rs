@@ -1,6 +1,9 @@
 //! The work on one job: decode, recognise, filter.
 
-use std::{fs::File, time::Instant};
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
 
 use serde_json::Map;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -14,6 +17,9 @@ use crate::{
     recogniser::{Cancel, Heard, Recogniser, RecogniserError, Session, SessionOptions, Word},
     transcript::{Item, items, merged},
 };
+
+/// What was fed longer ago than this, in seconds, has been heard: no window is longer.
+const LONGEST_WINDOW: f64 = 30.0;
 
 /// Why a job did not end with a transcript.
 #[derive(Debug, thiserror::Error)]
@@ -83,12 +89,12 @@ pub(super) struct Work<'a> {
     /// Which attempt it is, from 1.
     pub(super) attempt: u32,
     pub(super) recogniser: &'a dyn Recogniser,
-    pub(super) longest_audio: std::time::Duration,
+    pub(super) longest_audio: Duration,
     pub(super) cancel: Cancel,
 }
 
 impl Work<'_> {
-    /// Transcribes `audio`; tells how far it is, 0 to 1, about once a second of work.
+    /// Transcribes `audio`; tells how much of it was heard, 0 to 1, for each second or so of it.
     pub(super) fn run(
         &self,
         audio: File,
@@ -115,15 +121,18 @@ impl Work<'_> {
             // How many there are shows with the first samples.
             while lanes.len() < samples.len() {
                 let session = self.recogniser.begin(options.clone())?;
-                lanes.push(Lane { session, words: Vec::new() });
+                lanes.push(Lane { session, words: Vec::new(), until: 0.0 });
             }
-            for (lane, samples) in lanes.iter_mut().zip(&samples) {
-                lane.words.extend(finals(lane.session.feed(samples)?));
+            for (index, samples) in samples.iter().enumerate() {
+                let heard = lanes[index].session.feed(samples)?;
+                lanes[index].take(heard);
+                progress(audio.progress() * share_heard(&lanes, audio.duration()));
             }
-            progress(audio.progress());
         }
-        for lane in &mut lanes {
-            lane.words.extend(finals(lane.session.finish()?));
+        for index in 0..lanes.len() {
+            let heard = lanes[index].session.finish()?;
+            lanes[index].take(heard);
+            progress(share_heard(&lanes, audio.duration()));
         }
         let duration = audio.duration();
         if config.channels.is_some() {
@@ -158,6 +167,26 @@ impl Work<'_> {
 struct Lane {
     session: Box<dyn Session>,
     words: Vec<Word>,
+    /// Up to where all was heard, in seconds.
+    until: f64,
+}
+
+impl Lane {
+    fn take(&mut self, heard: Vec<Heard>) {
+        for heard in heard {
+            if let Heard::Final(stretch) = heard {
+                self.until = stretch.end;
+                self.words.extend(stretch.words);
+            }
+        }
+    }
+}
+
+/// How much of the audio that was read was heard as well, 0 to 1: sessions gather long windows.
+fn share_heard(lanes: &[Lane], read: Duration) -> f64 {
+    let read = read.as_secs_f64();
+    let heard = |lane: &Lane| lane.until.max(read - LONGEST_WINDOW).clamp(0.0, read);
+    lanes.iter().map(heard).sum::<f64>() / (read * lanes.len() as f64)
 }
 
 /// Channels beyond the labels are called by their number.
@@ -167,11 +196,4 @@ fn labelled<T>(labels: &[String], channels: impl Iterator<Item = T>) -> Vec<(Str
         None => format!("Channel {}", index + 1),
     };
     channels.enumerate().map(|(index, channel)| (label(index), channel)).collect()
-}
-
-fn finals(heard: Vec<Heard>) -> impl Iterator<Item = Word> {
-    heard.into_iter().flat_map(|heard| match heard {
-        Heard::Final(stretch) => stretch.words,
-        Heard::Partial(_) | Heard::EndOfUtterance { .. } => Vec::new(),
-    })
 }

@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_secs(30);
 const STORE_PAUSE: Duration = Duration::from_secs(2);
 /// The progress of a job is told this often at most.
 const TELL: Duration = Duration::from_secs(1);
+/// What is left of a job is told from this share and this much work on.
+const LEAST_SHARE: f64 = 0.01;
+const LEAST_WORK: Duration = Duration::from_secs(1);
 /// After the process has ended so often during a job, the next attempt is made apart.
 const MOST_CRASHES: u32 = 2;
 
@@ -52,6 +55,16 @@ impl JobEvent {
             Self::Changed(id) | Self::Progress(id, _) | Self::Ended(id) => *id,
         }
     }
+}
+
+/// How far the work on a job is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// The share of the audio that was heard, 0 to 1.
+    pub share: f64,
+    /// What the rest will take if it goes on as it has so far; `None` while there is too little to
+    /// go by.
+    pub left: Option<Duration>,
 }
 
 /// What was done since the process began, of the jobs that are done.
@@ -85,7 +98,34 @@ struct Shared {
 
 struct Running {
     cancel: Cancel,
-    progress: f64,
+    begun: Instant,
+    /// The share of the audio that was heard, 0 to 1, and when it had grown to that.
+    share: f64,
+    grown: Instant,
+}
+
+impl Running {
+    fn new(cancel: Cancel) -> Self {
+        let now = Instant::now();
+        Self { cancel, begun: now, share: 0.0, grown: now }
+    }
+
+    fn heard(&mut self, share: f64) {
+        if share > self.share {
+            (self.share, self.grown) = (share, Instant::now());
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let (work, pause) = (self.grown - self.begun, self.grown.elapsed());
+        Progress { share: self.share, left: time_left(self.share, work, pause) }
+    }
+}
+
+/// What is left of a job of which a `share`, 0 to 1, took `work`, a `pause` ago.
+fn time_left(share: f64, work: Duration, pause: Duration) -> Option<Duration> {
+    let enough = share >= LEAST_SHARE && work >= LEAST_WORK;
+    enough.then(|| work.mul_f64((1.0 - share).max(0.0) / share).saturating_sub(pause))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -157,10 +197,10 @@ impl Jobs {
         let _ = self.0.events.send(JobEvent::Ended(id));
     }
 
-    /// How far the work on a job is, 0 to 1; `None` while nobody works on it.
+    /// How far the work on a job is; `None` while nobody works on it.
     #[must_use]
-    pub fn progress(&self, id: JobId) -> Option<f64> {
-        lock(&self.0.running).get(&id).map(|running| running.progress)
+    pub fn progress(&self, id: JobId) -> Option<Progress> {
+        lock(&self.0.running).get(&id).map(Running::progress)
     }
 
     /// What was done so far.
@@ -235,7 +275,7 @@ impl Jobs {
 
     fn attempt(&self, job: &Job, recogniser: &dyn Recogniser) {
         let cancel = Cancel::default();
-        lock(&self.0.running).insert(job.id, Running { cancel: cancel.clone(), progress: 0.0 });
+        lock(&self.0.running).insert(job.id, Running::new(cancel.clone()));
         if self.is_stopping() {
             cancel.cancel();
         }
@@ -244,7 +284,7 @@ impl Jobs {
         let (begun, mut told) = (Instant::now(), Instant::now());
         let progress = |share: f64| {
             if let Some(running) = lock(&self.0.running).get_mut(&job.id) {
-                running.progress = share;
+                running.heard(share);
             }
             if told.elapsed() >= TELL {
                 told = Instant::now();
@@ -307,5 +347,22 @@ impl Jobs {
                 store.fail(job.id, &reason)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_once_there_is_something_to_go_by() {
+        let seconds = Duration::from_secs;
+        assert_eq!(time_left(0.0, seconds(60), seconds(0)), None);
+        assert_eq!(time_left(0.5, Duration::from_millis(10), seconds(60)), None);
+        assert_eq!(time_left(0.25, seconds(10), seconds(0)), Some(seconds(30)));
+        // It runs down until the next window was heard.
+        assert_eq!(time_left(0.25, seconds(10), seconds(12)), Some(seconds(18)));
+        assert_eq!(time_left(0.25, seconds(10), seconds(99)), Some(seconds(0)));
+        assert_eq!(time_left(1.0, seconds(10), seconds(0)), Some(seconds(0)));
     }
 }

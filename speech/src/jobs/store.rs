@@ -1,6 +1,6 @@
 //! What keeps jobs: the trait, and what it speaks of.
 
-use std::{fmt, fs::File, str::FromStr, time::Duration};
+use std::{collections::HashMap, fmt, fs::File, str::FromStr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -178,6 +178,9 @@ pub struct JobCounts {
     pub rejected: u64,
 }
 
+/// The places of waiting jobs in the queue: 1 has the one that is begun next.
+pub type Places = Arc<HashMap<JobId, u64>>;
+
 /// What was transcribed in a time, by language and model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UsageRow {
@@ -286,6 +289,13 @@ pub trait JobStore: Send + Sync {
     /// # Errors
     /// The database failed.
     fn counts(&self) -> Result<JobCounts, StoreError>;
+
+    /// The places of all queued jobs, as they are until one of them is begun or deleted, or another
+    /// one comes. As cheap as can be: clients ask again and again.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn places(&self) -> Result<Places, StoreError>;
 
     /// Takes a queued job to work on; counts the attempt. Clients take turns, each with its oldest
     /// job.

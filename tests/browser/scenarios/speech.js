@@ -27,6 +27,7 @@ async function submit(page, context) {
     const { value } = document.querySelector('progress') ?? {};
     return value > 0 && value < 1;
   });
+  await page.getByRole('button', { name: /^Sending, [\d.]+ kB of \d+ kB \(\d+ %\)$/ }).waitFor();
   await page.getByText('Job 1 is submitted.').waitFor();
   await line(-1);
   await rowOf(page, '1').getByText('Done').waitFor({ timeout: PATIENCE });

@@ -1,11 +1,12 @@
 //! The batch Speech API, with real speech.
 
 mod api;
-mod channels;
+pub(crate) mod channels;
 mod clients;
 mod forms;
 mod load;
 mod outbound;
+mod progress;
 mod storage;
 mod upkeep;
 mod uploads;

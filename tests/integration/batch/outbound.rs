@@ -15,12 +15,12 @@ use crate::support::speech::{batch_setup, ended, id_of, job, sentence};
 use crate::support::{millis, seconds, wait_until_blocking};
 
 /// An appliance that may go to these networks.
-fn allowing(networks: &[&str]) -> Setup {
+pub(super) fn allowing(networks: &[&str]) -> Setup {
     batch_setup().settings(&format!("outbound.allow = {networks:?}"))
 }
 
 /// A web server of the test, and what it was asked.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     asked: Receiver<String>,
 }
@@ -44,15 +44,15 @@ impl Server {
         Self { address, asked }
     }
 
-    fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    pub(super) fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         Self::on("127.0.0.1", answer)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         self.asked.recv_timeout(seconds(30)).expect("a request")
     }
 
@@ -84,7 +84,7 @@ fn read_request(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()
 }

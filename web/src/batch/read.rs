@@ -12,8 +12,8 @@ use actix_web::{
 };
 use futures::{StreamExt as _, stream};
 use portcullis_speech::jobs::{
-    Format, Job, JobConfig, JobId, JobStatus, JobStore, LONGEST_PAGE, ListFilter, StoreError,
-    transcript as render,
+    Format, Job, JobConfig, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE, ListFilter,
+    Places, StoreError, transcript as render,
 };
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -22,7 +22,7 @@ use super::{
     Desk, blocking,
     document::{JobErrorBody, JobRefusals, NoSuchJob, Transcript},
     error::BatchError,
-    view::{self, JobDetails, JobList, JobReply},
+    view::{self, JobDetails, JobList, JobReply, Standing},
 };
 use crate::{body::Query, pieces::PIECE};
 
@@ -82,8 +82,16 @@ pub(super) async fn list(
 }
 
 async fn page(desk: &Desk, filter: ListFilter) -> Result<Vec<JobDetails>, BatchError> {
-    let jobs = desk.store(move |store| store.list(&filter)).await?;
-    Ok(jobs.iter().map(view::summary).collect())
+    let listed = desk.store(move |store| {
+        let listed = store.list(&filter)?;
+        let any_waits = listed.iter().any(|job| job.status == JobStatus::Queued);
+        let places = if any_waits { store.places()? } else { Places::default() };
+        Ok((listed, places))
+    });
+    let (listed, places) = listed.await?;
+    let jobs = desk.jobs()?;
+    let standing = |job: &JobSummary| Standing::of(job.id, job.status, jobs, &places);
+    Ok(listed.iter().map(|job| view::summary(job, standing(job))).collect())
 }
 
 /// Some elements of a JSON array, after others where it has `begun`.
@@ -154,11 +162,13 @@ pub(super) async fn job(
     id: Path<String>,
 ) -> Result<web::Json<JobReply>, BatchError> {
     let job = hold(&desk, &id).await?;
-    let progress = match job.status.is_final() {
-        true => None,
-        false => Some(desk.jobs()?.progress(job.id).unwrap_or(0.0)),
+    let status = job.status;
+    let places = match status {
+        JobStatus::Queued => desk.store(|store| store.places()).await?,
+        _ => Places::default(),
     };
-    Ok(web::Json(view::details(&job, progress)))
+    let standing = Standing::of(job.id, status, desk.jobs()?, &places);
+    Ok(web::Json(view::details(&job, standing)))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -184,7 +194,7 @@ pub(super) async fn delete(
     let (jobs, number) = (desk.jobs()?.clone(), job.id);
     blocking(move || jobs.delete(number)).await??;
     job.status = JobStatus::Deleted;
-    Ok(web::Json(view::details(&job, None)))
+    Ok(web::Json(view::details(&job, Standing::default())))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

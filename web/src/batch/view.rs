@@ -1,7 +1,7 @@
 //! Jobs as clients see them.
 
 use portcullis_speech::jobs::{
-    Job, JobId, JobStatus, JobSummary,
+    Job, JobId, JobStatus, JobSummary, Jobs, Places,
     render::{timestamp, whole_seconds},
 };
 use serde::Serialize;
@@ -40,10 +40,8 @@ pub(super) struct JobDetails {
     #[schema(example = "1")]
     id: String,
     status: JobState,
-    /// How far the work is, 0 to 1; only while it is running.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0.0, maximum = 1.0)]
-    progress: Option<f64>,
+    #[serde(flatten)]
+    standing: Standing,
     /// As it was submitted, without keys that were null; secrets are `***`. Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -51,6 +49,40 @@ pub(super) struct JobDetails {
     /// What went wrong, if anything did.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<JobProblem>,
+}
+
+/// Where a job stands that has not ended; nothing of one that has.
+#[derive(Default, Serialize, ToSchema)]
+pub(super) struct Standing {
+    /// How much of the audio was heard, 0 to 1; only while it is running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    progress: Option<f64>,
+    /// Whole seconds that the work will still take at the speed that it has had; only once that is
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    seconds_left: Option<u64>,
+    /// Its place among the jobs that wait, while it does: 1 is begun next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    queue_position: Option<u64>,
+}
+
+impl Standing {
+    pub(super) fn of(id: JobId, status: JobStatus, jobs: &Jobs, places: &Places) -> Self {
+        if status.is_final() {
+            return Self::default();
+        }
+        let progress = jobs.progress(id);
+        let share = progress.map_or(0.0, |progress| progress.share);
+        let left = progress.and_then(|progress| progress.left);
+        Self {
+            progress: Some((share.clamp(0.0, 1.0) * 1000.0).round() / 1000.0),
+            seconds_left: left.map(|left| (left.as_secs_f64().ceil() as u64).max(1)),
+            queue_position: places.get(&id).copied(),
+        }
+    }
 }
 
 impl JobDetails {
@@ -79,7 +111,7 @@ pub(super) struct JobMade {
 }
 
 /// What lists show: without the configuration.
-pub(super) fn summary(job: &JobSummary) -> JobDetails {
+pub(super) fn summary(job: &JobSummary, standing: Standing) -> JobDetails {
     let problem = |error: &portcullis_speech::jobs::JobError| JobProblem {
         message: error.message.clone(),
         timestamp: timestamp(error.timestamp),
@@ -96,20 +128,17 @@ pub(super) fn summary(job: &JobSummary) -> JobDetails {
             JobStatus::Deleted => JobState::Deleted,
             JobStatus::Expired => JobState::Expired,
         },
-        progress: None,
+        standing,
         config: None,
         errors: job.errors.iter().map(problem).collect(),
     }
 }
 
-/// A job with its configuration as it was submitted but for secrets, and `progress` while it is
-/// running.
-pub(super) fn details(job: &Job, progress: Option<f64>) -> JobReply {
-    let round = |share: f64| (share.clamp(0.0, 1.0) * 1000.0).round() / 1000.0;
+/// A job with its configuration as it was submitted but for secrets.
+pub(super) fn details(job: &Job, standing: Standing) -> JobReply {
     let job = JobDetails {
         config: serde_json::from_str(&job.config).ok().map(masked),
-        progress: progress.map(round),
-        ..summary(&job.summary())
+        ..summary(&job.summary(), standing)
     };
     JobReply { job }
 }

@@ -25,7 +25,7 @@ use super::{
     files::{Folder, IncomingFile},
     store::{
         Finished, Job, JobCounts, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE, ListFilter,
-        NewJob, StoreError, Transcript, UsageRow,
+        NewJob, Places, StoreError, Transcript, UsageRow,
     },
 };
 use crate::disk::Promise;
@@ -63,6 +63,8 @@ pub struct SqliteStore {
     /// Room for the transcripts of the jobs that wait and run.
     promised: Mutex<HashMap<JobId, Promise>>,
     turns: Mutex<Turns>,
+    /// The places of the waiting jobs, and how many changes the connection had made then.
+    places: Mutex<Option<(u64, Places)>>,
     /// Audio that belongs to no job.
     strays: Vec<JobId>,
 }
@@ -113,6 +115,7 @@ impl SqliteStore {
             options,
             promised: Mutex::default(),
             turns: Mutex::default(),
+            places: Mutex::default(),
             strays: Vec::new(),
         };
         store.strays = store.recover()?;
@@ -347,6 +350,24 @@ impl JobStore for SqliteStore {
             *slot = count.unsigned_abs();
         }
         Ok(counts)
+    }
+
+    fn places(&self) -> Result<Places, StoreError> {
+        let connection = self.connection();
+        let changes = connection.total_changes();
+        let mut known = lock(&self.places);
+        if let Some((then, places)) = &*known
+            && *then == changes
+        {
+            return Ok(places.clone());
+        }
+        let sql = "SELECT client, id FROM jobs WHERE status = 'queued' ORDER BY client, id";
+        let mut statement = connection.prepare(sql)?;
+        let waiting = statement.query_map([], |row| Ok((row.get(0)?, JobId(row.get(1)?))))?;
+        let order = lock(&self.turns).order(waiting.collect::<Result<_, _>>()?);
+        let places: Places = Arc::new(order.into_iter().zip(1..).collect());
+        *known = Some((changes, places.clone()));
+        Ok(places)
     }
 
     fn claim(&self) -> Result<Option<Job>, StoreError> {

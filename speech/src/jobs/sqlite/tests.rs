@@ -73,6 +73,32 @@ fn jobs_are_numbered_and_claimed_in_order() {
 }
 
 #[test]
+fn waiting_jobs_have_places_that_follow_every_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let places = |store: &SqliteStore| {
+        let mut places: Vec<_> =
+            store.places().unwrap().iter().map(|(id, at)| (*at, id.0)).collect();
+        places.sort_unstable();
+        places
+    };
+    assert_eq!(places(&store), []);
+    for client in ["192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+        add_for(&store, client, "a.wav").unwrap();
+    }
+    assert_eq!(places(&store), [(1, 1), (2, 4), (3, 2), (4, 3)]);
+    assert_eq!(store.claim().unwrap().unwrap().id, JobId(1));
+    assert_eq!(places(&store), [(1, 4), (2, 2), (3, 3)]);
+    store.delete(JobId(2)).unwrap();
+    assert_eq!(places(&store), [(1, 4), (2, 3)]);
+    store.release(JobId(1)).unwrap();
+    assert_eq!(places(&store), [(1, 4), (2, 1), (3, 3)]);
+    // Whose turn it was is forgotten with the process; that jobs wait is not.
+    drop(store);
+    assert_eq!(places(&open(folder.path())), [(1, 1), (2, 4), (3, 3)]);
+}
+
+#[test]
 fn ends_of_the_process_are_counted_and_never_lose_a_job() {
     let folder = tempfile::tempdir().unwrap();
     let id = add(&open(folder.path()), "a.wav");

@@ -29,6 +29,22 @@ impl Turns {
         }
         Some(id)
     }
+
+    /// The waiting jobs in the order in which they will be begun if no more come. `waiting` holds
+    /// them with their clients, the older of a client before its newer ones.
+    pub(super) fn order(&self, waiting: Vec<(String, JobId)>) -> Vec<JobId> {
+        // A round is one turn of each client. Whoever comes earlier in the first one does so in all.
+        let mut clients: HashMap<String, (u64, (u64, JobId))> = HashMap::new();
+        let mut turns = Vec::with_capacity(waiting.len());
+        for (client, id) in waiting {
+            let last = self.last.get(&client).copied().unwrap_or(0);
+            let (round, first) = clients.entry(client).or_insert((0, (last, id)));
+            turns.push((*round, *first, id));
+            *round += 1;
+        }
+        turns.sort_unstable();
+        turns.into_iter().map(|(_, _, id)| id).collect()
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +65,32 @@ mod tests {
         assert_eq!(next(&[("many", 3), ("few", 101)]), 101);
         assert_eq!(next(&[("many", 3), ("few", 102)]), 3);
         assert_eq!(next(&[("many", 4), ("few", 102)]), 102);
+    }
+
+    #[test]
+    fn the_order_is_that_in_which_the_jobs_are_begun() {
+        let mut turns = Turns::default();
+        let named = |jobs: &[(&str, i64)]| -> Vec<(String, JobId)> {
+            jobs.iter().map(|(client, id)| ((*client).to_owned(), JobId(*id))).collect()
+        };
+        turns.next(named(&[("many", 1)]));
+        turns.next(named(&[("once", 2)]));
+        let mut waiting = named(&[
+            ("few", 7),
+            ("few", 9),
+            ("many", 3),
+            ("many", 4),
+            ("many", 5),
+            ("many", 11),
+            ("new", 6),
+            ("once", 10),
+        ]);
+        let order = turns.order(waiting.clone());
+        assert_eq!(order, [6, 7, 3, 10, 9, 4, 5, 11].map(JobId));
+        for expected in order {
+            assert_eq!(turns.next(waiting.clone()), Some(expected));
+            waiting.retain(|(_, id)| *id != expected);
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn pieces(
         };
         let format = match name.as_str() {
             "jobinfo" => {
-                let body = serde_json::to_vec(&view::details(job, None));
+                let body = serde_json::to_vec(&view::details(job, view::Standing::default()));
                 let body = body.map_err(|err| StoreError::Damaged(err.to_string()))?;
                 pieces.push(piece("jobinfo.json", "application/json", Content::Text(body)));
                 continue;
