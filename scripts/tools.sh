@@ -89,16 +89,16 @@ cargo_tool() { # cargo_tool SUBCOMMAND CRATE
 # The official clients of the speech APIs, below target/.
 speech_clients() {
     folder="$(dirname "$0")/../target/clients"
-    if [ ! -e "$folder/ready-2" ]; then
+    if [ ! -e "$folder/ready-3" ]; then
         echo "installing the speech clients (once)" >&2
         mkdir -p "$folder"
         python3 -m venv "$folder/venv"
         "$folder/venv/bin/pip" install --disable-pip-version-check --quiet \
             speechmatics-python==5.0.0.post1 speechmatics-batch==1.1.0 \
-            speechmatics-rt==1.2.1
+            speechmatics-rt==1.2.1 speechmatics-voice==0.2.8
         npm install --silent --no-audit --no-fund --prefix "$folder" \
             @speechmatics/batch-client@5.1.0 @speechmatics/real-time-client@8.5.1
-        touch "$folder/ready-2"
+        touch "$folder/ready-3"
     fi
 }
 

@@ -169,6 +169,15 @@ pub trait Session: Send {
     /// See [`Session::feed`].
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError>;
 
+    /// Finalises all that was heard so far for somebody who waits, though the speaker may go on: what
+    /// follows is heard in one with it, where the recogniser can. Like [`Session::finish`] otherwise.
+    ///
+    /// # Errors
+    /// See [`Session::feed`].
+    fn force(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        self.finish()
+    }
+
     /// When [`Session::wake`] is to be called if no audio comes before; `None`: nothing is owed to
     /// a client that stops sending. Every other call may change it.
     fn wake_at(&self) -> Option<Instant> {

@@ -167,6 +167,11 @@ pub(crate) trait ByTheClock {
     /// Finalises a window that is complete.
     fn close(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError>;
 
+    /// The same for somebody who waits: without another decode where that changes little.
+    fn close_at_once(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
+        self.close(window)
+    }
+
     /// All words of the open window, which stays open. `last`: the utterance ends with them.
     fn tell_open(&mut self, last: bool) -> Result<Vec<Heard>, RecogniserError>;
 
@@ -175,7 +180,7 @@ pub(crate) trait ByTheClock {
         let cutter = self.cutter();
         let ends_in_silence = cutter.quiet().is_some_and(|quiet| quiet >= EDGE);
         if ends_in_silence && let Some(window) = cutter.pause() {
-            return self.close(&window);
+            return self.close_at_once(&window);
         }
         // In the middle of a word the window stays open: the word may be heard whole later.
         self.tell_open(last)

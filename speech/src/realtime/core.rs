@@ -173,7 +173,7 @@ impl Core {
     fn force(&mut self) -> Result<(), Stop> {
         self.feed_pending()?;
         let mut heard = match &mut self.session {
-            Some(session) => session.finish()?,
+            Some(session) => session.force()?,
             None => Vec::new(),
         };
         let last = heard.iter().rev().find_map(|heard| match heard {

@@ -26,6 +26,8 @@ pub(super) struct WhisperSession {
     telling: Telling,
     /// The end of the speech of the open window when it was last decoded.
     looked: u64,
+    /// The words that it gave.
+    seen: Vec<Word>,
     /// Whether that decode gave nothing to go by.
     astray: bool,
     meter: Meter,
@@ -42,6 +44,7 @@ impl WhisperSession {
             cancel: options.cancel.clone(),
             telling: Telling::new(options.live.clone()),
             looked: 0,
+            seen: Vec::new(),
             astray: false,
             meter: Meter::default(),
             waited: Duration::ZERO,
@@ -84,7 +87,13 @@ impl WhisperSession {
         self.looked = start + spoken as u64;
         let words = self.decode(start, &samples, spoken, purpose)?;
         self.astray = words.is_none();
+        self.seen = words.clone().unwrap_or_default();
         Ok(Some((start, samples.len() as u64, words)))
+    }
+
+    fn closed(&mut self, window: &Window, words: Vec<Word>) -> Vec<Heard> {
+        let end = seconds(window.start + window.samples.len() as u64);
+        self.telling.close(seconds(window.start), end, words)
     }
 }
 
@@ -117,8 +126,16 @@ impl ByTheClock for WhisperSession {
     fn close(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
         let Window { start, samples, spoken } = window;
         let words = self.decode(*start, samples, *spoken, Purpose::Whole)?.unwrap_or_default();
-        let end = seconds(start + samples.len() as u64);
-        Ok(self.telling.close(seconds(*start), end, words))
+        Ok(self.closed(window, words))
+    }
+
+    fn close_at_once(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
+        // The last decode may have heard all that was said.
+        if self.astray || self.looked != window.start + window.spoken as u64 {
+            return self.close(window);
+        }
+        let words = std::mem::take(&mut self.seen);
+        Ok(self.closed(window, words))
     }
 
     fn tell_open(&mut self, last: bool) -> Result<Vec<Heard>, RecogniserError> {
@@ -155,7 +172,16 @@ impl Session for WhisperSession {
         self.cancel.check()?;
         let begun = Instant::now();
         let window = self.cutter.finish();
-        let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close(&window))?;
+        let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close_at_once(&window))?;
+        self.telling.finish();
+        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        Ok(heard)
+    }
+
+    fn force(&mut self) -> Result<Vec<Heard>, RecogniserError> {
+        self.cancel.check()?;
+        let begun = Instant::now();
+        let heard = self.tell_all(true)?;
         self.telling.finish();
         self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
         Ok(heard)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     engine::default_model,
-    recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, samples_from_i16},
+    recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, Stretch, samples_from_i16},
     slots::Urgency,
 };
 
@@ -86,6 +86,57 @@ fn a_live_session_tells_each_pause_once_goes_on_after_a_finish_and_can_be_change
     let measures = session.measures();
     assert!(measures.real_time_factor().is_some_and(|factor| factor > 0.0));
     assert_eq!(measures.final_delay(1.0).is_some(), measures.final_words() > 0);
+}
+
+/// A live session with partials that has waited long enough to look at what comes next.
+fn forced_session(whisper: &Whisper) -> Box<dyn Session> {
+    let max_delay = Duration::from_secs(20);
+    let live = LiveOptions { partials: true, max_delay, ..LiveOptions::default() };
+    whisper.begin(SessionOptions::live("en", live, Cancel::default())).unwrap()
+}
+
+#[test]
+fn words_that_were_seen_are_final_by_force_without_another_decode() {
+    let whisper = whisper(&Slots::new(2));
+    let mut session = forced_session(&whisper);
+    let (sentence, pause) = (sentence(), vec![0.0; SAMPLE_RATE as usize / 5]);
+    let begun = Instant::now();
+    let mut heard = session.feed(&sentence).unwrap();
+    // A session looks when it is no longer behind: after a quarter of the time that the audio lasts.
+    std::thread::sleep(Duration::from_secs(2).saturating_sub(begun.elapsed()));
+    let begun = Instant::now();
+    heard.extend(session.feed(&pause).unwrap());
+    let look = begun.elapsed();
+    assert!(matches!(heard.last(), Some(Heard::Partial(open)) if !open.words.is_empty()));
+    let begun = Instant::now();
+    let forced = session.force().unwrap();
+    assert!(begun.elapsed() < look / 4, "{:?} after a look of {look:?}", begun.elapsed());
+    heard.extend(forced);
+    assert!(text(&heard).ends_with("respectable than he was."), "{heard:?}");
+    assert_eq!(text(&session.finish().unwrap()), "");
+}
+
+#[test]
+fn what_follows_a_word_that_was_cut_by_force_is_heard_in_one_with_it() {
+    let whisper = whisper(&Slots::new(2));
+    let mut session = forced_session(&whisper);
+    let sentence = sentence();
+    // In the middle of "respectable".
+    let (first, rest) = sentence.split_at(SAMPLE_RATE as usize * 48 / 10);
+    let mut heard = session.feed(first).unwrap();
+    heard.extend(session.force().unwrap());
+    assert!(text(&heard).contains("a more amiable woman"), "{heard:?}");
+    heard.extend(session.feed(rest).unwrap());
+    heard.extend(session.finish().unwrap());
+    assert!(text(&heard).ends_with("than he was."), "{heard:?}");
+    let told: Vec<&Stretch> = heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::Final(stretch) => Some(stretch),
+            Heard::Partial(_) | Heard::EndOfUtterance { .. } => None,
+        })
+        .collect();
+    assert!(told.windows(2).all(|pair| pair[0].end <= pair[1].start), "{told:?}");
 }
 
 #[test]
