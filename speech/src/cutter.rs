@@ -7,11 +7,11 @@ use earshot::Detector;
 use crate::recogniser::{LiveOptions, SAMPLE_RATE};
 
 /// What the detector takes at once: 16 ms.
-const FRAME: usize = 256;
+pub(crate) const FRAME: usize = 256;
 /// Silence that is kept before and after speech, so that no sound is clipped.
 const MARGIN: usize = seconds(0.4);
 /// The detector's score from which a frame counts as speech.
-const VOICED: f32 = 0.5;
+pub(crate) const VOICED: f32 = 0.5;
 /// Fewer voiced frames than this in a window are a click, not a word.
 const LEAST_VOICED: usize = 4;
 
@@ -243,7 +243,7 @@ impl Cutter {
 }
 
 /// A damaged file may hold what is no number; the detector and the model must not see it.
-fn sane(sample: f32) -> f32 {
+pub(crate) fn sane(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 

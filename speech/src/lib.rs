@@ -5,6 +5,7 @@
 //! | [`recogniser`] | the trait that recognisers implement, and their sessions |
 //! | [`whisper`] | the default recogniser: whisper.cpp with a ggml model |
 //! | [`measures`] | what a session costs and how late its finals are |
+//! | [`listener`] | what is heard besides words, to tell where words are missing |
 //! | [`upstream`] | a recogniser that is another server of the realtime protocol |
 //! | `pocketsphinx` | PocketSphinx of Debian, with the feature of that name |
 //! | [`slots`] | how many decodes compute at once, realtime before batch |
@@ -21,11 +22,13 @@ mod cutter;
 pub mod disk;
 mod engine;
 pub mod jobs;
+pub mod listener;
 mod lists;
 pub mod measures;
 mod pace;
 #[cfg(feature = "pocketsphinx")]
 pub mod pocketsphinx;
+mod reading;
 pub mod realtime;
 pub mod recogniser;
 mod regular;
@@ -34,6 +37,7 @@ pub mod slots;
 pub mod speech;
 mod telling;
 pub mod transcript;
+pub mod transcription_config;
 pub mod upstream;
 #[cfg(feature = "whisper")]
 pub mod whisper;

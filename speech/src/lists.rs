@@ -1,6 +1,6 @@
 //! Bounds of the lists that a client asks for, the same for jobs and for sessions.
 
-use crate::transcript::Marks;
+use crate::{reading::shown, transcript::Marks};
 
 /// Entries of `additional_vocab`.
 const MOST_WORDS: usize = 20_000;
@@ -12,7 +12,7 @@ const MOST_MARKS: usize = 100;
 /// Channels that are told apart, each with a label.
 pub(crate) const MOST_CHANNELS: usize = 8;
 /// Bytes of a label.
-pub(crate) const LONGEST_LABEL: usize = 100;
+const LONGEST_LABEL: usize = 100;
 
 /// Checks `additional_vocab`: entries, each with the ways in which it is spoken.
 ///
@@ -34,6 +34,30 @@ pub(crate) fn check_vocabulary<'a>(
             return Err(format!(
                 "additional_vocab[{index}].sounds_like has more than {MOST_SOUNDS} entries"
             ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks `channel_diarization_labels`.
+///
+/// # Errors
+/// There are too many, or one, named by its index from 0, is no label or is there twice.
+pub(crate) fn check_labels(labels: &[String]) -> Result<(), String> {
+    let key = "channel_diarization_labels";
+    if labels.len() > MOST_CHANNELS {
+        return Err(format!("{key} has {} entries; {MOST_CHANNELS} are the most", labels.len()));
+    }
+    for (index, label) in labels.iter().enumerate() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+        if label.is_empty() || label.len() > LONGEST_LABEL || !label.chars().all(plain) {
+            return Err(format!(
+                "{key}[{index}] is `{}`; a label has 1 to {LONGEST_LABEL} letters from A to Z, digits, dots and underscores",
+                shown(label)
+            ));
+        }
+        if labels[..index].contains(label) {
+            return Err(format!("{key}[{index}] is `{label}`, which another channel has"));
         }
     }
     Ok(())
@@ -79,6 +103,31 @@ mod tests {
             (vocabulary("a", &vec![String::new(); 21], 1), "sounds_like has more than 20"),
         ] {
             assert!(refused.clone().unwrap_err().contains(expected), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_few_plain_and_different() {
+        let check = |labels: &[&str]| {
+            check_labels(&labels.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>())
+        };
+        let longest = "a".repeat(100);
+        for right in [&[][..], &["agent", "Caller_2", "x.y"], &["1"], &[&longest]] {
+            assert_eq!(check(right), Ok(()), "{right:?}");
+        }
+        let longer = "a".repeat(101);
+        for (wrong, expected) in [
+            (&["a b"][..], "labels[0] is `a b`; a label has 1 to 100"),
+            (&["a", "links-rechts"], "labels[1] is `links-rechts`"),
+            (&["a", ""], "labels[1] is ``"),
+            (&["büro"], "labels[0] is `büro`"),
+            (&["a\n"], "labels[0] is `a`"),
+            (&[&longer], "labels[0] is `aaa"),
+            (&["a", "b", "a"], "labels[2] is `a`, which another channel has"),
+            (&["a"; 9], "has 9 entries; 8 are the most"),
+        ] {
+            let refused = check(wrong).unwrap_err();
+            assert!(refused.contains(expected) && refused.len() < 200, "{refused}");
         }
     }
 

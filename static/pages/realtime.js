@@ -9,7 +9,7 @@ import { TokenField, withToken } from '../core/token.js';
 import { Badge, Button, Card, Facts, Field, Notice } from '../parts.js';
 
 const t = texts.speech;
-const NOTHING = { state: 'idle', finals: '', partial: '', sent: 0, delays: [] };
+const NOTHING = { state: 'idle', finals: '', partial: '', sent: 0, delays: [], warnings: [] };
 const KINDS = { idle: 'plain', connecting: 'info', listening: 'info', finishing: 'info', done: 'good', failed: 'bad' };
 
 /** What is known, with what has just become known. */
@@ -20,6 +20,7 @@ function merge(known, change) {
     next.partial = '';
     if (change.delay !== null) next.delays = [...known.delays, change.delay];
   }
+  if ('warning' in change) next.warnings = [...known.warnings, change.warning];
   if ('sent' in change) next.sent = known.sent + change.sent;
   if ('acknowledged' in change) next.acknowledged = Math.max(known.acknowledged ?? 0, change.acknowledged);
   if (change.closed && !['done', 'failed'].includes(known.state)) next.state = 'failed';
@@ -146,7 +147,7 @@ export default function Realtime() {
     </div>
     <${Card} title=${t.result} id="result" wide actions=${html`<${Badge} kind=${KINDS[known.state]}>${t.states[known.state]}</${Badge}>`}>
       <${Problem} known=${known} />
-      ${known.warning && html`<${Notice} kind="warn" title=${known.warning.type}>${known.warning.reason}</${Notice}>`}
+      ${known.warnings.map(({ type, reason }) => html`<${Notice} key=${reason} kind="warn" title=${t.warnings[type] ?? type}>${reason}</${Notice}>`)}
       <p class="words" aria-live="polite">${known.finals}<span class="partial">${known.partial}</span></p>
       <p class="hint">${t.partial}</p>
     </${Card}>`;

@@ -157,6 +157,7 @@ export function Transcript({ job, file }) {
       ${url && html`<audio ref=${audio} controls src=${url} aria-label=${job.data_name || t.transcript(job.id)}
         onPlay=${follow} onSeeked=${look}></audio>`}
       ${url === '' && html`<${Notice}>${t.noAudio}</${Notice}>`}
+      ${value?.metadata?.warnings?.map(({ code, reason }) => html`<${Notice} key=${reason} kind="warn" title=${t.warnings[code] ?? code}>${reason}</${Notice}>`)}
       ${value && words.length === 0 && html`<p class="muted">${t.noWords}</p>`}
       ${words.length > 0 && html`
         ${url && html`<p class="hint">${t.words}</p>`}

@@ -69,7 +69,8 @@ impl Query {
     }
 }
 
-fn shown(text: &str) -> String {
+/// As much of something that was given as an error repeats.
+pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|symbol| !symbol.is_control()).take(SHOWN).collect()
 }
 

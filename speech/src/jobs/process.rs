@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
@@ -14,8 +14,10 @@ use super::{
 };
 use crate::{
     audio::{AudioError, AudioReader},
+    listener::{Finding, Listener},
     recogniser::{Cancel, Heard, Recogniser, RecogniserError, Session, SessionOptions, Word},
     transcript::{Item, items, merged},
+    transcription_config::{Missing, UNSUPPORTED_FEATURE},
 };
 
 /// What was fed longer ago than this, in seconds, has been heard: no window is longer.
@@ -107,9 +109,7 @@ impl Work<'_> {
         let filter = config.filter().map_err(|err| Failure::Rejected(err.to_string()))?;
         let info = self.recogniser.info();
         log.line(&format!("attempt {} with {} {}", self.attempt, info.engine, info.model));
-        for (feature, _) in &config.failed_features {
-            log.line(&format!("{feature} is not available on this appliance"));
-        }
+        let mut warnings: Vec<Value> = config.missing.iter().map(unsupported).collect();
         let mut audio = AudioReader::open(audio, self.longest_audio, &self.cancel)?;
         let mut options = SessionOptions::batch(&config.language, self.cancel.clone());
         options.vocabulary.clone_from(&config.vocabulary);
@@ -121,9 +121,11 @@ impl Work<'_> {
             // How many there are shows with the first samples.
             while lanes.len() < samples.len() {
                 let session = self.recogniser.begin(options.clone())?;
-                lanes.push(Lane { session, words: Vec::new(), until: 0.0 });
+                let listener = Listener::new(&config.language);
+                lanes.push(Lane { session, listener, words: Vec::new(), until: 0.0 });
             }
             for (index, samples) in samples.iter().enumerate() {
+                lanes[index].listener.hear(samples);
                 let heard = lanes[index].session.feed(samples)?;
                 lanes[index].take(heard);
                 progress(audio.progress() * share_heard(&lanes, audio.duration()));
@@ -144,6 +146,15 @@ impl Work<'_> {
             lanes.iter().map(|lane| lane.words.len()).sum::<usize>(),
             begun.elapsed().as_secs_f64()
         ));
+        for (index, lane) in lanes.iter_mut().enumerate() {
+            lane.listener.recognised(&lane.words);
+            let channel = config.channels.as_ref().map(|labels| label(labels, index));
+            warnings.extend(lane.listener.finding().map(|finding| unheard(&finding, channel)));
+        }
+        for warning in &warnings {
+            let text = |key: &str| warning[key].as_str().unwrap_or_default();
+            log.line(&format!("warning {}: {}", text("code"), text("reason")));
+        }
         let results = lanes.iter().map(|lane| {
             let items = items(&lane.words, &config.marks, 0.0, duration.as_secs_f64());
             filter.apply(items, &config.language)
@@ -152,13 +163,17 @@ impl Work<'_> {
             Some(labels) => merged(labelled(labels, results)),
             None => results.flatten().collect(),
         };
+        let mut metadata = Map::new();
+        if !warnings.is_empty() {
+            metadata.insert("warnings".into(), warnings.into());
+        }
         Ok(Finished {
             duration,
             items,
             log: std::mem::take(&mut log.0),
             model: config.model.clone().unwrap_or_else(|| "standard".into()),
             language: config.language,
-            metadata: Map::new(),
+            metadata,
         })
     }
 }
@@ -166,6 +181,7 @@ impl Work<'_> {
 /// A channel, or all of them together, on its way to words.
 struct Lane {
     session: Box<dyn Session>,
+    listener: Listener,
     words: Vec<Word>,
     /// Up to where all was heard, in seconds.
     until: f64,
@@ -189,11 +205,27 @@ fn share_heard(lanes: &[Lane], read: Duration) -> f64 {
     lanes.iter().map(heard).sum::<f64>() / (read * lanes.len() as f64)
 }
 
+/// The warning about a feature that is not to be had.
+fn unsupported(missing: &Missing) -> Value {
+    json!({"code": UNSUPPORTED_FEATURE, "feature": missing.feature, "reason": missing.reason})
+}
+
+/// The warning about words that are missing.
+fn unheard(finding: &Finding, channel: Option<String>) -> Value {
+    let mut warning = json!(finding.figures);
+    warning["code"] = finding.lack.code().into();
+    warning["reason"] = finding.reason(channel.as_deref()).into();
+    if let Some(channel) = channel {
+        warning["channel"] = channel.into();
+    }
+    warning
+}
+
 /// Channels beyond the labels are called by their number.
+fn label(labels: &[String], index: usize) -> String {
+    labels.get(index).cloned().unwrap_or_else(|| format!("Channel {}", index + 1))
+}
+
 fn labelled<T>(labels: &[String], channels: impl Iterator<Item = T>) -> Vec<(String, T)> {
-    let label = |index: usize| match labels.get(index) {
-        Some(label) => label.clone(),
-        None => format!("Channel {}", index + 1),
-    };
-    channels.enumerate().map(|(index, channel)| (label(index), channel)).collect()
+    channels.enumerate().map(|(index, channel)| (label(labels, index), channel)).collect()
 }

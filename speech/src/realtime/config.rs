@@ -1,24 +1,34 @@
 //! What a client asks for with `StartRecognition` and changes with `SetRecognitionConfig`, checked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::messages::{ErrorType, Refusal, StartRecognition};
+use super::messages::{ErrorType, Refusal, SetRecognitionConfig, StartRecognition};
 use crate::{
-    lists::{self, LONGEST_LABEL, MOST_CHANNELS},
+    lists::MOST_CHANNELS,
+    reading::{self, remove_nulls, unknown_keys},
     recogniser::{Cancel, LiveOptions, MaxDelayMode, SessionOptions},
-    transcript::{Filter, Marks, Rule, Rules},
+    transcript::{Filter, Marks, Rules},
+    transcription_config::{KEY, Missing, RawDelayMode, RawTranscription, missing},
 };
 
 /// Seconds a final may be made to wait.
 const MAX_DELAYS: std::ops::RangeInclusive<f64> = 0.7..=20.0;
 const RATES: std::ops::RangeInclusive<u32> = 4_000..=192_000;
+/// What may change while a session runs.
+const CHANGEABLE: [&str; 6] = [
+    "max_delay",
+    "max_delay_mode",
+    "enable_partials",
+    "enable_transcription_partials",
+    "conversation_config",
+    "audio_filtering_config",
+];
 
 /// How the audio comes. Nothing said means a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AudioFormat {
     /// The bytes of a file in any form that is understood.
     #[default]
@@ -47,7 +57,49 @@ impl Encoding {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(expecting = "an object in braces")]
+struct RawFormat {
+    #[serde(rename = "type")]
+    kind: RawFormatKind,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawFormatKind {
+    File,
+    Raw,
+}
+
+#[derive(Deserialize)]
+struct RawSamples {
+    encoding: Encoding,
+    sample_rate: u32,
+}
+
 impl AudioFormat {
+    /// Reads `audio_format`; gives the keys that mean nothing as well.
+    fn read(value: Option<&Value>) -> Result<(Self, Vec<String>), String> {
+        const KEY: &str = "audio_format";
+        let Some(value) = value.filter(|value| !value.is_null()) else {
+            return Ok((Self::default(), Vec::new()));
+        };
+        let RawFormat { kind } = reading::read(value, KEY)?;
+        let unknown = |known| unknown_keys(value.as_object().into_iter().flatten(), KEY, known);
+        if let RawFormatKind::File = kind {
+            return Ok((Self::File, unknown(&["type"])));
+        }
+        let RawSamples { encoding, sample_rate } = reading::read(value, KEY)?;
+        if !RATES.contains(&sample_rate) {
+            return Err(format!(
+                "{KEY}.sample_rate is {sample_rate}; it must be from {} to {}",
+                RATES.start(),
+                RATES.end()
+            ));
+        }
+        Ok((Self::Raw { encoding, sample_rate }, unknown(&["type", "encoding", "sample_rate"])))
+    }
+
     /// Samples a second, where the format says it.
     #[must_use]
     pub fn sample_rate(self) -> Option<u32> {
@@ -87,71 +139,24 @@ pub struct SessionPlan {
     pub channels: Option<Vec<String>>,
     /// Whether translations were asked for, which are not to be had here.
     pub translation: bool,
-    /// What else was asked for and is not to be had here, by its key.
-    pub missing: Vec<&'static str>,
+    /// What else was asked for and is not to be had here.
+    pub missing: Vec<Missing>,
+    /// Keys that mean nothing here.
+    pub unknown: Vec<String>,
+    /// `transcription_config` as it was sent.
+    config: Arc<Value>,
 }
 
-/// `transcription_config` as serde reads it. Keys that steer what this recogniser has no knob for
-/// are taken and not used; any other key is refused.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawTranscription {
-    language: Option<String>,
-    additional_vocab: Option<Vec<RawVocabulary>>,
-    punctuation_overrides: Option<RawPunctuation>,
-    diarization: Option<String>,
-    channel_diarization_labels: Option<Vec<String>>,
-    max_delay: Option<f64>,
-    max_delay_mode: Option<String>,
-    enable_partials: Option<bool>,
-    conversation_config: Option<RawConversation>,
-    transcript_filtering_config: Option<RawFiltering>,
-    #[serde(rename = "model")]
-    _model: Option<Value>,
-    #[serde(rename = "operating_point")]
-    _operating_point: Option<Value>,
-    domain: Option<Value>,
-    output_locale: Option<Value>,
-    enable_entities: Option<Value>,
-    speaker_diarization_config: Option<Value>,
-    speaker_change_sensitivity: Option<Value>,
-    audio_filtering_config: Option<Value>,
-    #[serde(rename = "language_pack_info")]
-    _language_pack_info: Option<Value>,
-    #[serde(rename = "enable_transcription_partials")]
-    _enable_transcription_partials: Option<Value>,
-    #[serde(rename = "streaming_mode")]
-    _streaming_mode: Option<Value>,
-    #[serde(rename = "ctrl")]
-    _ctrl: Option<Value>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum RawVocabulary {
-    Plain(String),
-    Entry { content: String, sounds_like: Option<Vec<String>> },
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawPunctuation {
-    permitted_marks: Option<Vec<String>>,
-    sensitivity: Option<f64>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawConversation {
-    end_of_utterance_silence_trigger: Option<f64>,
-    end_of_utterance_mode: Option<Value>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawFiltering {
-    remove_disfluencies: Option<bool>,
-    replacements: Option<Vec<Rule>>,
+/// What `SetRecognitionConfig` asks for.
+#[derive(Debug)]
+pub struct Change {
+    pub live: LiveOptions,
+    /// What it asks for anew and is not to be had here.
+    pub missing: Vec<Missing>,
+    /// Keys that mean nothing here.
+    pub unknown: Vec<String>,
+    /// Keys that have another value now and cannot change.
+    pub fixed: Vec<String>,
 }
 
 fn refuse<T>(reason: impl Into<String>) -> Result<T, Refusal> {
@@ -164,44 +169,38 @@ impl SessionPlan {
     /// # Errors
     /// `invalid_config` or `invalid_audio_type`, with what is wrong and what would be right.
     pub fn new(start: StartRecognition) -> Result<Self, Refusal> {
-        let bad_audio = |reason| Refusal::new(ErrorType::InvalidAudioType, reason);
-        let audio: AudioFormat = match start.audio_format {
-            None | Some(Value::Null) => AudioFormat::default(),
-            Some(value) => serde_json::from_value(value)
-                .map_err(|err| bad_audio(format!("audio_format: {err}")))?,
-        };
-        if let AudioFormat::Raw { sample_rate, .. } = audio
-            && !RATES.contains(&sample_rate)
-        {
-            let reason = format!(
-                "audio_format.sample_rate is {sample_rate}; it must be from {} to {}",
-                RATES.start(),
-                RATES.end()
-            );
-            return Err(bad_audio(reason));
-        }
-        let raw: RawTranscription = serde_json::from_value(start.transcription_config)
-            .or_else(|err| refuse(format!("transcription_config: {err}")))?;
+        let (audio, mut unknown) = AudioFormat::read(start.audio_format.as_ref())
+            .map_err(|reason| Refusal::new(ErrorType::InvalidAudioType, reason))?;
+        unknown.extend(start.unknown_keys());
+        let mut config = start.transcription_config;
+        remove_nulls(&mut config);
+        let raw = RawTranscription::read(&config).or_else(refuse)?;
         let Some(language) = raw.language.clone() else {
             return refuse("transcription_config.language is missing");
         };
         let mut live = LiveOptions::default();
         change(&mut live, &raw)?;
-        let (speakers, channels) = diarization(&raw)?;
-        let missing = missing(&raw, start.audio_events_config.as_ref());
-        let (filter, rules) = filter(raw.transcript_filtering_config)?;
+        let mut missing = missing(&raw, &config, true);
+        if start.audio_events_config.is_some_and(|value| !value.is_null()) {
+            missing.push(Missing::new("audio_events_config"));
+        }
+        let (filter, rules) = raw
+            .filter()
+            .or_else(|err| refuse(format!("{KEY}.transcript_filtering_config.{err}")))?;
         Ok(Self {
             audio,
             language,
-            vocabulary: vocabulary(raw.additional_vocab)?,
+            vocabulary: raw.vocabulary().or_else(refuse)?,
             live,
-            marks: marks(raw.punctuation_overrides)?,
+            marks: raw.marks().or_else(refuse)?,
             filter,
             rules,
-            speakers,
-            channels,
+            speakers: raw.names_speakers(),
+            channels: channels(&raw)?,
             translation: start.translation_config.is_some_and(|value| !value.is_null()),
             missing,
+            unknown,
+            config: Arc::new(config),
         })
     }
 
@@ -210,7 +209,11 @@ impl SessionPlan {
     ///
     /// # Errors
     /// `invalid_config`.
-    pub fn reconfigured(&self, raw: &RawTranscription) -> Result<LiveOptions, Refusal> {
+    pub fn reconfigured(&self, message: SetRecognitionConfig) -> Result<Change, Refusal> {
+        let unknown = message.unknown_keys();
+        let mut config = message.transcription_config;
+        remove_nulls(&mut config);
+        let raw = RawTranscription::read(&config).or_else(refuse)?;
         if let Some(language) = &raw.language
             && *language != self.language
         {
@@ -220,8 +223,19 @@ impl SessionPlan {
             ));
         }
         let mut live = self.live.clone();
-        change(&mut live, raw)?;
-        Ok(live)
+        change(&mut live, &raw)?;
+        let keys = config.as_object().into_iter().flatten();
+        let differs = |(key, value): &(&String, &Value)| {
+            !CHANGEABLE.contains(&key.as_str()) && self.config.get(key.as_str()) != Some(*value)
+        };
+        let fixed: Vec<String> =
+            keys.filter(differs).map(|(key, _)| format!("{KEY}.{key}")).collect();
+        let mut missing = missing(&raw, &config, true);
+        missing.retain(|missing| {
+            let is_fixed = fixed.iter().any(|key| key.ends_with(missing.feature));
+            !is_fixed && !self.missing.contains(missing)
+        });
+        Ok(Change { live, missing, unknown, fixed })
     }
 
     /// What the recogniser is asked for.
@@ -230,46 +244,6 @@ impl SessionPlan {
         let mut options = SessionOptions::live(&self.language, self.live.clone(), cancel);
         options.vocabulary.clone_from(&self.vocabulary);
         options
-    }
-}
-
-/// What was asked for and is not to be had here.
-fn missing(raw: &RawTranscription, audio_events: Option<&Value>) -> Vec<&'static str> {
-    let asks = |value: Option<&Value>| value.is_some_and(asks_for_something);
-    let speakers = matches!(raw.diarization.as_deref(), Some("speaker" | "channel_and_speaker"));
-    let conversation = raw.conversation_config.as_ref();
-    let mode = conversation.and_then(|config| config.end_of_utterance_mode.as_ref());
-    let volume = raw.audio_filtering_config.as_ref().and_then(|raw| raw.get("volume_threshold"));
-    let spoken_alike = raw.additional_vocab.iter().flatten().any(|entry| {
-        matches!(entry, RawVocabulary::Entry { sounds_like: Some(alike), .. } if !alike.is_empty())
-    });
-    let sensitivity =
-        raw.punctuation_overrides.as_ref().is_some_and(|raw| raw.sensitivity.is_some());
-    let asked = [
-        ("diarization", speakers),
-        ("speaker_diarization_config", asks(raw.speaker_diarization_config.as_ref())),
-        ("speaker_change_sensitivity", asks(raw.speaker_change_sensitivity.as_ref())),
-        ("enable_entities", asks(raw.enable_entities.as_ref())),
-        ("domain", asks(raw.domain.as_ref())),
-        ("output_locale", asks(raw.output_locale.as_ref())),
-        ("audio_filtering_config", asks(volume)),
-        ("sounds_like", spoken_alike),
-        ("punctuation_overrides.sensitivity", sensitivity),
-        ("end_of_utterance_mode", mode.is_some_and(|mode| mode == "adaptive")),
-        ("audio_events_config", audio_events.is_some_and(|value| !value.is_null())),
-    ];
-    asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| key).collect()
-}
-
-/// Whether a value differs from what saying nothing means.
-fn asks_for_something(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(value) => value.as_f64() != Some(0.0),
-        Value::String(value) => !matches!(&**value, "" | "general" | "default" | "false" | "False"),
-        Value::Array(values) => !values.is_empty(),
-        Value::Object(values) => values.values().any(asks_for_something),
     }
 }
 
@@ -284,89 +258,34 @@ fn change(live: &mut LiveOptions, raw: &RawTranscription) -> Result<(), Refusal>
         }
         live.max_delay = Duration::from_secs_f64(seconds);
     }
-    match raw.max_delay_mode.as_deref() {
+    match raw.max_delay_mode {
         None => {}
-        Some("flexible") => live.max_delay_mode = MaxDelayMode::Flexible,
-        Some("fixed") => live.max_delay_mode = MaxDelayMode::Fixed,
-        Some(_) => {
-            return refuse("transcription_config.max_delay_mode must be `flexible` or `fixed`");
-        }
+        Some(RawDelayMode::Flexible) => live.max_delay_mode = MaxDelayMode::Flexible,
+        Some(RawDelayMode::Fixed) => live.max_delay_mode = MaxDelayMode::Fixed,
     }
-    if let Some(partials) = raw.enable_partials {
+    if let Some(partials) = raw.enable_partials.or(raw.enable_transcription_partials) {
         live.partials = partials;
     }
     let trigger = raw.conversation_config.as_ref();
     if let Some(seconds) = trigger.and_then(|config| config.end_of_utterance_silence_trigger) {
         if !(0.0..=2.0).contains(&seconds) {
-            return refuse(
-                "conversation_config.end_of_utterance_silence_trigger must be from 0 to 2 seconds",
-            );
+            return refuse(format!(
+                "{KEY}.conversation_config.end_of_utterance_silence_trigger is {seconds}; it must be from 0 to 2 seconds"
+            ));
         }
         live.end_of_utterance = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds));
     }
     Ok(())
 }
 
-fn diarization(raw: &RawTranscription) -> Result<(bool, Option<Vec<String>>), Refusal> {
-    let (speakers, channels) = match raw.diarization.as_deref() {
-        None | Some("none") => (false, false),
-        Some("speaker") => (true, false),
-        Some("channel") => (false, true),
-        Some("channel_and_speaker") => (true, true),
-        Some(_) => {
-            return refuse(
-                "transcription_config.diarization must be none, speaker, channel or channel_and_speaker",
-            );
-        }
-    };
-    if !channels {
-        return Ok((speakers, None));
-    }
-    let labels = raw.channel_diarization_labels.clone().unwrap_or_default();
-    let distinct: std::collections::BTreeSet<_> = labels.iter().collect();
-    if labels.is_empty() || labels.len() > MOST_CHANNELS || distinct.len() < labels.len() {
+fn channels(raw: &RawTranscription) -> Result<Option<Vec<String>>, Refusal> {
+    let labels = raw.channels().or_else(refuse)?;
+    if labels.as_ref().is_some_and(Vec::is_empty) {
         return refuse(format!(
-            "diarization by channel needs 1 to {MOST_CHANNELS} different channel_diarization_labels"
+            "{KEY}.channel_diarization_labels is missing; diarization by channel needs 1 to {MOST_CHANNELS} labels"
         ));
     }
-    if labels.iter().any(|label| label.len() > LONGEST_LABEL) {
-        return refuse(format!(
-            "a label of channel_diarization_labels has more than {LONGEST_LABEL} bytes"
-        ));
-    }
-    Ok((speakers, Some(labels)))
-}
-
-fn vocabulary(raw: Option<Vec<RawVocabulary>>) -> Result<Vec<String>, Refusal> {
-    let raw = raw.unwrap_or_default();
-    let entries = raw.iter().map(|entry| match entry {
-        RawVocabulary::Plain(content) => (&**content, &[][..]),
-        RawVocabulary::Entry { content, sounds_like } => {
-            (&**content, sounds_like.as_deref().unwrap_or_default())
-        }
-    });
-    lists::check_vocabulary(entries).or_else(refuse)?;
-    let content = |entry| match entry {
-        RawVocabulary::Plain(content) | RawVocabulary::Entry { content, .. } => content,
-    };
-    Ok(raw.into_iter().map(content).collect())
-}
-
-fn marks(raw: Option<RawPunctuation>) -> Result<Marks, Refusal> {
-    let raw = raw.unwrap_or_default();
-    if raw.sensitivity.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
-        return refuse("punctuation_overrides.sensitivity must be from 0 to 1");
-    }
-    let Some(permitted) = raw.permitted_marks else { return Ok(Marks::All) };
-    lists::marks(&permitted).or_else(refuse)
-}
-
-fn filter(raw: Option<RawFiltering>) -> Result<(Filter, Rules), Refusal> {
-    let raw = raw.unwrap_or_default();
-    let rules = Rules::new(raw.replacements.unwrap_or_default())
-        .or_else(|err| refuse(format!("transcript_filtering_config: {err}")))?;
-    let remove_disfluencies = raw.remove_disfluencies.unwrap_or_default();
-    Ok((Filter { remove_disfluencies, ..Filter::default() }, rules))
+    Ok(labels)
 }
 
 #[cfg(test)]
@@ -422,16 +341,23 @@ mod tests {
                 vec!["sounds_like", "punctuation_overrides.sensitivity", "end_of_utterance_mode"],
             ),
             (
-                json!({"diarization": "none", "enable_entities": false, "domain": null, "model": "x",
+                json!({"model": "melia-1", "language_hints": ["en"]}),
+                vec!["language_hints", "model"],
+            ),
+            (
+                json!({"diarization": "none", "enable_entities": false, "domain": null,
                        "operating_point": "enhanced", "speaker_diarization_config": {},
                        "audio_filtering_config": {"volume_threshold": 0}, "additional_vocab": ["a"],
+                       "punctuation_overrides": {"sensitivity": 0.5}, "max_delay": 2,
                        "conversation_config": {"end_of_utterance_mode": "fixed"}}),
                 vec![],
             ),
         ] {
             let mut whole = json!({"language": "en"});
             whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
-            assert_eq!(plan(whole).unwrap().missing, expected, "{config}");
+            let missing = plan(whole).unwrap().missing;
+            let told: Vec<_> = missing.iter().map(|missing| missing.feature).collect();
+            assert_eq!(told, expected, "{config}");
         }
     }
 
@@ -439,10 +365,19 @@ mod tests {
     fn mistakes_are_named() {
         for (config, expected) in [
             (json!({}), "language is missing"),
-            (json!({"language": "en", "max_dely": 3}), "unknown field `max_dely`"),
+            (
+                json!({"language": "en", "max_dely": 3}),
+                "max_dely is not known here; did you mean max_delay?",
+            ),
             (json!({"language": "en", "max_delay": 0.1}), "max_delay is 0.1; it must be from 0.7"),
-            (json!({"language": "en", "max_delay_mode": "x"}), "`flexible` or `fixed`"),
-            (json!({"language": "en", "diarization": "x"}), "diarization must be"),
+            (
+                json!({"language": "en", "max_delay_mode": "x"}),
+                "is \"x\"; it must be `flexible` or `fixed`",
+            ),
+            (
+                json!({"language": "en", "diarization": "x"}),
+                "diarization is \"x\"; it must be one of `none`",
+            ),
             (json!({"language": "en", "diarization": "channel"}), "channel_diarization_labels"),
             (
                 json!({"language": "en", "conversation_config": {"end_of_utterance_silence_trigger": 3}}),
@@ -461,11 +396,97 @@ mod tests {
     }
 
     #[test]
-    fn a_running_session_keeps_its_language() {
-        let plan = plan(json!({"language": "en", "max_delay": 2})).unwrap();
-        let raw = |value| serde_json::from_value::<RawTranscription>(value).unwrap();
-        let live = plan.reconfigured(&raw(json!({"language": "en", "max_delay": 1}))).unwrap();
+    fn values_of_the_wrong_kind_are_named_with_their_path() {
+        for (config, expected) in [
+            (
+                json!({"enable_partials": "true"}),
+                ".enable_partials is \"true\"; it must be true or false",
+            ),
+            (json!({"enable_partials": 1}), ".enable_partials is 1; it must be true or false"),
+            (json!({"enable_entities": "False"}), ".enable_entities is \"False\"; it must be true"),
+            (json!({"max_delay": "4"}), ".max_delay is \"4\"; it must be a number, without quotes"),
+            (json!({"language": 7}), ".language is 7; it must be a text in quotes"),
+            (
+                json!({"conversation_config": {"end_of_utterance_silence_trigger": "0.5"}}),
+                ".conversation_config.end_of_utterance_silence_trigger is \"0.5\"; it must be a number",
+            ),
+            (
+                json!({"speaker_diarization_config": {"max_speakers": "2"}}),
+                ".speaker_diarization_config.max_speakers is \"2\"; it must be a whole number",
+            ),
+            (
+                json!({"transcript_filtering_config": {"remove_disfluencies": "yes"}}),
+                ".transcript_filtering_config.remove_disfluencies is \"yes\"",
+            ),
+            (
+                json!({"additional_vocab": ["a", 7]}),
+                ".additional_vocab[1]: it must be a text, or {",
+            ),
+            (
+                json!({"transcript_filtering_config": {"replacements": [{"from": "a"}]}}),
+                ".transcript_filtering_config.replacements[0].to is missing",
+            ),
+        ] {
+            let mut whole = json!({"language": "en"});
+            whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+            let refused = plan(whole.clone()).unwrap_err();
+            let expected = format!("{KEY}{expected}");
+            assert!(refused.reason.starts_with(&expected), "{config}: {}", refused.reason);
+            let running = plan(json!({"language": "en"})).unwrap();
+            assert_eq!(running.reconfigured(set(whole)).unwrap_err(), refused);
+        }
+    }
+
+    #[test]
+    fn an_audio_format_that_cannot_be_names_its_key() {
+        for (format, expected) in [
+            (json!("file"), "audio_format is \"file\"; it must be an object in braces"),
+            (json!({"encoding": "mulaw"}), "audio_format.type is missing"),
+            (json!({"type": "tape"}), "audio_format.type is \"tape\"; it must be `file` or `raw`"),
+            (json!({"type": "raw", "sample_rate": 8000}), "audio_format.encoding is missing"),
+            (
+                json!({"type": "raw", "encoding": "alaw", "sample_rate": 8000}),
+                "audio_format.encoding is \"alaw\"; it must be one of `pcm_s16le`, `pcm_f32le`, `mulaw`",
+            ),
+            (
+                json!({"type": "raw", "encoding": "mulaw", "sample_rate": "8000"}),
+                "audio_format.sample_rate is \"8000\"; it must be a whole number",
+            ),
+            (
+                json!({"type": "raw", "encoding": "mulaw", "sample_rate": 8}),
+                "audio_format.sample_rate is 8; it must be from 4000 to 192000",
+            ),
+        ] {
+            let refused = AudioFormat::read(Some(&format)).unwrap_err();
+            assert!(refused.starts_with(expected), "{refused}");
+        }
+        let (_, unknown) =
+            AudioFormat::read(Some(&json!({"type": "file", "codec": "mp3"}))).unwrap();
+        assert_eq!(unknown, ["audio_format.codec"]);
+        assert_eq!(AudioFormat::read(Some(&Value::Null)), Ok((AudioFormat::File, vec![])));
+    }
+
+    fn set(config: Value) -> SetRecognitionConfig {
+        serde_json::from_value(json!({"transcription_config": config})).unwrap()
+    }
+
+    #[test]
+    fn a_running_session_changes_what_can_change_and_tells_what_cannot() {
+        let config = json!({"language": "en", "max_delay": 2, "model": "enhanced", "domain": null});
+        let plan = plan(config).unwrap();
+        let again = json!({"language": "en", "max_delay": 1, "model": "enhanced"});
+        let Change { live, missing, unknown, fixed } = plan.reconfigured(set(again)).unwrap();
         assert_eq!(live.max_delay, Duration::from_secs(1));
-        assert!(plan.reconfigured(&raw(json!({"language": "de"}))).is_err());
+        assert!(missing.is_empty() && unknown.is_empty() && fixed.is_empty());
+        assert!(plan.reconfigured(set(json!({"language": "de"}))).is_err());
+        let more = json!({"diarization": "speaker", "additional_vocab": ["x"],
+            "audio_filtering_config": {"volume_threshold": 3}});
+        let change = plan.reconfigured(set(more)).unwrap();
+        assert_eq!(
+            change.fixed,
+            ["transcription_config.additional_vocab", "transcription_config.diarization"]
+        );
+        let told: Vec<_> = change.missing.iter().map(|missing| missing.feature).collect();
+        assert_eq!(told, ["audio_filtering_config"]);
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     audio::{AudioError, Resampler},
+    listener::Listener,
     recogniser::{Cancel, Heard, Recogniser, RecogniserError, SAMPLE_RATE, Session, Stretch},
 };
 
@@ -57,6 +58,7 @@ pub(super) struct Core {
     pub(super) pending: Vec<f32>,
     /// Samples that were fed.
     pub(super) samples: u64,
+    pub(super) listener: Listener,
     /// Bytes that were taken.
     pub(super) consumed: u64,
     pub(super) ended: bool,
@@ -83,8 +85,11 @@ impl Core {
         }
     }
 
-    fn heard(&self, heard: Vec<Heard>, forced: bool) -> Result<(), Stop> {
+    fn heard(&mut self, heard: Vec<Heard>, forced: bool) -> Result<(), Stop> {
         heard.into_iter().try_for_each(|heard| {
+            if let Heard::Final(stretch) = &heard {
+                self.listener.recognised(&stretch.words);
+            }
             let forced = forced && !matches!(heard, Heard::Partial(_));
             self.tell(ChannelEvent::Heard { heard, forced })
         })
@@ -147,6 +152,7 @@ impl Core {
             return Ok(());
         }
         self.samples += samples.len() as u64;
+        self.listener.hear(samples);
         let heard = self.session()?.feed(samples)?;
         self.heard(heard, false)
     }
@@ -194,6 +200,9 @@ impl Core {
         if let Some(session) = &mut self.session {
             let heard = session.finish()?;
             self.heard(heard, false)?;
+        }
+        if let Some(finding) = self.listener.finding() {
+            self.tell(ChannelEvent::Unheard(finding))?;
         }
         self.tell(ChannelEvent::Ended)
     }

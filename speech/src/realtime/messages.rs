@@ -1,15 +1,18 @@
 //! The messages of the realtime protocol, typed. Specification: speech, sections 3.3 and 3.4.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::config::RawTranscription;
+use crate::{
+    listener::{Figures, Lack},
+    reading::{self, unknown_keys},
+};
 
 /// What a client says in a text message.
 #[derive(Debug)]
 pub enum ClientMessage {
     StartRecognition(Box<StartRecognition>),
-    SetRecognitionConfig(Box<RawTranscription>),
+    SetRecognitionConfig(Box<SetRecognitionConfig>),
     AddChannelAudio(AddChannelAudio),
     EndOfChannel(EndOfChannel),
     EndOfStream,
@@ -23,11 +26,32 @@ pub struct StartRecognition {
     pub transcription_config: Value,
     pub translation_config: Option<Value>,
     pub audio_events_config: Option<Value>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
-struct SetRecognitionConfig {
-    transcription_config: RawTranscription,
+pub struct SetRecognitionConfig {
+    pub transcription_config: Value,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl StartRecognition {
+    /// Keys that mean nothing here.
+    #[must_use]
+    pub fn unknown_keys(&self) -> Vec<String> {
+        unknown_keys(&self.others, "", &["message"])
+    }
+}
+
+impl SetRecognitionConfig {
+    /// Keys that mean nothing here. Clients repeat those of `StartRecognition`.
+    #[must_use]
+    pub fn unknown_keys(&self) -> Vec<String> {
+        let repeated = ["message", "audio_format", "translation_config", "audio_events_config"];
+        unknown_keys(&self.others, "", &repeated)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,27 +80,27 @@ impl ClientMessage {
         let invalid = |reason: String| Refusal::new(ErrorType::InvalidMessage, reason);
         // .NET sends a byte order mark, which may be ignored (RFC 8259, section 8.1).
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let value: Value = serde_json::from_str(text)
+        let value = reading::parse(text)
             .map_err(|err| invalid(format!("the message is not JSON: {err}")))?;
         let name = value.get("message").and_then(Value::as_str).map(str::to_owned);
         let name = name.ok_or_else(|| {
             invalid("the message is no JSON object with a string `message`".to_owned())
         })?;
         Ok(match name.as_str() {
-            "StartRecognition" => Self::StartRecognition(read(value, |err| {
-                Refusal::new(ErrorType::InvalidConfig, format!("StartRecognition: {err}"))
-            })?),
-            "SetRecognitionConfig" => {
-                let message: SetRecognitionConfig = read(value, |err| {
-                    let reason = format!("SetRecognitionConfig: {err}");
-                    Refusal::new(ErrorType::InvalidConfig, reason)
-                })?;
-                Self::SetRecognitionConfig(Box::new(message.transcription_config))
+            "StartRecognition" => {
+                Self::StartRecognition(Box::new(read(&value, &name, ErrorType::InvalidConfig)?))
             }
-            "AddChannelAudio" => Self::AddChannelAudio(read_named(value, &name)?),
-            "EndOfChannel" => Self::EndOfChannel(read_named(value, &name)?),
+            "SetRecognitionConfig" => {
+                Self::SetRecognitionConfig(Box::new(read(&value, &name, ErrorType::InvalidConfig)?))
+            }
+            "AddChannelAudio" => {
+                Self::AddChannelAudio(read(&value, &name, ErrorType::InvalidMessage)?)
+            }
+            "EndOfChannel" => Self::EndOfChannel(read(&value, &name, ErrorType::InvalidMessage)?),
             "EndOfStream" => Self::EndOfStream,
-            "ForceEndOfUtterance" => Self::ForceEndOfUtterance(read_named(value, &name)?),
+            "ForceEndOfUtterance" => {
+                Self::ForceEndOfUtterance(read(&value, &name, ErrorType::InvalidMessage)?)
+            }
             "GetSpeakers" => Self::GetSpeakers,
             other => {
                 let shown: String = other.chars().filter(|c| !c.is_control()).take(40).collect();
@@ -90,15 +114,8 @@ impl ClientMessage {
     }
 }
 
-fn read<T: DeserializeOwned>(
-    value: Value,
-    refuse: impl FnOnce(String) -> Refusal,
-) -> Result<T, Refusal> {
-    serde_json::from_value(value).map_err(|err| refuse(err.to_string()))
-}
-
-fn read_named<T: DeserializeOwned>(value: Value, name: &str) -> Result<T, Refusal> {
-    read(value, |err| Refusal::new(ErrorType::InvalidMessage, format!("{name}: {err}")))
+fn read<T: DeserializeOwned>(value: &Value, name: &str, kind: ErrorType) -> Result<T, Refusal> {
+    reading::read(value, "").map_err(|err| Refusal::new(kind, format!("{name}: {err}")))
 }
 
 /// What the appliance says, each a text message.
@@ -181,7 +198,7 @@ pub enum Info {
     ConcurrentSessionUsage { usage: usize, quota: usize, last_updated: String },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Warning {
     AddAudioAfterEos,
@@ -192,6 +209,20 @@ pub enum Warning {
     UnsupportedFeature {
         /// The key with which it was asked for.
         feature: &'static str,
+    },
+    /// Keys that a message had and that were not used.
+    IgnoredKeys {
+        keys: Vec<String>,
+    },
+    /// Words are missing, or sound is.
+    #[serde(untagged)]
+    Unheard {
+        #[serde(rename = "type")]
+        lack: Lack,
+        #[serde(flatten)]
+        figures: Figures,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        channel: Option<String>,
     },
 }
 

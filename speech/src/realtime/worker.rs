@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     audio::{AudioError, AudioReader},
+    listener::Listener,
     measures::Measures,
     recogniser::{Cancel, Recogniser},
 };
@@ -58,6 +59,7 @@ impl Pipes {
         events: mpsc::Sender<(usize, ChannelEvent)>,
     ) -> Pipe {
         let cancel = Cancel::default();
+        let listener = Listener::new(&plan.language);
         let core = Core {
             index,
             audio: plan.audio,
@@ -71,6 +73,7 @@ impl Pipes {
             rest: Vec::new(),
             pending: Vec::new(),
             samples: 0,
+            listener,
             consumed: 0,
             ended: false,
             stop: None,

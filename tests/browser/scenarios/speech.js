@@ -89,6 +89,40 @@ async function refuse(page, watch) {
   assert.match(await row.locator('.wrong').textContent(), /\w{4}/, 'the appliance says why');
 }
 
+/** A muted recording, of two seconds. */
+async function muted() {
+  const path = `${given.folder}/muted.wav`;
+  const [rate, bytes] = [16_000, 64_000];
+  const head = Buffer.alloc(44);
+  head.write('RIFF');
+  head.writeUInt32LE(bytes + 36, 4);
+  head.write('WAVEfmt ', 8);
+  [[16, 4], [1, 2], [1, 2], [rate, 4], [2 * rate, 4], [2, 2], [16, 2]].reduce((at, [value, width]) => head.writeUIntLE(value, at, width), 16);
+  head.write('data', 36);
+  head.writeUInt32LE(bytes, 40);
+  await writeFile(path, Buffer.concat([head, Buffer.alloc(bytes)]));
+  return path;
+}
+
+/** A recording without words says why, with the job and live. */
+async function warn(page) {
+  const file = await muted();
+  await page.getByLabel('Audio file').setInputFiles(file);
+  await page.getByRole('button', { name: 'Submit' }).click();
+  const row = page.getByRole('row', { name: /muted\.wav/ });
+  await row.getByText('Done', { exact: true }).waitFor({ timeout: PATIENCE });
+  await row.getByRole('button', { name: /Open job/ }).click();
+  const told = page.locator('.notice.warn').getByText(/nothing can be heard in 2\.0 s of audio/);
+  await told.waitFor();
+  await turnTo(page, 'realtime');
+  await choose(page, 'File, at once');
+  await page.getByLabel('Audio file').setInputFiles(file);
+  await page.getByRole('button', { name: 'Begin' }).click();
+  await page.getByText('Finished.').waitFor({ timeout: PATIENCE });
+  await told.waitFor();
+  await turnTo(page, 'batch');
+}
+
 async function remove(page) {
   await rowOf(page, '1').getByRole('button', { name: 'Delete' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
@@ -142,6 +176,7 @@ export default async function speech() {
   await read(page);
   await save(page);
   await refuse(page, watch);
+  await warn(page);
   await remove(page);
   await token(page, watch);
   await transcribe(page, 'File, as it is spoken', { partials: true });

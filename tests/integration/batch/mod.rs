@@ -10,3 +10,4 @@ mod progress;
 mod storage;
 mod upkeep;
 mod uploads;
+mod warnings;

@@ -16,6 +16,7 @@ pub(crate) mod prometheus;
 pub(crate) mod realtime;
 pub(crate) mod service;
 pub(crate) mod shim;
+pub(crate) mod sounds;
 pub(crate) mod speech;
 pub(crate) mod stored;
 pub(crate) mod tls;

@@ -96,6 +96,7 @@ pub(super) struct Transcript {
     format: String,
     #[schema(value_type = Object)]
     job: serde_json::Value,
+    /// With `warnings` where words are missing, or features that were asked for.
     #[schema(value_type = Object)]
     metadata: serde_json::Value,
     /// Words and marks in their order.

@@ -14,7 +14,7 @@ use portcullis_actors::{
 use portcullis_speech::jobs::{ConfigError, StoreError};
 use serde_json::json;
 
-use crate::{body::IDLE_TIMEOUT, error::ApiError};
+use crate::{body::IDLE_TIMEOUT, error::ApiError, query::shown};
 
 /// Why a request about jobs was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,9 @@ pub(super) enum BatchError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Rejected(String),
-    #[error("{0}")]
-    Query(String),
+    /// The key and its type, as clients know it, and what to write instead.
+    #[error("{remedy}")]
+    Query { phrase: String, remedy: String },
     #[error("there is no job of this id")]
     NotFound,
     #[error("the job's retention is over")]
@@ -133,6 +134,12 @@ impl BatchError {
         }
     }
 
+    /// A parameter of the query is wrong: how it `should` be, and what to `write`.
+    pub(super) fn query(name: &str, given: &str, should: &str, write: &str) -> Self {
+        let phrase = format!("{name} in query {should}");
+        Self::Query { phrase, remedy: format!("{name} is `{}`; write {write}", shown(given)) }
+    }
+
     /// The phrase that clients match.
     fn phrase(&self) -> &str {
         match self {
@@ -143,11 +150,11 @@ impl BatchError {
                 "Requested product not available"
             }
             Self::Config(
-                ConfigError::NotJson { .. } | ConfigError::Schema(_) | ConfigError::Replacements(_),
+                ConfigError::NotJson(_) | ConfigError::Schema(_) | ConfigError::Replacements(_),
             )
             | Self::Rejected(_)
             | Self::JobFailed(_) => "Job rejected",
-            Self::Query(reason) => reason,
+            Self::Query { phrase, .. } => phrase,
             Self::NotFound => "Job not found",
             Self::Expired => "Job Expired",
             Self::FileExpired => "File Expired",
@@ -175,7 +182,7 @@ impl ResponseError for BatchError {
             | Self::Config(_)
             | Self::Rejected(_)
             | Self::Format => StatusCode::BAD_REQUEST,
-            Self::Query(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Query { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound
             | Self::NotReady
             | Self::JobFailed(_)
@@ -197,11 +204,8 @@ impl ResponseError for BatchError {
 
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
-        let mut body = json!({"code": status.as_u16(), "error": self.phrase()});
-        // What is a phrase already needs no detail.
-        if !matches!(self, Self::Query(_)) {
-            body["detail"] = json!(self.to_string());
-        }
+        let body =
+            json!({"code": status.as_u16(), "error": self.phrase(), "detail": self.to_string()});
         let mut response = HttpResponse::build(status);
         let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
         if later.contains(&status) {

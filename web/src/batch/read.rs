@@ -107,25 +107,32 @@ fn listed(jobs: &[JobDetails], begun: bool) -> Bytes {
 }
 
 fn limit(text: &str) -> Result<u32, BatchError> {
-    let number: i64 = text
-        .parse()
-        .map_err(|_| BatchError::Query("limit in query must be of type int64".into()))?;
-    let bounds =
-        if number < 1 { "greater than or equal to 1" } else { "less than or equal to 100" };
+    let wrong = |should| BatchError::query("limit", text, should, "a whole number from 1 to 100");
+    let number: i64 = text.parse().map_err(|_| wrong("must be of type int64"))?;
     let fits = u32::try_from(number).ok().filter(|number| (1..=100).contains(number));
-    fits.ok_or_else(|| BatchError::Query(format!("limit in query should be {bounds}")))
+    fits.ok_or_else(|| {
+        wrong(if number < 1 {
+            "should be greater than or equal to 1"
+        } else {
+            "should be less than or equal to 100"
+        })
+    })
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<OffsetDateTime>, BatchError> {
-    let parsed = text.map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
-    parsed.map_err(|_| BatchError::Query(format!("{name} in query must be of type date-time")))
+    let Some(text) = text else { return Ok(None) };
+    let write = "a time such as 2026-01-31T12:00:00Z, in which `+` is written %2B";
+    let parsed = OffsetDateTime::parse(text, &Rfc3339);
+    parsed.map(Some).map_err(|_| BatchError::query(name, text, "must be of type date-time", write))
 }
 
 fn boolean(name: &str, text: Option<&str>) -> Result<bool, BatchError> {
     match text {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1") => Ok(true),
-        Some(_) => Err(BatchError::Query(format!("{name} in query must be of type boolean"))),
+        Some(text) => {
+            Err(BatchError::query(name, text, "must be of type boolean", "true or false"))
+        }
     }
 }
 

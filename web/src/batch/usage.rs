@@ -88,7 +88,9 @@ pub(super) async fn usage(
 }
 
 fn date(name: &str, text: Option<&str>) -> Result<Option<Date>, BatchError> {
-    let form = format_description!("[year]-[month]-[day]");
-    let parsed = text.map(|text| Date::parse(text, form)).transpose();
-    parsed.map_err(|_| BatchError::Query(format!("{name} in query must be of type date")))
+    let Some(text) = text else { return Ok(None) };
+    let parsed = Date::parse(text, format_description!("[year]-[month]-[day]"));
+    parsed.map(Some).map_err(|_| {
+        BatchError::query(name, text, "must be of type date", "a day such as 2026-01-31")
+    })
 }

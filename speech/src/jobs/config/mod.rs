@@ -5,11 +5,12 @@ mod raw;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::raw::{RawConfig, RawDiarization, RawPunctuation, RawSrt, RawVocabulary};
+use self::raw::{RawConfig, RawSrt};
 
 use crate::{
-    lists::{self, LONGEST_LABEL, MOST_CHANNELS},
+    reading::{self, remove_nulls},
     transcript::{Filter, Marks, RuleError, Rules, SrtLimits},
+    transcription_config::{Missing, RawTranscription, missing},
 };
 
 const MOST_NOTIFICATIONS: usize = 3;
@@ -28,7 +29,9 @@ pub struct JobConfig {
     pub srt: SrtLimits,
     pub fetch: Option<Fetch>,
     pub notifications: Vec<Notification>,
-    /// Features that were asked for and are not to be had here, with what is told about each.
+    /// What was asked for and is not to be had here.
+    pub missing: Vec<Missing>,
+    /// Those of them for which clients look under a key of their own, with what is told there.
     pub failed_features: Vec<(String, Value)>,
     /// The labels of the channels where they are to be told apart; there may be fewer than channels.
     pub channels: Option<Vec<String>>,
@@ -38,7 +41,7 @@ pub struct JobConfig {
 
 /// Where the audio is to be fetched. Whoever fetches judges the address and the headers.
 #[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
 pub struct Fetch {
     pub url: String,
     /// Lines `Name: value`; may hold secrets.
@@ -48,7 +51,7 @@ pub struct Fetch {
 
 /// Whom to tell that a job is finished. Whoever tells judges the address and the headers.
 #[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
 pub struct Notification {
     pub url: String,
     /// What to send; absent means the transcript as a file.
@@ -83,8 +86,8 @@ impl std::fmt::Debug for Notification {
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    #[error("the config is not JSON; the first error is at line {line} column {column}")]
-    NotJson { line: usize, column: usize },
+    #[error("the config is not JSON: {0}")]
+    NotJson(String),
     #[error("{0}")]
     Schema(String),
     #[error("transcript_filtering_config: {0}")]
@@ -101,39 +104,38 @@ impl JobConfig {
     /// # Errors
     /// Says which key is wrong and what would be right.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let mut submitted: Value = serde_json::from_str(text)
-            .map_err(|err| ConfigError::NotJson { line: err.line(), column: err.column() })?;
+        let mut submitted = reading::parse(text).map_err(ConfigError::NotJson)?;
         remove_nulls(&mut submitted);
-        let raw: RawConfig = serde_path(&submitted)?;
+        if !submitted.is_object() {
+            return Err(ConfigError::Schema("the config must be a JSON object".into()));
+        }
+        let raw: RawConfig = reading::read(&submitted, "").map_err(ConfigError::Schema)?;
         if raw.kind != "transcription" {
             return Err(ConfigError::Product(raw.kind));
         }
-        let failed_features = failed_features(&raw);
         let notifications = raw.notification_config.unwrap_or_default();
         check_notifications(&notifications)?;
-        let transcription = raw.transcription_config.ok_or(ConfigError::NoLanguage)?;
-        let language = transcription
-            .language
-            .filter(|language| !language.is_empty())
-            .ok_or(ConfigError::NoLanguage)?;
-        let labels = transcription.channel_diarization_labels.unwrap_or_default();
-        let channels = channels(transcription.diarization, labels)?;
-        let filtering = transcription.transcript_filtering_config;
-        let (remove_disfluencies, replacements) = filtering.map_or((false, Vec::new()), |raw| {
-            (raw.remove_disfluencies.unwrap_or(false), raw.replacements.unwrap_or_default())
-        });
+        let asked = raw.transcription_config.ok_or(ConfigError::NoLanguage)?;
+        let transcription = RawTranscription::read(&asked).map_err(ConfigError::Schema)?;
+        let (filter, replacements) = transcription.filter()?;
+        let mut missing = missing(&transcription, &asked, false);
+        missing.extend(missing_beside(&submitted));
         Ok(Self {
-            language,
-            model: transcription.model.or(transcription.operating_point),
-            vocabulary: vocabulary(transcription.additional_vocab.unwrap_or_default())?,
-            marks: marks(transcription.punctuation_overrides)?,
+            vocabulary: transcription.vocabulary().map_err(ConfigError::Schema)?,
+            marks: transcription.marks().map_err(ConfigError::Schema)?,
             srt: srt_limits(raw.output_config.and_then(|output| output.srt_overrides))?,
             fetch: raw.fetch_data,
             notifications,
-            failed_features,
-            channels,
-            remove_disfluencies,
-            replacements: Rules::new(replacements)?,
+            failed_features: failed_features(&missing),
+            missing,
+            channels: transcription.channels().map_err(ConfigError::Schema)?,
+            remove_disfluencies: filter.remove_disfluencies,
+            replacements,
+            language: transcription
+                .language
+                .filter(|language| !language.is_empty())
+                .ok_or(ConfigError::NoLanguage)?,
+            model: transcription.model.or(transcription.operating_point),
             submitted,
         })
     }
@@ -154,86 +156,6 @@ impl JobConfig {
     }
 }
 
-/// Null is the same as absent, at every depth.
-fn remove_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(remove_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(remove_nulls),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn serde_path(value: &Value) -> Result<RawConfig, ConfigError> {
-    if !value.is_object() {
-        return Err(ConfigError::Schema("the config must be a JSON object".into()));
-    }
-    RawConfig::deserialize(value)
-        .map_err(|err| ConfigError::Schema(format!("the config does not fit: {err}")))
-}
-
-fn vocabulary(raw: Vec<RawVocabulary>) -> Result<Vec<String>, ConfigError> {
-    let entries = raw.iter().map(|entry| match entry {
-        RawVocabulary::Plain(content) => (&**content, &[][..]),
-        RawVocabulary::Entry(entry) => (&*entry.content, entry.sounds_like()),
-    });
-    lists::check_vocabulary(entries).map_err(ConfigError::Schema)?;
-    let content = |entry| match entry {
-        RawVocabulary::Plain(content) => content,
-        RawVocabulary::Entry(entry) => entry.content,
-    };
-    Ok(raw.into_iter().map(content).collect())
-}
-
-/// Whether speakers are to be told apart by their voices.
-fn names_speakers(kind: &RawDiarization) -> bool {
-    !matches!(kind, RawDiarization::None | RawDiarization::Channel)
-}
-
-/// The labels of channels that are told apart; for others none.
-fn channels(
-    kind: Option<RawDiarization>,
-    labels: Vec<String>,
-) -> Result<Option<Vec<String>>, ConfigError> {
-    let key = "transcription_config.channel_diarization_labels";
-    if labels.len() > MOST_CHANNELS {
-        let text = format!("{key} has {} entries; {MOST_CHANNELS} are the most", labels.len());
-        return Err(ConfigError::Schema(text));
-    }
-    for (index, label) in labels.iter().enumerate() {
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-        if label.is_empty() || label.len() > LONGEST_LABEL || !label.chars().all(plain) {
-            return Err(ConfigError::Schema(format!(
-                "{key}[{index}] must have 1 to {LONGEST_LABEL} letters, digits, dots and underscores"
-            )));
-        }
-        if labels[..index].contains(label) {
-            let text = format!("{key}[{index}] is `{label}`, which another channel has");
-            return Err(ConfigError::Schema(text));
-        }
-    }
-    let apart = matches!(
-        kind,
-        Some(
-            RawDiarization::Channel
-                | RawDiarization::ChannelAndSpeaker
-                | RawDiarization::ChannelAndSpeakerChange
-        )
-    );
-    Ok(apart.then_some(labels))
-}
-
-fn marks(raw: Option<RawPunctuation>) -> Result<Marks, ConfigError> {
-    let Some(raw) = raw else { return Ok(Marks::All) };
-    if raw.sensitivity.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
-        return Err(ConfigError::Schema("punctuation_overrides.sensitivity must be 0 to 1".into()));
-    }
-    let Some(permitted) = raw.permitted_marks else { return Ok(Marks::All) };
-    lists::marks(&permitted).map_err(ConfigError::Schema)
-}
-
 fn srt_limits(raw: Option<RawSrt>) -> Result<SrtLimits, ConfigError> {
     let default = SrtLimits::default();
     let Some(raw) = raw else { return Ok(default) };
@@ -242,7 +164,8 @@ fn srt_limits(raw: Option<RawSrt>) -> Result<SrtLimits, ConfigError> {
         lines: raw.max_lines.map_or(default.lines, usize::from),
     };
     if limits.line_length == 0 || limits.lines == 0 {
-        return Err(ConfigError::Schema("srt_overrides must be at least 1".into()));
+        let text = "output_config.srt_overrides: max_line_length and max_lines must be at least 1";
+        return Err(ConfigError::Schema(text.into()));
     }
     Ok(limits)
 }
@@ -280,22 +203,37 @@ fn check_notifications(notifications: &[Notification]) -> Result<(), ConfigError
     Ok(())
 }
 
-/// A finished transcript tells what was asked for and could not be done.
-fn failed_features(raw: &RawConfig) -> Vec<(String, Value)> {
-    let transcription = raw.transcription_config.as_ref();
-    let diarization = transcription.and_then(|config| config.diarization.as_ref());
-    let asked = [
-        ("translation", raw.translation_config.is_some()),
-        ("language_identification", raw.language_identification_config.is_some()),
-        ("summarization", raw.summarization_config.is_some()),
-        ("sentiment_analysis", raw.sentiment_analysis_config.is_some()),
-        ("topic_detection", raw.topic_detection_config.is_some()),
-        ("auto_chapters", raw.auto_chapters_config.is_some()),
-        ("audio_events", raw.audio_events_config.is_some()),
-        ("diarization", diarization.is_some_and(names_speakers)),
-        ("entities", transcription.is_some_and(|config| config.enable_entities == Some(true))),
-    ];
-    let told = asked.into_iter().filter(|(_, asked)| *asked).map(|(feature, _)| {
+/// What stands beside `transcription_config` and cannot be done.
+const ADD_ONS: [&str; 9] = [
+    "translation_config",
+    "language_identification_config",
+    "summarization_config",
+    "sentiment_analysis_config",
+    "topic_detection_config",
+    "auto_chapters_config",
+    "audio_events_config",
+    "fetch_text",
+    "alignment_config",
+];
+
+fn missing_beside(config: &Value) -> Vec<Missing> {
+    let asked = ADD_ONS.into_iter().filter(|key| config.get(key).is_some());
+    let mut missing: Vec<Missing> = asked.map(Missing::new).collect();
+    if config.pointer("/output_config/generate_lattice") == Some(&Value::Bool(true)) {
+        missing.push(Missing::new("output_config.generate_lattice"));
+    }
+    missing
+}
+
+/// What the documented API tells of features that failed, and of two that clients treat alike.
+fn failed_features(missing: &[Missing]) -> Vec<(String, Value)> {
+    let failed = missing.iter().filter_map(|Missing { feature, .. }| match *feature {
+        "diarization" => Some("diarization"),
+        "enable_entities" => Some("entities"),
+        "alignment_config" => None,
+        add_on => add_on.strip_suffix("_config").filter(|_| ADD_ONS.contains(&add_on)),
+    });
+    let told = failed.map(|feature| {
         let message = format!("{feature} is not available on this appliance");
         (feature.to_owned(), json!([{"type": format!("{feature}_failed"), "message": message}]))
     });

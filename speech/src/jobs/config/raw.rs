@@ -1,5 +1,5 @@
-//! The configuration as serde reads it. Keys that steer what this recogniser has no knob for are
-//! taken and not used; any other key is refused.
+//! The configuration as serde reads it. Documented keys of what cannot be done are taken, and told
+//! with the transcript; any other key is refused.
 
 use std::collections::BTreeMap;
 
@@ -7,116 +7,41 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Fetch, Notification};
-use crate::transcript::Rule;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
 pub(super) struct RawConfig {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) fetch_data: Option<Fetch>,
-    pub(super) transcription_config: Option<RawTranscription>,
+    pub(super) transcription_config: Option<Value>,
     pub(super) notification_config: Option<Vec<Notification>>,
     #[serde(rename = "tracking")]
     _tracking: Option<RawTracking>,
     pub(super) output_config: Option<RawOutput>,
+    // What cannot be done; `super::missing` tells it.
     #[serde(rename = "fetch_text")]
     _fetch_text: Option<Value>,
     #[serde(rename = "alignment_config")]
     _alignment: Option<Value>,
-    pub(super) translation_config: Option<Value>,
-    pub(super) language_identification_config: Option<Value>,
-    pub(super) summarization_config: Option<Value>,
-    pub(super) sentiment_analysis_config: Option<Value>,
-    pub(super) topic_detection_config: Option<Value>,
-    pub(super) auto_chapters_config: Option<Value>,
-    pub(super) audio_events_config: Option<Value>,
+    #[serde(rename = "translation_config")]
+    _translation: Option<Value>,
+    #[serde(rename = "language_identification_config")]
+    _language_identification: Option<Value>,
+    #[serde(rename = "summarization_config")]
+    _summarization: Option<Value>,
+    #[serde(rename = "sentiment_analysis_config")]
+    _sentiment_analysis: Option<Value>,
+    #[serde(rename = "topic_detection_config")]
+    _topic_detection: Option<Value>,
+    #[serde(rename = "auto_chapters_config")]
+    _auto_chapters: Option<Value>,
+    #[serde(rename = "audio_events_config")]
+    _audio_events: Option<Value>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawTranscription {
-    pub(super) language: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) operating_point: Option<String>,
-    pub(super) additional_vocab: Option<Vec<RawVocabulary>>,
-    pub(super) punctuation_overrides: Option<RawPunctuation>,
-    pub(super) diarization: Option<RawDiarization>,
-    pub(super) channel_diarization_labels: Option<Vec<String>>,
-    pub(super) enable_entities: Option<bool>,
-    pub(super) transcript_filtering_config: Option<RawFiltering>,
-    // Taken and not used: they steer what this recogniser has no knob for.
-    #[serde(rename = "domain")]
-    _domain: Option<String>,
-    #[serde(rename = "output_locale")]
-    _output_locale: Option<String>,
-    #[serde(rename = "speaker_diarization_config")]
-    _speaker_diarization_config: Option<Value>,
-    #[serde(rename = "speaker_change_sensitivity")]
-    _speaker_change_sensitivity: Option<f64>,
-    #[serde(rename = "max_delay_mode")]
-    _max_delay_mode: Option<String>,
-    #[serde(rename = "max_delay")]
-    _max_delay: Option<f64>,
-    #[serde(rename = "enable_partials")]
-    _enable_partials: Option<bool>,
-    #[serde(rename = "audio_filtering_config")]
-    _audio_filtering_config: Option<Value>,
-    #[serde(rename = "conversation_config")]
-    _conversation_config: Option<Value>,
-    #[serde(rename = "language_hints")]
-    _language_hints: Option<Value>,
-    #[serde(rename = "language_hints_strict")]
-    _language_hints_strict: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawDiarization {
-    None,
-    Speaker,
-    Channel,
-    ChannelAndSpeaker,
-    SpeakerChange,
-    ChannelAndSpeakerChange,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum RawVocabulary {
-    Plain(String),
-    Entry(RawVocabularyEntry),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawVocabularyEntry {
-    pub(super) content: String,
-    sounds_like: Option<Vec<String>>,
-}
-
-impl RawVocabularyEntry {
-    pub(super) fn sounds_like(&self) -> &[String] {
-        self.sounds_like.as_deref().unwrap_or_default()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawPunctuation {
-    pub(super) permitted_marks: Option<Vec<String>>,
-    pub(super) sensitivity: Option<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawFiltering {
-    pub(super) remove_disfluencies: Option<bool>,
-    pub(super) replacements: Option<Vec<Rule>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
 pub(super) struct RawTracking {
     #[serde(rename = "title")]
     _title: Option<String>,
@@ -129,13 +54,15 @@ pub(super) struct RawTracking {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
 pub(super) struct RawOutput {
     pub(super) srt_overrides: Option<RawSrt>,
+    #[serde(rename = "generate_lattice")]
+    _generate_lattice: Option<bool>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
 pub(super) struct RawSrt {
     pub(super) max_line_length: Option<u16>,
     pub(super) max_lines: Option<u16>,

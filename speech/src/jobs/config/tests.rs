@@ -69,6 +69,27 @@ fn every_documented_key_is_taken() {
             "audio_events",
         ]
     );
+    let missing: Vec<&str> = config.missing.iter().map(|missing| missing.feature).collect();
+    assert_eq!(
+        missing,
+        [
+            "speaker_diarization_config",
+            "domain",
+            "output_locale",
+            "language_hints",
+            "sounds_like",
+            "punctuation_overrides.sensitivity",
+            "max_delay",
+            "max_delay_mode",
+            "translation_config",
+            "language_identification_config",
+            "summarization_config",
+            "sentiment_analysis_config",
+            "topic_detection_config",
+            "auto_chapters_config",
+            "audio_events_config",
+        ]
+    );
     assert!(!format!("{config:?}").contains("Bearer x"), "a secret in {config:?}");
 }
 
@@ -77,24 +98,77 @@ fn what_is_wrong_is_named() {
     let refused = |text: &str| JobConfig::parse(text).unwrap_err().to_string();
     assert!(refused("{").contains("line 1 column 1"));
     assert!(refused("[]").contains("object"));
-    assert!(refused("{}").contains("missing field `type`"));
+    assert!(refused("{}").contains("type is missing"));
     assert!(refused(r#"{"type":"transcription"}"#).contains("language"));
     assert!(refused(r#"{"type":"transcription","transcription_config":{}}"#).contains("language"));
     let alignment = r#"{"type":"alignment","alignment_config":{"language":"en"}}"#;
     assert!(matches!(JobConfig::parse(alignment), Err(ConfigError::Product(_))));
     for (key, value, expected) in [
-        ("langauge", json!("en"), "unknown field `langauge`"),
-        ("diarization", json!("both"), "unknown variant `both`"),
+        ("langauge", json!("en"), "config.langauge is not known here; did you mean language?"),
+        ("diarization", json!("both"), "config.diarization is \"both\"; it must be one of `none`"),
         ("channel_diarization_labels", json!(["a", "b", "a"]), "labels[2] is `a`, which another"),
-        ("channel_diarization_labels", json!(["a b"]), "labels[0] must have 1 to 100 letters"),
+        ("channel_diarization_labels", json!(["a b"]), "labels[0] is `a b`; a label has 1 to 100"),
         ("channel_diarization_labels", json!(vec!["a"; 9]), "has 9 entries; 8 are the most"),
-        ("additional_vocab", json!([1]), "does not fit"),
-        ("punctuation_overrides", json!({"sensitivity": 2}), "0 to 1"),
+        ("additional_vocab", json!([1]), "additional_vocab[0]: it must be a text, or {"),
+        (
+            "punctuation_overrides",
+            json!({"sensitivity": 2}),
+            "sensitivity is 2; it must be from 0 to 1",
+        ),
+        (
+            "enable_entities",
+            json!("true"),
+            "config.enable_entities is \"true\"; it must be true or",
+        ),
+        ("max_delay", json!("4"), "config.max_delay is \"4\"; it must be a number, without quotes"),
         ("punctuation_overrides", json!({"permitted_marks": ["ab"]}), "single marks"),
     ] {
         let err = with(json!({key: value})).unwrap_err().to_string();
         assert!(err.contains(expected), "{err}");
     }
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_named_with_their_path_and_secrets_are_not_repeated() {
+    for (key, value, expected) in [
+        ("type", json!(1), "type is 1; it must be a text in quotes"),
+        (
+            "transcription_config",
+            json!("{}"),
+            "transcription_config is \"{}\"; it must be an object",
+        ),
+        ("tracking", json!({"tags": "a"}), "tracking.tags is \"a\"; it must be a list in brackets"),
+        ("tracking", json!({"title": 7}), "tracking.title is 7; it must be a text in quotes"),
+        (
+            "output_config",
+            json!({"srt_overrides": {"max_line_length": "37"}}),
+            "output_config.srt_overrides.max_line_length is \"37\"; it must be a whole number",
+        ),
+        (
+            "notification_config",
+            json!([{"url": "http://a", "auth_headers": "X-Key: secret"}]),
+            "notification_config[0].auth_headers is ***; it must be a list in brackets",
+        ),
+        ("notification_config", json!({"url": "http://a"}), "notification_config is {\"url\""),
+        ("fetch_data", json!({}), "fetch_data.url is missing"),
+        ("trackng", json!({}), "trackng is not known here; did you mean tracking?"),
+    ] {
+        let mut config =
+            json!({"type": "transcription", "transcription_config": {"language": "en"}});
+        config[key] = value;
+        let told = parse(config).unwrap_err().to_string();
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_not_missed() {
+    let config = with(json!({
+        "model": "enhanced", "diarization": "none", "enable_entities": false, "domain": "general",
+        "audio_filtering_config": {"volume_threshold": 0}, "enable_partials": false,
+        "punctuation_overrides": {"sensitivity": 0.5}, "additional_vocab": [{"content": "a"}],
+    }));
+    assert_eq!(config.unwrap().missing, []);
 }
 
 #[test]

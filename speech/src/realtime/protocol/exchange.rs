@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    listener::Finding,
     realtime::{
         config::SessionPlan,
         messages::{Refusal, ServerMessage},
@@ -81,6 +82,8 @@ pub enum ChannelEvent {
     },
     /// So many bytes have been recognised, from the start on.
     Consumed(u64),
+    /// Words are missing, or sound is; told before the end.
+    Unheard(Finding),
     /// All has been recognised.
     Ended,
     Failed(Refusal),

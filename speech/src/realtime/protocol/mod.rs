@@ -20,13 +20,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 pub use self::exchange::{Action, ChannelEvent, Input, Limits, Opened};
 use super::{
     channel::{Channel, transcript, utterance_end},
-    config::SessionPlan,
+    config::{Change, SessionPlan},
     messages::{
         ClientMessage, ErrorType, ForceEndOfUtterance, Info, Refusal, ServerMessage,
         StartRecognition, Warning,
     },
 };
-use crate::{recogniser::Heard, transcript::language_pack_info};
+use crate::{
+    listener::Finding, reading::MOST_KEYS, recogniser::Heard, transcript::language_pack_info,
+    transcription_config::Missing,
+};
 
 /// How long a client may keep the socket after `EndOfTranscript`.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -229,14 +232,26 @@ impl Protocol {
                 reason: "translation is not available on this appliance".to_owned(),
             });
         }
-        for feature in plan.missing {
+        self.warn_of_missing(plan.missing);
+        self.warn_of_ignored(plan.unknown, "not known here");
+    }
+
+    fn warn_of_missing(&mut self, missing: Vec<Missing>) {
+        for Missing { feature, reason } in missing {
             self.send(ServerMessage::Warning {
                 warning: Warning::UnsupportedFeature { feature },
-                reason: format!(
-                    "{feature} is not available on this appliance; the session goes on without it"
-                ),
+                reason: format!("{reason}; the session goes on without it"),
             });
         }
+    }
+
+    fn warn_of_ignored(&mut self, mut keys: Vec<String>, why: &str) {
+        if keys.is_empty() {
+            return;
+        }
+        keys.truncate(MOST_KEYS);
+        let reason = format!("what is {why} was ignored: {}", keys.join(", "));
+        self.send(ServerMessage::Warning { warning: Warning::IgnoredKeys { keys }, reason });
     }
 
     fn binary(&mut self, now: Duration, bytes: Vec<u8>) -> Result<(), Refusal> {
@@ -297,15 +312,18 @@ impl Protocol {
             ClientMessage::GetSpeakers => {
                 self.send(ServerMessage::SpeakersResult { speakers: Vec::new() });
             }
-            ClientMessage::SetRecognitionConfig(raw) => {
+            ClientMessage::SetRecognitionConfig(message) => {
                 let Some(plan) = &mut self.plan else { return Ok(()) };
-                let live = plan.reconfigured(&raw)?;
+                let Change { live, missing, unknown, fixed } = plan.reconfigured(*message)?;
                 if live != plan.live {
                     plan.live = live.clone();
                     for channel in self.open_channels() {
                         self.actions.push(Action::Configure { channel, live: live.clone() });
                     }
                 }
+                self.warn_of_missing(missing);
+                self.warn_of_ignored(unknown, "not known here");
+                self.warn_of_ignored(fixed, "fixed while a session runs");
             }
             ClientMessage::StartRecognition(_) => {}
         }
@@ -393,6 +411,13 @@ impl Protocol {
                 self.acknowledge(now, index);
             }
             ChannelEvent::Failed(refusal) => return Err(refusal),
+            ChannelEvent::Unheard(finding) => {
+                let channel = channel.label.clone();
+                let reason = finding.reason(channel.as_deref());
+                let Finding { lack, figures } = finding;
+                let warning = Warning::Unheard { lack, figures, channel };
+                self.send(ServerMessage::Warning { warning, reason });
+            }
             ChannelEvent::Ended => {
                 channel.done = true;
                 while self.channels[index].unacknowledged() > 0 {
