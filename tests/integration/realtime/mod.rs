@@ -10,4 +10,5 @@ mod handover;
 mod limits;
 mod said;
 mod silence;
+mod voice;
 mod warnings;
