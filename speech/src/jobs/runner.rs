@@ -110,10 +110,13 @@ impl Running {
         Self { cancel, begun: now, share: 0.0, grown: now }
     }
 
-    fn heard(&mut self, share: f64) {
+    /// Gives what was heard so far: files whose bytes are unevenly spread over time seem to hold
+    /// more and less, and what was told is not taken back.
+    fn heard(&mut self, share: f64) -> f64 {
         if share > self.share {
             (self.share, self.grown) = (share, Instant::now());
         }
+        self.share
     }
 
     fn progress(&self) -> Progress {
@@ -283,9 +286,9 @@ impl Jobs {
         let mut log = JobLog::default();
         let (begun, mut told) = (Instant::now(), Instant::now());
         let progress = |share: f64| {
-            if let Some(running) = lock(&self.0.running).get_mut(&job.id) {
-                running.heard(share);
-            }
+            let mut running = lock(&self.0.running);
+            let share = running.get_mut(&job.id).map_or(share, |running| running.heard(share));
+            drop(running);
             if told.elapsed() >= TELL {
                 told = Instant::now();
                 let _ = self.0.events.send(JobEvent::Progress(job.id, share));
