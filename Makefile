@@ -7,7 +7,7 @@ SOAK_SECONDS ?= 600
 LONG_RUN_JOBS ?= 1000
 LONG_RUN_SECONDS ?= 600
 
-.PHONY: help run model test check bench long-run soak bad-days fuzz tools screens
+.PHONY: help run model test check bench bench-model long-run soak bad-days fuzz tools screens
 
 help:
 	@echo "make run    build and start the appliance on unprivileged ports"
@@ -16,6 +16,7 @@ help:
 	@echo "make test   every test, against the built binary and real clients"
 	@echo "make check  formatting, clippy, licences and bans"
 	@echo "make bench  measure, and print a table"
+	@echo "make bench-model  size, exactness and speed of a model (MODEL=base, in other languages too)"
 	@echo "make long-run  a thousand jobs, then eight live sessions: nothing is lost, memory comes back"
 	@echo "make soak   every attack at once beside ordinary people (SOAK_SECONDS=600)"
 	@echo "make bad-days  a wrong clock, a failing disk, no threads, beside ordinary people"
@@ -35,6 +36,7 @@ model:
 test:
 	@scripts/tools.sh build test
 	@scripts/model.sh
+	@scripts/model.sh base
 	$(CARGO) build --workspace --bins --examples
 	$(CARGO) nextest run --workspace --no-fail-fast
 	$(CARGO) test -p portcullis-speech --features pocketsphinx --lib pocketsphinx
@@ -52,6 +54,13 @@ bench:
 	$(CARGO) build --release -p portcullis-speech --examples
 	python3 benches/recognition.py
 	python3 benches/bench.py
+
+bench-model:
+	@scripts/tools.sh build bench
+	@scripts/model.sh $(MODEL)
+	$(CARGO) build --release --bins --examples
+	$(CARGO) build --release -p portcullis-speech --examples
+	python3 benches/recognition.py --batch $(if $(MODEL),--model $(MODEL) --languages)
 
 long-run:
 	@scripts/tools.sh build bench

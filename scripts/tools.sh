@@ -8,6 +8,14 @@ need() { # need COMMAND PACKAGE
     command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 
+# Speech in other languages.
+need_voices() {
+    for voice in es_MX_f_Allison fr_CA_f_June it_IT_m_Carlo ru_RU_f_IvrvoiceRU; do
+        [ -d "/usr/share/asterisk/sounds/$voice" ] ||
+            missing="$missing asterisk-core-sounds-${voice%%_*}-wav"
+    done
+}
+
 for purpose in "$@"; do
     case "$purpose" in
     build)
@@ -36,6 +44,7 @@ for purpose in "$@"; do
         need chromium chromium
         # Speech, the forms it comes in, and the clients that post it.
         [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
+        need_voices
         # And the second recogniser, which only its own tests are built with.
         [ -e /usr/include/pocketsphinx.h ] || [ -d /usr/include/pocketsphinx ] ||
             missing="$missing libpocketsphinx-dev libsphinxbase-dev"
@@ -56,6 +65,8 @@ for purpose in "$@"; do
         need curl curl
         need wrk wrk
         need h2load nghttp2-client
+        need_voices
+        [ -d /usr/share/ktuberling/sounds/de ] || missing="$missing ktuberling-data"
         ;;
     check) ;;
     *)
@@ -102,6 +113,17 @@ speech_clients() {
     fi
 }
 
+# Speech in other languages, below target/.
+speech_samples() {
+    folder="$(dirname "$0")/../target/samples"
+    [ ! -e "$folder/pytest_audioeval" ] || return 0
+    echo "fetching speech samples (once)" >&2
+    mkdir -p "$folder"
+    python3 -m pip download --disable-pip-version-check --quiet --no-deps --dest "$folder" \
+        pytest-audioeval==0.1.3
+    python3 -m zipfile -e "$folder"/pytest_audioeval-*.whl "$folder"
+}
+
 # The browser tests' own packages, as their lock file names them.
 browser_packages() {
     folder=$(dirname "$0")/../tests/browser
@@ -125,8 +147,10 @@ for purpose in "$@"; do
         cargo_tool nextest cargo-nextest
         schemathesis
         speech_clients
+        speech_samples
         browser_packages
         ;;
+    bench) speech_samples ;;
     check) cargo_tool deny cargo-deny ;;
     esac
 done

@@ -232,6 +232,8 @@ export const texts = {
     forms: 'WAV, MP3, AAC, Ogg, WebM, M4A, MP4 or FLAC, told by its content.',
     language: 'Language',
     languageHint: 'A code such as en or de.',
+    languageFound: 'Found by itself',
+    languageFoundHint: 'The appliance tells it from the first minute of speech.',
     send: 'Submit',
     sending: (sent, all, share) => `Sending, ${sent} of ${all} (${share})`,
     apart: 'Two speakers, each on a channel of its own',

@@ -16,10 +16,10 @@ use portcullis_speech::{
 
 type Failure = Box<dyn std::error::Error>;
 
-fn transcribe(whisper: &Whisper, path: &Path) -> Result<(f64, String), Failure> {
+fn transcribe(whisper: &Whisper, language: &str, path: &Path) -> Result<(f64, String), Failure> {
     let cancel = Cancel::default();
     let mut audio = AudioReader::open(File::open(path)?, Duration::from_secs(86_400), &cancel)?;
-    let mut session = whisper.begin(SessionOptions::batch("en", cancel))?;
+    let mut session = whisper.begin(SessionOptions::batch(language, cancel))?;
     let mut heard = Vec::new();
     while let Some(samples) = audio.next_samples()? {
         heard.extend(session.feed(&samples)?);
@@ -37,8 +37,12 @@ fn transcribe(whisper: &Whisper, path: &Path) -> Result<(f64, String), Failure> 
 #[expect(clippy::print_stdout, reason = "the lines are what the program is for")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some((model, files)) = arguments.split_first() else {
-        eprintln!("usage: transcribe MODEL FILE...");
+    let (language, rest) = match &*arguments {
+        [option, language, rest @ ..] if option == "--language" => (&**language, rest),
+        rest => ("en", rest),
+    };
+    let Some((model, files)) = rest.split_first() else {
+        eprintln!("usage: transcribe [--language CODE] MODEL FILE...");
         return ExitCode::from(2);
     };
     let whisper = match Whisper::load(Path::new(model), Slots::new(1)) {
@@ -51,7 +55,7 @@ fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for file in files {
         let begun = Instant::now();
-        match transcribe(&whisper, Path::new(file)) {
+        match transcribe(&whisper, language, Path::new(file)) {
             Ok((length, text)) => {
                 println!("{file}\t{length:.3}\t{:.3}\t{text}", begun.elapsed().as_secs_f64());
             }

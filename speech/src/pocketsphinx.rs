@@ -70,6 +70,7 @@ impl PocketSphinx {
             engine: "pocketsphinx",
             model: "en-us".into(),
             languages: vec!["en".into()],
+            identifies: false,
         };
         Ok(Self { folder: MODEL.into(), info, slots, decoders: Arc::default() })
     }

@@ -12,6 +12,8 @@ pub use crate::measures::Measures;
 
 /// Samples per second of all audio that sessions take; it is mono.
 pub const SAMPLE_RATE: u32 = 16_000;
+/// The most samples that [`Recogniser::identify`] hears at once: 30 s.
+pub const LONGEST_IDENTIFIED: usize = 30 * SAMPLE_RATE as usize;
 
 /// One word as it would be printed, marks included (`Dashwood,`), with its place in the audio.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,6 +142,8 @@ pub struct RecogniserInfo {
     pub model: String,
     /// Codes such as `en`, ISO 639.
     pub languages: Vec<String>,
+    /// Whether it can tell them apart: [`Recogniser::identify`].
+    pub identifies: bool,
 }
 
 /// A speech recogniser. One value, and one copy of its weights, serves all sessions.
@@ -151,6 +155,17 @@ pub trait Recogniser: Send + Sync {
     /// # Errors
     /// The language is not one of the recogniser's, or memory is short.
     fn begin(&self, options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError>;
+
+    /// How likely `speech` is to be in each of [`RecogniserInfo::languages`], in their order: 0 to
+    /// 1, together 1. It is given as to [`Session::feed`], [`LONGEST_IDENTIFIED`] samples at most.
+    /// Computes for about a second.
+    ///
+    /// # Errors
+    /// The recogniser cannot tell ([`RecogniserInfo::identifies`]), failed, or was cancelled.
+    fn identify(&self, _speech: &[f32], _cancel: &Cancel) -> Result<Vec<f32>, RecogniserError> {
+        let engine = self.info().engine;
+        Err(RecogniserError::Engine(format!("{engine} cannot tell which language is spoken")))
+    }
 }
 
 /// One speaker's audio on its way to words. Every call may compute for seconds: keep sessions on

@@ -63,6 +63,17 @@ pub enum RecogniserState {
     Unavailable(String),
 }
 
+impl RecogniserState {
+    /// The recogniser, if there is one by now.
+    #[must_use]
+    pub fn ready(self) -> Option<Arc<dyn Recogniser>> {
+        match self {
+            Self::Ready(recogniser) => Some(recogniser),
+            Self::Loading | Self::Unavailable(_) => None,
+        }
+    }
+}
+
 /// Where the jobs lie, and how they are kept.
 #[derive(Clone)]
 pub struct JobsPlace {

@@ -6,6 +6,7 @@ import { useLive } from '../core/live.js';
 import { bytes, dateTime, percent, span } from '../core/format.js';
 import { bearer, TokenField, withToken } from '../core/token.js';
 import { Badge, Bar, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
+import { useLanguage } from './language.js';
 import { Transcript } from './transcript.js';
 
 const t = texts.speech;
@@ -22,7 +23,7 @@ const pathOf = (id) => `${JOBS}/${encodeURIComponent(id)}`;
 
 function Submit({ onSubmitted, asksForToken, refused, onToken }) {
   const [file, setFile] = useState(null);
-  const [language, setLanguage] = useState('en');
+  const [language, languageField] = useLanguage({ mayFind: true });
   const [apart, setApart] = useState(false);
   const [channels, setChannels] = useState(t.channelNames);
   const [progress, setProgress] = useState(null);
@@ -52,9 +53,7 @@ function Submit({ onSubmitted, asksForToken, refused, onToken }) {
         <${Field} label=${t.file} hint=${file ? bytes(file.size) : t.forms}>${(attributes) => html`
           <input ...${attributes} type="file" accept="audio/*,video/mp4,video/mpeg" onChange=${(event) => setFile(event.target.files[0] ?? null)} />`}
         </${Field}>
-        <${Field} label=${t.language} hint=${t.languageHint}>${(attributes) => html`
-          <input ...${attributes} class="short" value=${language} onInput=${(event) => setLanguage(event.target.value.trim())} />`}
-        </${Field}>
+        ${languageField}
         <label class="check"><input type="checkbox" checked=${apart} onChange=${(event) => setApart(event.target.checked)} /> ${t.apart}</label>
         ${apart && channels.map((name, index) => html`
           <${Field} key=${index} label=${t.channels[index]} hint=${t.channelHint}>${(attributes) => html`

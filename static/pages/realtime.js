@@ -7,6 +7,7 @@ import { bytes, span } from '../core/format.js';
 import { decode, microphone, Session, SPOKEN_RATE } from '../core/session.js';
 import { TokenField, withToken } from '../core/token.js';
 import { Badge, Button, Card, Facts, Field, Notice } from '../parts.js';
+import { useLanguage } from './language.js';
 
 const t = texts.speech;
 const NOTHING = { state: 'idle', finals: '', partial: '', sent: 0, delays: [], warnings: [] };
@@ -112,7 +113,7 @@ export default function Realtime() {
   const live = useLive();
   const [source, setSource] = useState('spoken');
   const [file, setFile] = useState(null);
-  const [language, setLanguage] = useState('en');
+  const [language, languageField] = useLanguage();
   const { known, begin, stop } = useSession();
   const busy = ['connecting', 'listening', 'finishing'].includes(known.state);
   const hasMicrophone = Boolean(navigator.mediaDevices);
@@ -133,9 +134,7 @@ export default function Realtime() {
             <${Field} label=${t.file}>${(attributes) => html`
               <input ...${attributes} type="file" accept="audio/*" onChange=${(event) => setFile(event.target.files[0] ?? null)} />`}
             </${Field}>`}
-          <${Field} label=${t.language} hint=${t.languageHint}>${(attributes) => html`
-            <input ...${attributes} class="short" value=${language} onInput=${(event) => setLanguage(event.target.value.trim())} />`}
-          </${Field}>
+          ${languageField}
           ${live.about?.authentication.job_token_set && html`<${TokenField} />`}
           <div class="buttons">
             <${Button} type="submit" kind="primary" disabled=${busy || !language || (source !== 'microphone' && !file)}>${t.begin}</${Button}>

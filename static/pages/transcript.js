@@ -11,16 +11,21 @@ const FORMATS = { txt: 'txt', srt: 'srt', json: 'json-v2' };
 /** A pause of so many seconds ends a turn. */
 const LONG_GAP = 1.5;
 
-/** Words and marks as they stand in the text: `glued` ones have no blank before them. */
-function wordsOf(results) {
-  return turnsOf(results).flat().map((result) => ({
-    who: result.channel,
-    text: result.alternatives?.[0]?.content ?? '',
-    start: result.start_time,
-    end: result.end_time,
-    glued: result.type === 'punctuation' && (result.attaches_to ?? 'previous') !== 'next',
-    mark: result.type === 'punctuation',
-  }));
+const opens = (result) => result?.type === 'punctuation' && result.attaches_to === 'next';
+
+/**
+ * Words and marks as they stand in the text: `glued` ones have no blank before them, and where a
+ * language is written without blanks only foreign words in Latin letters do.
+ */
+function wordsOf(results, delimiter) {
+  const textOf = (result) => result?.alternatives?.[0]?.content ?? '';
+  return turnsOf(results).flat().map((result, index, all) => {
+    const [text, before] = [textOf(result), all[index - 1]];
+    const mark = result.type === 'punctuation';
+    const foreign = /[0-9a-z]$/i.test(textOf(before)) && /^[0-9a-z]/i.test(text);
+    const glued = (mark && !opens(result)) || opens(before) || (delimiter === '' && !foreign);
+    return { who: result.channel, text, glued, mark, start: result.start_time, end: result.end_time };
+  });
 }
 
 /**
@@ -33,7 +38,9 @@ function turnsOf(results) {
   for (const result of results) {
     const { channel } = result;
     const last = open.get(channel)?.at(-1);
-    const goesOn = last && (!channel || result.type !== 'word' || !(last.is_eos || result.start_time - last.end_time >= LONG_GAP));
+    const ends = last?.is_eos || result.start_time - last?.end_time >= LONG_GAP;
+    const held = opens(last) || (result.type !== 'word' && !opens(result));
+    const goesOn = last && (!channel || held || !ends);
     if (!goesOn) {
       open.set(channel, []);
       turns.push(open.get(channel));
@@ -133,7 +140,9 @@ export function Transcript({ job, file }) {
   const [heard, setHeard] = useState(-1);
   const place = useRef(null);
   const save = useAction((name) => download(`${path}/transcript?format=${FORMATS[name]}`, `job-${job.id}.${name}`, withToken()));
-  const words = useMemo(() => wordsOf(value?.results ?? []), [value]);
+  const words = useMemo(
+    () => wordsOf(value?.results ?? [], value?.metadata.language_pack_info?.word_delimiter), [value],
+  );
   useEffect(() => place.current.scrollIntoView({ block: 'nearest' }), []);
   const look = () => {
     if (audio.current) setHeard(wordAt(words, audio.current.currentTime));

@@ -12,7 +12,7 @@ use crate::batch::channels::recording;
 use crate::support::certificates::{Bundle, CertificateAuthority, KeyKind};
 use crate::support::http::Connection;
 use crate::support::service::{Service, Setup};
-use crate::support::speech::{long_recording, sentence};
+use crate::support::speech::{long_recording, sample, sentence};
 use crate::support::{seconds, within};
 
 /// A whole scenario, on a busy machine.
@@ -141,6 +141,14 @@ async fn jobs_show_their_place_and_what_is_left_and_transcripts_show_who_spoke()
     let long = long_recording(service.path(), 30);
     let call = recording(service.path(), "call.flac", &["sentence", "later"]);
     play(&service, "jobs", json!({ "long": long, "call": call })).await;
+}
+
+#[tokio::test]
+async fn languages_of_the_model_are_offered_and_one_is_found_by_itself() {
+    let setup = Service::portcullis().settings("[speech]\nmodel = \"base\"\n");
+    let service = with_services(setup, "\"batch\", \"realtime\"");
+    let foreign = sample("zh/nihao_shijie.wav");
+    play(&service, "languages", json!({ "foreign": foreign })).await;
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod http2_drain;
 mod intake;
 mod interface;
 mod job_token;
+mod languages;
 mod limits;
 mod log;
 mod malformed;

@@ -7,6 +7,7 @@
 mod apart;
 pub mod config;
 mod files;
+mod identify;
 mod process;
 pub mod render;
 mod runner;

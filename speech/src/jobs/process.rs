@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::{self, Seek},
     time::{Duration, Instant},
 };
 
@@ -10,6 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     config::JobConfig,
+    identify::{Found, identify},
     store::{Finished, StoreError},
 };
 use crate::{
@@ -110,8 +112,9 @@ impl Work<'_> {
         let info = self.recogniser.info();
         log.line(&format!("attempt {} with {} {}", self.attempt, info.engine, info.model));
         let mut warnings: Vec<Value> = config.missing.iter().map(unsupported).collect();
+        let Found { language, mut metadata } = self.language(&config, &audio, log)?;
         let mut audio = AudioReader::open(audio, self.longest_audio, &self.cancel)?;
-        let mut options = SessionOptions::batch(&config.language, self.cancel.clone());
+        let mut options = SessionOptions::batch(&language, self.cancel.clone());
         options.vocabulary.clone_from(&config.vocabulary);
         if config.channels.is_some() {
             audio = audio.apart();
@@ -121,7 +124,7 @@ impl Work<'_> {
             // How many there are shows with the first samples.
             while lanes.len() < samples.len() {
                 let session = self.recogniser.begin(options.clone())?;
-                let listener = Listener::new(&config.language);
+                let listener = Listener::new(&language);
                 lanes.push(Lane { session, listener, words: Vec::new(), until: 0.0 });
             }
             for (index, samples) in samples.iter().enumerate() {
@@ -157,13 +160,12 @@ impl Work<'_> {
         }
         let results = lanes.iter().map(|lane| {
             let items = items(&lane.words, &config.marks, 0.0, duration.as_secs_f64());
-            filter.apply(items, &config.language)
+            filter.apply(items, &language)
         });
         let items: Vec<Item> = match &config.channels {
             Some(labels) => merged(labelled(labels, results)),
             None => results.flatten().collect(),
         };
-        let mut metadata = Map::new();
         if !warnings.is_empty() {
             metadata.insert("warnings".into(), warnings.into());
         }
@@ -172,9 +174,42 @@ impl Work<'_> {
             items,
             log: std::mem::take(&mut log.0),
             model: config.model.clone().unwrap_or_else(|| "standard".into()),
-            language: config.language,
+            language,
             metadata,
         })
+    }
+
+    /// The language of the job, which is found if it is not named.
+    fn language(
+        &self,
+        config: &JobConfig,
+        audio: &File,
+        log: &mut JobLog,
+    ) -> Result<Found, Failure> {
+        if !config.is_to_identify() {
+            return Ok(Found { language: config.language.clone(), metadata: Map::new() });
+        }
+        // The appliance may have another model by now than when it took the job.
+        config.check_languages(self.recogniser.info()).map_err(Failure::Rejected)?;
+        let begun = Instant::now();
+        let unreadable = |err: io::Error| AudioError::Io(err.to_string());
+        let unread = audio.try_clone().map_err(unreadable)?;
+        let mut reader = AudioReader::open(unread, self.longest_audio, &self.cancel)?;
+        let mut found =
+            identify(self.recogniser, &mut reader, &config.identification, &self.cancel)?;
+        // Clones of a file share where they are.
+        let mut shared: &File = audio;
+        shared.rewind().map_err(unreadable)?;
+        if let Some(asked) = config.submitted.get("language_identification_config") {
+            found.metadata.insert("language_identification_config".into(), asked.clone());
+        }
+        log.line(&format!(
+            "the language is {}, found in {:.2} s of work: {}",
+            found.language,
+            begun.elapsed().as_secs_f64(),
+            found.metadata["language_identification"]
+        ));
+        Ok(found)
     }
 }
 

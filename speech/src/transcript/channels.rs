@@ -9,7 +9,7 @@ pub fn merged(channels: Vec<(String, Vec<Item>)>) -> Vec<Item> {
     let mut groups: Vec<Vec<Item>> = Vec::new();
     for (label, mut items) in channels {
         items.iter_mut().for_each(|item| item.channel = Some(label.clone()));
-        groups.extend(items.chunk_by(|_, next| !next.is_word()).map(<[Item]>::to_vec));
+        groups.extend(items.chunk_by(|item, next| item.holds(next)).map(<[Item]>::to_vec));
     }
     groups.sort_by(|a, b| a[0].start.total_cmp(&b[0].start));
     groups.concat()
@@ -36,7 +36,7 @@ pub(super) fn turns(items: &[Item]) -> Vec<Turn<'_>> {
             items.iter().filter(|item| item.channel.as_deref() == channel).collect();
         let goes_on = |item: &&Item, next: &&Item| {
             let ends = item.ends_sentence() || next.start - item.end >= LONG_GAP;
-            channel.is_none() || !next.is_word() || !ends
+            channel.is_none() || item.holds(next) || !ends
         };
         let own = own.chunk_by(goes_on).map(|items| Turn { channel, items: items.to_vec() });
         turns.extend(own);

@@ -26,20 +26,23 @@ impl Filter {
                 item.disfluency = language == "en" && DISFLUENCIES.contains(&lower.as_str());
                 removed = item.disfluency && self.remove_disfluencies;
                 if removed {
-                    continue;
-                }
-                if let Some(changed) = self.replacements.of(&item.content) {
+                    item.content.clear();
+                } else if let Some(changed) = self.replacements.of(&item.content) {
                     item.content = changed;
                 }
+            } else if item.opens() {
+                removed = false;
             } else if removed && !item.ends_sentence() {
                 // The comma after a filled pause goes with it.
                 continue;
             } else if kept.last().is_none_or(|last| !last.is_word()) {
                 continue;
             }
-            // An empty replacement takes the word out.
+            // An empty replacement takes the word out, and the mark that opens it.
             if !item.content.is_empty() {
                 kept.push(item);
+            } else if kept.last().is_some_and(Item::opens) {
+                kept.pop();
             }
         }
         kept
@@ -77,5 +80,6 @@ mod tests {
         let replacements = Rules::new(rules.into()).unwrap().compile().unwrap();
         let filter = Filter { replacements, ..Filter::default() };
         assert_eq!(filtered("Fox, fox box.", &filter), "cat bix.\n");
+        assert_eq!(filtered("¿Fox? ¿fox?", &filter), "¿cat?\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Item, ItemKind};
+use super::{Item, ItemKind, language_pack_info};
 
 /// The version of the form.
 pub const FORMAT_VERSION: &str = "2.9";
@@ -88,44 +88,11 @@ fn result(item: &Item, language: &str, speaker: bool) -> Value {
     if let Some(channel) = &item.channel {
         result["channel"] = json!(channel);
     }
-    if let ItemKind::Mark { sentence_end } = item.kind {
-        result["attaches_to"] = json!("previous");
+    if let ItemKind::Mark { sentence_end, opens } = item.kind {
+        result["attaches_to"] = json!(if opens { "next" } else { "previous" });
         result["is_eos"] = json!(sentence_end);
     }
     result
-}
-
-/// What clients are told about a language.
-#[must_use]
-pub fn language_pack_info(language: &str) -> Value {
-    let direction = match language {
-        "ar" | "he" | "fa" | "ur" | "yi" | "ps" | "sd" => "right-to-left",
-        _ => "left-to-right",
-    };
-    json!({
-        "adapted": false,
-        "itn": true,
-        "language_description": language_name(language),
-        "word_delimiter": super::word_delimiter(language),
-        "writing_direction": direction,
-    })
-}
-
-fn language_name(language: &str) -> &str {
-    match language {
-        "en" => "English",
-        "de" => "German",
-        "fr" => "French",
-        "es" => "Spanish",
-        "it" => "Italian",
-        "pt" => "Portuguese",
-        "nl" => "Dutch",
-        "pl" => "Polish",
-        "ru" => "Russian",
-        "ja" => "Japanese",
-        "zh" => "Mandarin",
-        other => other,
-    }
 }
 
 #[cfg(test)]
@@ -143,7 +110,7 @@ mod tests {
             disfluency: false,
             channel: None,
         };
-        let mark = ItemKind::Mark { sentence_end: true };
+        let mark = ItemKind::Mark { sentence_end: true, opens: false };
         let mut mark = item(".", mark, 1.36);
         mark.start = 1.36;
         assert_eq!(

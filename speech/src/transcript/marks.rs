@@ -1,12 +1,17 @@
 //! Takes the marks off the words that a recogniser prints.
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::{Item, ItemKind, spans::lasting};
 use crate::recogniser::Word;
 
-/// Marks that become results of their own; other signs around words are dropped.
-const KNOWN: &[char] =
-    &['.', ',', '!', '?', ':', ';', '。', '，', '！', '？', '、', '…', '؟', '،', '।'];
-const SENTENCE_ENDS: &[char] = &['.', '!', '?', '。', '！', '？', '…', '؟', '।'];
+/// Marks that become results of their own, those that end a sentence first; other signs around
+/// words are dropped.
+const SENTENCE_ENDS: &[char] =
+    &['.', '!', '?', '…', '。', '．', '｡', '！', '？', '؟', '۔', '।', '॥', '։', '။', '។', '།', '።'];
+const OTHERS: &[char] = &[',', ':', ';', '，', '、', '､', '：', '；', '،', '؛', '၊', '፣'];
+/// Marks before the word that they belong to.
+const OPENING: &[char] = &['¿', '¡'];
 /// Signs that belong to a word although they are neither letters nor digits.
 const LEADING: &[char] = &['$', '€', '£', '¥', '#', '@', '+', '&', '\''];
 const TRAILING: &[char] = &['%', '°', '$', '€', '£', '+', '&', '\''];
@@ -49,10 +54,13 @@ pub fn items(words: &[Word], marks: &Marks, from: f64, to: f64) -> Vec<Item> {
     let from = hundredths(from);
     let to = to.max(from + SHORTEST_WORD * spans.len() as f64);
     lasting(&mut spans, SHORTEST_WORD, from, to);
-    let mut spans = spans.into_iter();
+    let mut spans = spans.into_iter().peekable();
     let mut last_end = from;
     for item in &mut items {
-        if item.is_word() {
+        if item.opens() {
+            let start = spans.peek().map_or(last_end, |(start, _)| hundredths(*start));
+            (item.start, item.end) = (start, start);
+        } else if item.is_word() {
             let (start, end) = spans.next().unwrap_or((last_end, last_end));
             (item.start, item.end) = (hundredths(start), hundredths(end));
             last_end = item.end;
@@ -66,30 +74,30 @@ pub fn items(words: &[Word], marks: &Marks, from: f64, to: f64) -> Vec<Item> {
 fn words_and_marks(words: &[Word], marks: &Marks) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for word in words {
-        let (content, trailing) = split(&word.text);
+        let item = |content: String, start: f64, end: f64, kind| Item {
+            content,
+            start: hundredths(start),
+            end: hundredths(end),
+            confidence: word.confidence,
+            kind,
+            disfluency: false,
+            channel: None,
+        };
+        let (opening, content, trailing) = split(&word.text);
         if !content.is_empty() {
-            items.push(Item {
-                content: content.to_owned(),
-                start: hundredths(word.start),
-                end: hundredths(word.end.max(word.start)),
-                confidence: word.confidence,
-                kind: ItemKind::Word,
-                disfluency: false,
-                channel: None,
-            });
+            if let Some(mark) = opening.filter(|mark| marks.permit(*mark)) {
+                let kind = ItemKind::Mark { sentence_end: false, opens: true };
+                items.push(item(mark.to_string(), word.start, word.start, kind));
+            }
+            let end = word.end.max(word.start);
+            items.push(item(content.to_owned(), word.start, end, ItemKind::Word));
         }
         // One mark for each word; `?!` and `...` say no more than their first sign.
         let Some(last) = items.last().filter(|last| last.is_word()) else { continue };
         let Some(mark) = trailing.filter(|mark| marks.permit(*mark)) else { continue };
-        items.push(Item {
-            content: mark.to_string(),
-            start: last.end,
-            end: last.end,
-            confidence: word.confidence,
-            kind: ItemKind::Mark { sentence_end: SENTENCE_ENDS.contains(&mark) },
-            disfluency: false,
-            channel: None,
-        });
+        let sentence_end = SENTENCE_ENDS.contains(&mark);
+        let kind = ItemKind::Mark { sentence_end, opens: false };
+        items.push(item(mark.to_string(), last.end, last.end, kind));
     }
     items
 }
@@ -98,25 +106,34 @@ fn hundredths(seconds: f64) -> f64 {
     (seconds * 100.0).round() / 100.0
 }
 
-/// The word without what surrounds it, and the first known mark after it.
-fn split(text: &str) -> (&str, Option<char>) {
-    let text = text.trim_start_matches(|c: char| {
-        !c.is_alphanumeric() && !LEADING.contains(&c) && !KNOWN.contains(&c)
-    });
+fn is_known(mark: char) -> bool {
+    SENTENCE_ENDS.contains(&mark) || OTHERS.contains(&mark)
+}
+
+/// The word without what surrounds it, with the first mark that opens it and the first known mark
+/// after it.
+fn split(text: &str) -> (Option<char>, &str, Option<char>) {
+    let known = |text: &str| text.chars().find(|c| is_known(*c));
+    let is_word = |c: char| c.is_alphanumeric() || LEADING.contains(&c);
     if !text.contains(char::is_alphanumeric) {
-        return ("", text.chars().find(|c| KNOWN.contains(c)));
+        return (None, "", known(text));
     }
-    let text = text.trim_start_matches(|c: char| KNOWN.contains(&c));
-    let word = text.trim_end_matches(|c: char| !c.is_alphanumeric() && !TRAILING.contains(&c));
-    let rest = &text[word.len()..];
-    let mark = rest.chars().find(|c| KNOWN.contains(c));
+    let (before, text) = text.split_at(text.find(is_word).unwrap_or(0));
+    let opening = before.chars().find(|c| OPENING.contains(c));
+    // By what a reader takes for one letter: accents and vowels above it are characters by themselves.
+    let is_end =
+        |letter: &str| letter.contains(|c: char| c.is_alphanumeric() || TRAILING.contains(&c));
+    let mut letters = text.grapheme_indices(true).rev();
+    let end =
+        letters.find(|(_, letter)| is_end(letter)).map_or(0, |(at, letter)| at + letter.len());
+    let (word, rest) = text.split_at(end);
     let lower = word.to_lowercase();
     if rest.starts_with('.') && ABBREVIATIONS.contains(&lower.as_str()) {
-        return (&text[..=word.len()], rest[1..].chars().find(|c| KNOWN.contains(c)));
+        return (opening, &text[..=word.len()], known(&rest[1..]));
     }
     // A closing quote is not an apostrophe: 'so' but the boys'.
     let quoted = word.starts_with('\'') && word.len() > 1 && word.ends_with('\'');
-    (if quoted { word.trim_matches('\'') } else { word }, mark)
+    (opening, if quoted { word.trim_matches('\'') } else { word }, known(rest))
 }
 
 #[cfg(test)]
@@ -130,22 +147,29 @@ mod tests {
     #[test]
     fn words_and_marks_are_told_apart() {
         for (text, expected) in [
-            ("Dashwood,", ("Dashwood", Some(','))),
-            ("\"Hello!\"", ("Hello", Some('!'))),
-            ("Mr.", ("Mr.", None)),
-            ("etc.,", ("etc.", Some(','))),
-            ("U.S.", ("U.S.", None)),
-            ("3.5", ("3.5", None)),
-            ("10%.", ("10%", Some('.'))),
-            ("$5", ("$5", None)),
-            ("don't", ("don't", None)),
-            ("boys'", ("boys'", None)),
-            ("'so'", ("so", None)),
-            ("cold-hearted", ("cold-hearted", None)),
-            ("-", ("", None)),
-            ("...", ("", Some('.'))),
-            ("what?!", ("what", Some('?'))),
-            ("", ("", None)),
+            ("Dashwood,", (None, "Dashwood", Some(','))),
+            ("\"Hello!\"", (None, "Hello", Some('!'))),
+            ("Mr.", (None, "Mr.", None)),
+            ("etc.,", (None, "etc.", Some(','))),
+            ("U.S.", (None, "U.S.", None)),
+            ("3.5", (None, "3.5", None)),
+            ("10%.", (None, "10%", Some('.'))),
+            ("$5", (None, "$5", None)),
+            ("don't", (None, "don't", None)),
+            ("boys'", (None, "boys'", None)),
+            ("'so'", (None, "so", None)),
+            ("cold-hearted", (None, "cold-hearted", None)),
+            ("-", (None, "", None)),
+            ("...", (None, "", Some('.'))),
+            ("what?!", (None, "what", Some('?'))),
+            ("", (None, "", None)),
+            ("¿Qué?", (Some('¿'), "Qué", Some('?'))),
+            ("(¡Hola,", (Some('¡'), "Hola", Some(','))),
+            ("¿", (None, "", None)),
+            ("话。", (None, "话", Some('。'))),
+            ("「はい」、", (None, "はい", Some('、'))),
+            ("แต่", (None, "แต่", None)),
+            ("विद्वान्।", (None, "विद्वान्", Some('।'))),
         ] {
             assert_eq!(split(text), expected, "{text}");
         }
@@ -162,6 +186,15 @@ mod tests {
         assert_eq!(items.len(), 2);
         assert_eq!((items[0].start, items[1].start, items[1].end), (0.11, 0.5, 0.5));
         assert!(items[1].ends_sentence());
+    }
+
+    #[test]
+    fn a_mark_that_opens_a_word_lies_at_its_beginning() {
+        let words = [word("Hola.", 0.0, 0.5), word("¿Qué?", 0.8, 1.0)];
+        let items = items(&words, &Marks::All, 0.0, 2.0);
+        let shown: Vec<_> = items.iter().map(|item| (&*item.content, item.start)).collect();
+        assert_eq!(shown, [("Hola", 0.0), (".", 0.5), ("¿", 0.8), ("Qué", 0.8), ("?", 1.0)]);
+        assert!(items[2].opens() && !items[2].ends_sentence());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod channels;
 mod ecmascript;
 mod filter;
 mod json;
+mod languages;
 mod marks;
 mod replacements;
 mod spans;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     channels::merged,
     filter::Filter,
-    json::{FORMAT_VERSION, JsonDocument, language_pack_info, live_results, results},
+    json::{FORMAT_VERSION, JsonDocument, live_results, results},
+    languages::{language_name, language_pack_info, word_delimiter},
     marks::{Marks, items},
     replacements::{Replacements, Rule, RuleError, Rules},
     srt::{SrtLimits, srt},
@@ -29,7 +31,8 @@ const LONG_GAP: f64 = 1.5;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     pub content: String,
-    /// Seconds from the start of the audio. A mark has no length: it lies at the end of its word.
+    /// Seconds from the start of the audio. A mark has no length: it lies at the end of its word,
+    /// or at its beginning.
     pub start: f64,
     pub end: f64,
     /// 0 to 1.
@@ -47,9 +50,12 @@ pub struct Item {
 #[serde(rename_all = "snake_case")]
 pub enum ItemKind {
     Word,
-    /// A mark that belongs to the word before it; `sentence_end` for `. ! ?`.
+    /// A mark that belongs to the word before it; `sentence_end` for `. ! ?`. One that `opens`,
+    /// `¿` or `¡`, belongs to the word after it.
     Mark {
         sentence_end: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        opens: bool,
     },
 }
 
@@ -62,15 +68,15 @@ impl Item {
     /// Whether a sentence ends here.
     #[must_use]
     pub fn ends_sentence(&self) -> bool {
-        self.kind == ItemKind::Mark { sentence_end: true }
+        matches!(self.kind, ItemKind::Mark { sentence_end: true, .. })
     }
-}
 
-/// Words written without blanks between them.
-#[must_use]
-pub fn word_delimiter(language: &str) -> &'static str {
-    match language {
-        "zh" | "ja" | "yue" | "th" | "lo" | "my" | "km" => "",
-        _ => " ",
+    fn opens(&self) -> bool {
+        matches!(self.kind, ItemKind::Mark { opens: true, .. })
+    }
+
+    /// Whether the result after it belongs to the same word: a word and its marks are one.
+    fn holds(&self, next: &Self) -> bool {
+        self.opens() || !(next.is_word() || next.opens())
     }
 }

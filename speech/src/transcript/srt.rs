@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Item, LONG_GAP, channels::turns, spans::lasting, text::joined, word_delimiter};
+use super::{Item, LONG_GAP, channels::turns, languages::between, spans::lasting, text::joined};
 
 /// The shortest that a subtitle is shown, in seconds: less cannot be read.
 const SHORTEST: f64 = 0.4;
@@ -55,20 +55,20 @@ struct Cue {
 
 fn cues_of(items: &[&Item], label: Option<&str>, language: &str, limits: SrtLimits) -> Vec<Cue> {
     let mut label = label.map(|label| format!("{label}: "));
-    let delimiter = word_delimiter(language);
     let mut cues: Vec<Cue> = Vec::new();
-    for group in items.chunk_by(|_, next| !next.is_word()) {
+    for group in items.chunk_by(|item, next| item.holds(next)) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         let text = label.take().unwrap_or_default() + &joined(group.iter().copied(), language);
         let fits = |line: &str| {
-            line.chars().count() + delimiter.len() + text.chars().count() <= limits.line_length
+            let blank = between(line, &text, language).len();
+            line.chars().count() + blank + text.chars().count() <= limits.line_length
         };
         let open = cues.last_mut().filter(|cue| !cue.complete && first.start - cue.end < LONG_GAP);
         let full = |cue: &Cue| cue.lines.len() >= limits.lines;
         match open {
             Some(cue) if cue.lines.last().is_some_and(|line| fits(line)) => {
                 if let Some(line) = cue.lines.last_mut() {
-                    line.push_str(delimiter);
+                    line.push_str(between(line, &text, language));
                     line.push_str(&text);
                 }
                 cue.end = last.end;

@@ -1,6 +1,6 @@
 //! txt: the words as prose.
 
-use super::{Item, channels::turns, word_delimiter};
+use super::{Item, channels::turns, languages::between, word_delimiter};
 
 /// All on one line, with a line end; nothing for no words. Where channels are told apart, each turn
 /// has a line of its own, below one that names the channel.
@@ -32,11 +32,13 @@ pub fn live_text(items: &[Item], language: &str, is_final: bool) -> String {
 /// The words with the delimiter of the language, marks attached.
 pub(super) fn joined<'a>(items: impl IntoIterator<Item = &'a Item>, language: &str) -> String {
     let mut text = String::new();
+    let mut last: Option<&Item> = None;
     for item in items {
-        if item.is_word() && !text.is_empty() {
-            text.push_str(word_delimiter(language));
+        if last.is_some_and(|last| !last.holds(item)) {
+            text.push_str(between(&text, &item.content, language));
         }
         text.push_str(&item.content);
+        last = Some(item);
     }
     text
 }

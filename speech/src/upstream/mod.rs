@@ -82,7 +82,9 @@ impl Upstream {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let authorization = token_file.as_deref().map(authorization).transpose()?;
         let target = Arc::new(Target { uri, host, port, tls, authorization });
-        Ok(Self { target, info: RecogniserInfo { engine: "upstream", model: url, languages } })
+        // The realtime protocol has no word for a language that is to be found.
+        let info = RecogniserInfo { engine: "upstream", model: url, languages, identifies: false };
+        Ok(Self { target, info })
     }
 }
 

@@ -7,11 +7,12 @@ use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
 use super::{
     engine,
     states::States,
-    words::{Token, words},
+    words::{Token, Writing, words},
 };
 use crate::{
     recogniser::{Cancel, RecogniserError, SAMPLE_RATE, SessionOptions, Word},
     slots::{Slots, Urgency},
+    transcript::word_delimiter,
 };
 
 /// whisper.cpp refuses less than a second.
@@ -29,8 +30,10 @@ const LONGEST_PROMPT: usize = 600;
 /// A word may end this long after the last frame that the voice activity detector took for speech.
 const FADING: usize = SAMPLE_RATE as usize / 5;
 
-/// Nobody speaks more tokens in a second, and no text of some seconds is without a few more.
-const TOKENS_PER_SECOND: usize = 8;
+/// Nobody speaks more English tokens in a second, and no text of some seconds is without a few more.
+const ENGLISH_TOKENS: usize = 8;
+/// The vocabulary knows other scripts by single characters and parts of them.
+const MOST_TOKENS: usize = 32;
 const TOKENS: usize = 24;
 /// Up to so many tokens that come this often one after the other are a model gone astray.
 const LONGEST_LOOP: usize = 4;
@@ -48,6 +51,8 @@ pub(super) enum Purpose {
 pub(super) struct Decoder {
     states: States,
     parameters: FullParams<'static, 'static>,
+    writing: Writing,
+    tokens_per_second: usize,
     slots: Slots,
     urgency: Urgency,
     cancel: Cancel,
@@ -71,7 +76,19 @@ impl Decoder {
     ) -> Self {
         let urgency = if options.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
         let cancel = options.cancel.clone();
-        Self { states, parameters: parameters(language, options), slots, urgency, cancel }
+        Self {
+            states,
+            parameters: parameters(language, options),
+            writing: if word_delimiter(language).is_empty() {
+                Writing::Characters
+            } else {
+                Writing::Blanks
+            },
+            tokens_per_second: if language == "en" { ENGLISH_TOKENS } else { MOST_TOKENS },
+            slots,
+            urgency,
+            cancel,
+        }
     }
 
     /// The words in `samples`, which begin at sample `start` of the stream and whose last speech
@@ -105,7 +122,7 @@ impl Decoder {
         let seconds = |count: usize| count as f64 / f64::from(SAMPLE_RATE);
         let offset = start as f64 / f64::from(SAMPLE_RATE);
         let length = seconds((spoken + FADING).min(samples.len()));
-        let words = (!astray).then(|| words(&tokens, offset, length));
+        let words = (!astray).then(|| words(&tokens, self.writing, offset, length));
         Ok(Decoded { words, took: begun.elapsed(), waited: begun.duration_since(asked) })
     }
 
@@ -118,7 +135,7 @@ impl Decoder {
     ) -> Result<Vec<Token>, RecogniserError> {
         let mut parameters = self.parameters.clone();
         parameters.set_audio_ctx(context as i32);
-        let tokens = samples.len() * TOKENS_PER_SECOND / SAMPLE_RATE as usize + TOKENS;
+        let tokens = samples.len() * self.tokens_per_second / SAMPLE_RATE as usize + TOKENS;
         parameters.set_max_tokens(tokens as i32);
         if purpose == Purpose::Look {
             parameters.set_single_segment(true);

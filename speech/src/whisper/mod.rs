@@ -13,9 +13,9 @@ use whisper_rs::{WhisperContext, WhisperContextParameters};
 
 use self::{decoder::Decoder, session::WhisperSession, states::States};
 use crate::{
-    recogniser::{Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
+    recogniser::{Cancel, Recogniser, RecogniserError, RecogniserInfo, Session, SessionOptions},
     regular,
-    slots::Slots,
+    slots::{Slots, Urgency},
 };
 
 /// Whether the engine was built for processors with AVX2; see `.cargo/config.toml`.
@@ -24,6 +24,8 @@ const BUILT_FOR_AVX2: bool = matches!(option_env!("GGML_AVX2"), Some(on) if on.l
 /// The header of a model: magic, tokens, encoder positions, width …
 const GGML_MAGIC: i32 = 0x6767_6d6c;
 const VOCABULARIES: std::ops::RangeInclusive<i32> = 51_864..=51_866;
+/// What is in the vocabulary of a model of several languages besides a token for each of them.
+const MULTILINGUAL_TOKENS: i32 = 51_766;
 const AUDIO_CONTEXT: i32 = 1500;
 /// The smallest model, in its smallest form, has more bytes than this.
 const LEAST_MODEL: u64 = 10 << 20;
@@ -61,14 +63,18 @@ impl Whisper {
         let shown = || path.display().to_string();
         let context = WhisperContext::new_with_params(path, WhisperContextParameters::default())
             .map_err(|_| LoadError::Model(shown()))?;
-        let languages = if context.is_multilingual() {
-            let ids = 0..=whisper_rs::get_lang_max_id();
+        let identifies = context.is_multilingual();
+        let languages: Vec<String> = if identifies {
+            // The engine counts those of the newest models; the others lack the last ones, and
+            // would take the word for them for another.
+            let count = usize::try_from(context.n_vocab() - MULTILINGUAL_TOKENS).unwrap_or(0);
+            let ids = (0..=whisper_rs::get_lang_max_id()).take(count);
             ids.filter_map(whisper_rs::get_lang_str).map(str::to_owned).collect()
         } else {
             vec!["en".to_owned()]
         };
         let model = path.file_name().map_or_else(shown, |name| name.to_string_lossy().into_owned());
-        let info = RecogniserInfo { engine: "whisper", model, languages };
+        let info = RecogniserInfo { engine: "whisper", model, languages, identifies };
         Ok(Self { states: States::new(context), info, slots })
     }
 }
@@ -89,6 +95,18 @@ impl Recogniser for Whisper {
         let states = self.states.clone();
         let decoder = Decoder::new(states, language, &options, self.slots.clone());
         Ok(Box::new(WhisperSession::new(decoder, &options)))
+    }
+
+    fn identify(&self, speech: &[f32], cancel: &Cancel) -> Result<Vec<f32>, RecogniserError> {
+        let _slot = self.slots.acquire(Urgency::Batch, cancel)?;
+        // One that has decoded keeps how much of a window it looks at, and what it tells would
+        // depend on that.
+        let mut state = self.states.fresh()?;
+        state.pcm_to_mel(speech, 1).map_err(|err| engine(&err))?;
+        let (_, mut probabilities) = state.lang_detect(0, 1).map_err(|err| engine(&err))?;
+        cancel.check()?;
+        probabilities.truncate(self.info.languages.len());
+        Ok(probabilities)
     }
 }
 

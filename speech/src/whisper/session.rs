@@ -16,6 +16,9 @@ use crate::{
 /// model knows a word better with what follows it.
 const PATIENCE: f64 = 0.75;
 
+/// Marks that a text may end with, and that say nothing where the audio merely ends.
+const END_MARKS: &[char] = &['.', '…', '-', '—', '!', '?', '。', '！', '？', '।', '؟'];
+
 /// The start and the length of the open window in samples, and its words, if they could be made out.
 type Glance = (u64, u64, Option<Vec<Word>>);
 
@@ -151,7 +154,7 @@ impl ByTheClock for WhisperSession {
 /// Words without the mark at their end: that the audio ends there says nothing about the sentence.
 fn unfinished(mut words: Vec<Word>) -> Vec<Word> {
     if let Some(last) = words.last_mut() {
-        last.text.truncate(last.text.trim_end_matches(['.', '…', '-', '—', '!', '?']).len());
+        last.text.truncate(last.text.trim_end_matches(END_MARKS).len());
     }
     words
 }

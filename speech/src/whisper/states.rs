@@ -49,10 +49,15 @@ impl States {
     /// Memory is short.
     pub(super) fn take(&self) -> Result<WhisperState, RecogniserError> {
         let free = self.0.free().states.pop();
-        free.map_or_else(
-            || self.0.context.create_state().map_err(|err| engine(&err)),
-            |(_, state)| Ok(state),
-        )
+        free.map_or_else(|| self.fresh(), |(_, state)| Ok(state))
+    }
+
+    /// One that has not decoded yet. To be called with a slot, and to be dropped.
+    ///
+    /// # Errors
+    /// Memory is short.
+    pub(super) fn fresh(&self) -> Result<WhisperState, RecogniserError> {
+        self.0.context.create_state().map_err(|err| engine(&err))
     }
 
     /// For the next decode. One that failed is better dropped.

@@ -24,6 +24,12 @@ pub(crate) fn sentence() -> PathBuf {
     recording("librivox/sense_and_sensibility_01_austen_64kb-0920.wav")
 }
 
+/// Speech in other languages that `scripts/tools.sh test` has brought.
+pub(crate) fn sample(name: &str) -> PathBuf {
+    let samples = "target/samples/pytest_audioeval/samples/audio";
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(samples).join(name)
+}
+
 /// The sentence `times` over, 6.05 s each, as a flac file in `folder`.
 pub(crate) fn long_recording(folder: &Path, times: usize) -> PathBuf {
     let (sentence, long) = (sentence(), folder.join("long.flac"));

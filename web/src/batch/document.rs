@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::{IntoResponses, OpenApi, ToSchema};
 
-use super::{read, submit, usage};
+use super::{discovery, read, submit, usage};
 use crate::openapi;
 
 #[derive(OpenApi)]
@@ -16,6 +16,7 @@ use crate::openapi;
     read::log,
     read::data,
     usage::usage,
+    discovery::features,
 ))]
 struct Document;
 

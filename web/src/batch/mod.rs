@@ -1,11 +1,12 @@
-//! `/v2/jobs` and `/v2/usage`: the batch Speech API, and `/v2/ui`, its page. Specification: speech,
-//! section 2.
+//! `/v2/jobs`, `/v2/usage` and `/v1/discovery`: the batch Speech API, and `/v2/ui`, its page.
+//! Specification: speech, section 2.
 //!
 //! Requests are answered from the job store, whose calls block and therefore run on blocking
 //! threads; [`callbacks`] fetches audio and tells ends, [`housekeeping`] clears finished jobs away
 //! and publishes events, both on their own.
 
 mod callbacks;
+mod discovery;
 mod document;
 mod error;
 mod housekeeping;
@@ -54,13 +55,19 @@ impl Service for Batch {
     }
 
     fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let (jobs, usage) = (Desk::new(context), Desk::new(context));
+        let [jobs, usage, features] = [(); 3].map(|()| Desk::new(context));
         vec![
             Mount::new("/v2/jobs", Authentication::JobToken, move |config| routes(jobs, config)),
             Mount::new("/v2/usage", Authentication::JobToken, move |config| {
                 config.app_data(web::Data::new(usage));
                 for path in ["", "/"] {
                     Endpoint::new(path).get(usage::usage).register(config);
+                }
+            }),
+            Mount::new("/v1/discovery", Authentication::JobToken, move |config| {
+                config.app_data(web::Data::new(features));
+                for path in ["/features", "/features/"] {
+                    Endpoint::new(path).get(discovery::features).register(config);
                 }
             }),
             // Open like the page of any API: what it shows is no secret, and a browser could not

@@ -218,14 +218,7 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
     let config = JobConfig::parse(text)?;
     check_addresses(desk, &config)?;
     let recogniser = desk.recogniser().await?;
-    let known = &recogniser.info().languages;
-    if !known.contains(&config.language) {
-        return Err(BatchError::Rejected(format!(
-            "the language {:?} is not installed; the installed ones are: {}",
-            config.language,
-            known.join(", ")
-        )));
-    }
+    config.check_languages(recogniser.info()).map_err(BatchError::Rejected)?;
     match patterns::compile(config.replacements().clone()).await {
         Ok(_) => Ok(config),
         Err(patterns::Error::Rule(err)) => Err(ConfigError::from(err).into()),

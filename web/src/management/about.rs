@@ -24,7 +24,10 @@ const JUMP_IS_NEWS: Duration = Duration::from_secs(3600);
 struct About {
     appliance_version: String,
     appliance_variant: String,
+    /// Codes of those that the speech services know; empty until the model has been read.
     languages: Vec<String>,
+    /// Whether jobs may leave it to the appliance to find the language: `auto`.
+    language_identification: bool,
     name: String,
     services: Vec<String>,
     uptime_seconds: u64,
@@ -148,10 +151,13 @@ pub(super) async fn about(context: web::Data<Context>) -> HttpResponse {
 pub(super) fn facts(context: &Context) -> Value {
     let facts = &context.appliance;
     let owners = &context.owners;
+    let recogniser = context.speech.recogniser().ready();
+    let recogniser = recogniser.as_ref().map(|recogniser| recogniser.info());
     json!({
         "appliance_version": facts.version,
         "appliance_variant": format!("{}-appliance-{}", facts.name, facts.version),
-        "languages": [],
+        "languages": recogniser.map_or(&[][..], |info| &info.languages),
+        "language_identification": recogniser.is_some_and(|info| info.identifies),
         "name": facts.name,
         "services": facts.services,
         "uptime_seconds": facts.started.elapsed().as_secs(),

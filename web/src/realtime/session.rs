@@ -214,6 +214,13 @@ async fn admit(
 ) -> Result<Admission, Refusal> {
     let recogniser = recogniser(desk).await?;
     let (languages, language) = (&recogniser.info().languages, &plan.language);
+    if language == "auto" {
+        let reason = format!(
+            "the language of a session must be named, only that of a job can be found by itself; installed are {}",
+            languages.join(", ")
+        );
+        return Err(Refusal::new(ErrorType::InvalidModel, reason));
+    }
     if !languages.contains(language) {
         let reason = format!(
             "the language {language} is not installed; installed are {}",

@@ -5,22 +5,28 @@ mod raw;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use self::raw::{RawConfig, RawSrt};
+use self::raw::{RawConfig, RawIdentification, RawSrt};
 
 use crate::{
     reading::{self, remove_nulls},
+    recogniser::RecogniserInfo,
     transcript::{Filter, Marks, RuleError, Rules, SrtLimits},
     transcription_config::{Missing, RawTranscription, missing},
 };
 
 const MOST_NOTIFICATIONS: usize = 3;
+/// The language of jobs whose language is to be found.
+const AUTO: &str = "auto";
 
 /// A checked configuration. It may hold secrets for callbacks: its `Debug` hides them.
 #[derive(Clone)]
 pub struct JobConfig {
     /// As it was submitted, without keys that were null.
     pub submitted: Value,
+    /// A code such as `en`, or `auto`.
     pub language: String,
+    /// How the language is to be found; without effect unless [`JobConfig::is_to_identify`].
+    pub identification: Identification,
     /// `standard`, `enhanced` or another name that was given; there is one model here all the same.
     pub model: Option<String>,
     /// Words that the recogniser should expect.
@@ -63,6 +69,27 @@ pub struct Notification {
     /// Lines `Name: value`; may hold secrets.
     #[serde(default)]
     pub auth_headers: Option<Vec<String>>,
+}
+
+/// What is to be found where the language is `auto`, and what to do if it is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identification {
+    /// Nothing else is taken; empty: any language of the model.
+    pub expected_languages: Vec<String>,
+    pub low_confidence: LowConfidence,
+    /// For a recording without speech, and for [`LowConfidence::UseDefaultLanguage`].
+    pub default_language: Option<String>,
+}
+
+/// What is done with a recording whose language is not sure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LowConfidence {
+    /// The likeliest language is taken.
+    Allow,
+    #[default]
+    Reject,
+    UseDefaultLanguage,
 }
 
 impl std::fmt::Debug for JobConfig {
@@ -117,10 +144,15 @@ impl JobConfig {
         check_notifications(&notifications)?;
         let asked = raw.transcription_config.ok_or(ConfigError::NoLanguage)?;
         let transcription = RawTranscription::read(&asked).map_err(ConfigError::Schema)?;
+        if transcription.language.as_deref() == Some(AUTO) && asked.get("output_locale").is_some() {
+            let text = "output_locale needs a language: it cannot be given where that is auto";
+            return Err(ConfigError::Schema(text.into()));
+        }
         let (filter, replacements) = transcription.filter()?;
         let mut missing = missing(&transcription, &asked, false);
         missing.extend(missing_beside(&submitted));
         Ok(Self {
+            identification: identification(raw.language_identification_config)?,
             vocabulary: transcription.vocabulary().map_err(ConfigError::Schema)?,
             marks: transcription.marks().map_err(ConfigError::Schema)?,
             srt: srt_limits(raw.output_config.and_then(|output| output.srt_overrides))?,
@@ -140,6 +172,42 @@ impl JobConfig {
         })
     }
 
+    /// Whether the language has to be found first.
+    #[must_use]
+    pub fn is_to_identify(&self) -> bool {
+        self.language == AUTO
+    }
+
+    /// Checks the languages against those of the recogniser.
+    ///
+    /// # Errors
+    /// Says which one it does not know, or that it cannot find one by itself.
+    pub fn check_languages(&self, info: &RecogniserInfo) -> Result<(), String> {
+        let is_unknown = |language: &&String| !info.languages.contains(*language);
+        let known = info.languages.join(", ");
+        let not_installed =
+            |what: String| Err(format!("{what} is not installed; the installed ones are: {known}"));
+        let Identification { expected_languages, default_language, .. } = &self.identification;
+        if let Some(language) = expected_languages.iter().find(is_unknown) {
+            return Err(format!(
+                "Language(s) [{language}] are not supported for language id; supported are: {known}"
+            ));
+        }
+        if let Some(language) = default_language.as_ref().filter(is_unknown) {
+            let key = "language_identification_config.default_language";
+            return not_installed(format!("{key} {language:?}"));
+        }
+        if self.is_to_identify() && !info.identifies {
+            return Err(format!(
+                "the language cannot be found by itself with this appliance's model, which knows {known}: name the language, or give the appliance a model of several languages, such as model = \"base\" below [speech]"
+            ));
+        }
+        if !self.is_to_identify() && is_unknown(&&self.language) {
+            return not_installed(format!("the language {:?}", self.language));
+        }
+        Ok(())
+    }
+
     /// What is to be replaced; compiling it is work.
     #[must_use]
     pub fn replacements(&self) -> &Rules {
@@ -154,6 +222,20 @@ impl JobConfig {
         let replacements = self.replacements.compile()?;
         Ok(Filter { remove_disfluencies: self.remove_disfluencies, replacements })
     }
+}
+
+fn identification(raw: Option<RawIdentification>) -> Result<Identification, ConfigError> {
+    let Some(raw) = raw else { return Ok(Identification::default()) };
+    let low_confidence = raw.low_confidence_action.unwrap_or_default();
+    if low_confidence == LowConfidence::UseDefaultLanguage && raw.default_language.is_none() {
+        let text = "language_identification_config.low_confidence_action is use_default_language, which needs a default_language";
+        return Err(ConfigError::Schema(text.into()));
+    }
+    Ok(Identification {
+        expected_languages: raw.expected_languages.unwrap_or_default(),
+        low_confidence,
+        default_language: raw.default_language,
+    })
 }
 
 fn srt_limits(raw: Option<RawSrt>) -> Result<SrtLimits, ConfigError> {
@@ -204,9 +286,8 @@ fn check_notifications(notifications: &[Notification]) -> Result<(), ConfigError
 }
 
 /// What stands beside `transcription_config` and cannot be done.
-const ADD_ONS: [&str; 9] = [
+const ADD_ONS: [&str; 8] = [
     "translation_config",
-    "language_identification_config",
     "summarization_config",
     "sentiment_analysis_config",
     "topic_detection_config",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Fetch, Notification};
+use super::{Fetch, LowConfidence, Notification};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object in braces")]
@@ -19,6 +19,7 @@ pub(super) struct RawConfig {
     #[serde(rename = "tracking")]
     _tracking: Option<RawTracking>,
     pub(super) output_config: Option<RawOutput>,
+    pub(super) language_identification_config: Option<RawIdentification>,
     // What cannot be done; `super::missing` tells it.
     #[serde(rename = "fetch_text")]
     _fetch_text: Option<Value>,
@@ -26,8 +27,6 @@ pub(super) struct RawConfig {
     _alignment: Option<Value>,
     #[serde(rename = "translation_config")]
     _translation: Option<Value>,
-    #[serde(rename = "language_identification_config")]
-    _language_identification: Option<Value>,
     #[serde(rename = "summarization_config")]
     _summarization: Option<Value>,
     #[serde(rename = "sentiment_analysis_config")]
@@ -38,6 +37,14 @@ pub(super) struct RawConfig {
     _auto_chapters: Option<Value>,
     #[serde(rename = "audio_events_config")]
     _audio_events: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object in braces")]
+pub(super) struct RawIdentification {
+    pub(super) expected_languages: Option<Vec<String>>,
+    pub(super) low_confidence_action: Option<LowConfidence>,
+    pub(super) default_language: Option<String>,
 }
 
 #[derive(Deserialize)]

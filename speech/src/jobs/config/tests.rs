@@ -61,7 +61,6 @@ fn every_documented_key_is_taken() {
         failed,
         [
             "translation",
-            "language_identification",
             "summarization",
             "sentiment_analysis",
             "topic_detection",
@@ -82,7 +81,6 @@ fn every_documented_key_is_taken() {
             "max_delay",
             "max_delay_mode",
             "translation_config",
-            "language_identification_config",
             "summarization_config",
             "sentiment_analysis_config",
             "topic_detection_config",

@@ -1,0 +1,173 @@
+//! What is known of languages: their names, and how they are written.
+
+use serde_json::{Value, json};
+
+/// Those of Whisper, by their codes.
+const NAMES: &[(&str, &str)] = &[
+    ("af", "Afrikaans"),
+    ("am", "Amharic"),
+    ("ar", "Arabic"),
+    ("as", "Assamese"),
+    ("az", "Azerbaijani"),
+    ("ba", "Bashkir"),
+    ("be", "Belarusian"),
+    ("bg", "Bulgarian"),
+    ("bn", "Bengali"),
+    ("bo", "Tibetan"),
+    ("br", "Breton"),
+    ("bs", "Bosnian"),
+    ("ca", "Catalan"),
+    ("cs", "Czech"),
+    ("cy", "Welsh"),
+    ("da", "Danish"),
+    ("de", "German"),
+    ("el", "Greek"),
+    ("en", "English"),
+    ("es", "Spanish"),
+    ("et", "Estonian"),
+    ("eu", "Basque"),
+    ("fa", "Persian"),
+    ("fi", "Finnish"),
+    ("fo", "Faroese"),
+    ("fr", "French"),
+    ("gl", "Galician"),
+    ("gu", "Gujarati"),
+    ("ha", "Hausa"),
+    ("haw", "Hawaiian"),
+    ("he", "Hebrew"),
+    ("hi", "Hindi"),
+    ("hr", "Croatian"),
+    ("ht", "Haitian Creole"),
+    ("hu", "Hungarian"),
+    ("hy", "Armenian"),
+    ("id", "Indonesian"),
+    ("is", "Icelandic"),
+    ("it", "Italian"),
+    ("ja", "Japanese"),
+    ("jw", "Javanese"),
+    ("ka", "Georgian"),
+    ("kk", "Kazakh"),
+    ("km", "Khmer"),
+    ("kn", "Kannada"),
+    ("ko", "Korean"),
+    ("la", "Latin"),
+    ("lb", "Luxembourgish"),
+    ("ln", "Lingala"),
+    ("lo", "Lao"),
+    ("lt", "Lithuanian"),
+    ("lv", "Latvian"),
+    ("mg", "Malagasy"),
+    ("mi", "Maori"),
+    ("mk", "Macedonian"),
+    ("ml", "Malayalam"),
+    ("mn", "Mongolian"),
+    ("mr", "Marathi"),
+    ("ms", "Malay"),
+    ("mt", "Maltese"),
+    ("my", "Burmese"),
+    ("ne", "Nepali"),
+    ("nl", "Dutch"),
+    ("nn", "Norwegian Nynorsk"),
+    ("no", "Norwegian"),
+    ("oc", "Occitan"),
+    ("pa", "Punjabi"),
+    ("pl", "Polish"),
+    ("ps", "Pashto"),
+    ("pt", "Portuguese"),
+    ("ro", "Romanian"),
+    ("ru", "Russian"),
+    ("sa", "Sanskrit"),
+    ("sd", "Sindhi"),
+    ("si", "Sinhala"),
+    ("sk", "Slovak"),
+    ("sl", "Slovenian"),
+    ("sn", "Shona"),
+    ("so", "Somali"),
+    ("sq", "Albanian"),
+    ("sr", "Serbian"),
+    ("su", "Sundanese"),
+    ("sv", "Swedish"),
+    ("sw", "Swahili"),
+    ("ta", "Tamil"),
+    ("te", "Telugu"),
+    ("tg", "Tajik"),
+    ("th", "Thai"),
+    ("tk", "Turkmen"),
+    ("tl", "Tagalog"),
+    ("tr", "Turkish"),
+    ("tt", "Tatar"),
+    ("uk", "Ukrainian"),
+    ("ur", "Urdu"),
+    ("uz", "Uzbek"),
+    ("vi", "Vietnamese"),
+    ("yi", "Yiddish"),
+    ("yo", "Yoruba"),
+    ("yue", "Cantonese"),
+    ("zh", "Mandarin"),
+];
+
+/// Written without blanks between the words.
+const UNDIVIDED: &[&str] = &["bo", "ja", "km", "lo", "my", "th", "yue", "zh"];
+const RIGHT_TO_LEFT: &[&str] = &["ar", "fa", "he", "ps", "sd", "ur", "yi"];
+
+/// What stands between two words; nothing in languages that are written without blanks.
+#[must_use]
+pub fn word_delimiter(language: &str) -> &'static str {
+    if UNDIVIDED.contains(&language) { "" } else { " " }
+}
+
+/// What stands between these two words: foreign ones in Latin letters and figures keep their
+/// blanks, whatever the language.
+pub(super) fn between(before: &str, after: &str, language: &str) -> &'static str {
+    let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let foreign = latin(before.chars().next_back()) && latin(after.chars().next());
+    if foreign { " " } else { word_delimiter(language) }
+}
+
+/// What clients are told about a language.
+#[must_use]
+pub fn language_pack_info(language: &str) -> Value {
+    let direction =
+        if RIGHT_TO_LEFT.contains(&language) { "right-to-left" } else { "left-to-right" };
+    json!({
+        "adapted": false,
+        "itn": true,
+        "language_description": language_name(language),
+        "word_delimiter": word_delimiter(language),
+        "writing_direction": direction,
+    })
+}
+
+/// The English name of a language; the code itself where it has none here.
+#[must_use]
+pub fn language_name(code: &str) -> &str {
+    NAMES.iter().find(|(known, _)| *known == code).map_or(code, |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_told_as_they_are_written() {
+        for (language, name, delimiter, direction) in [
+            ("en", "English", " ", "left-to-right"),
+            ("ja", "Japanese", "", "left-to-right"),
+            ("he", "Hebrew", " ", "right-to-left"),
+            ("tlh", "tlh", " ", "left-to-right"),
+        ] {
+            let told = language_pack_info(language);
+            assert_eq!(told["language_description"], name);
+            assert_eq!(told["word_delimiter"], delimiter);
+            assert_eq!(told["writing_direction"], direction);
+        }
+    }
+
+    #[test]
+    fn foreign_words_keep_their_blanks() {
+        assert_eq!(between("話", "す", "ja"), "");
+        assert_eq!(between("Open", "AI", "ja"), " ");
+        assert_eq!(between("、", "AI", "ja"), "");
+        assert_eq!(between("el", "perro", "es"), " ");
+    }
+}
