@@ -6,6 +6,7 @@ use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
 
 use super::{
     engine,
+    segments::{Segment, segments},
     states::States,
     words::{Token, Writing, words},
 };
@@ -22,9 +23,6 @@ const LEAST_CONTEXT: usize = 512;
 const WHOLE_CONTEXT: usize = 1500;
 /// Encoder positions for each second of audio.
 const POSITIONS: usize = 50;
-/// A window that the model itself takes for silence and is unsure of is an invention.
-const NO_SPEECH: f32 = 0.6;
-const UNSURE: f32 = 0.5;
 /// The longest prompt in characters; Whisper reads 224 tokens of it.
 const LONGEST_PROMPT: usize = 600;
 /// A word may end this long after the last frame that the voice activity detector took for speech.
@@ -42,10 +40,18 @@ const LOOPS: usize = 5;
 /// What a decode is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A glance at a window that is still open: in one pass, whatever comes of it.
+    /// A glance at a window that is still open.
     Look,
     /// The last word on a window.
     Whole,
+}
+
+/// Whether the model may write brackets and the like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signs {
+    Never,
+    /// It names sounds with them.
+    Allowed,
 }
 
 pub(super) struct Decoder {
@@ -108,14 +114,21 @@ impl Decoder {
         padded.resize(padded.len().max(LEAST_SAMPLES), 0.0);
         let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
         let context = context.clamp(LEAST_CONTEXT, WHOLE_CONTEXT);
-        let mut tokens = self.run(&mut state, &padded, context, purpose)?;
-        let mut astray = loops(&tokens).is_some();
+        let mut segments = self.run(&mut state, &padded, context, purpose, Signs::Never)?;
+        let mut astray = loops(&all(&segments)).is_some();
+        if astray || segments.iter().any(Segment::is_doubtful) {
+            // As long a silence behind it as the model was trained with mostly helps against loops.
+            let whole = astray && purpose == Purpose::Whole;
+            let context = if whole { WHOLE_CONTEXT } else { context };
+            segments = self.run(&mut state, &padded, context, purpose, Signs::Allowed)?;
+            astray = loops(&all(&segments)).is_some();
+        }
+        let silence = segments.iter().any(Segment::is_silence);
+        let mut tokens: Vec<Token> = segments.into_iter().flat_map(Segment::spoken).collect();
         if astray && purpose == Purpose::Whole {
-            // As long a silence behind it as the model was trained with mostly helps.
-            tokens = self.run(&mut state, &padded, WHOLE_CONTEXT, purpose)?;
-            if let Some(once) = loops(&tokens) {
-                tokens.truncate(once);
-            }
+            // Said once; but who stammers in what the model takes for silence says nothing.
+            let once = loops(&tokens).unwrap_or(tokens.len());
+            tokens.truncate(if silence { 0 } else { once });
             astray = false;
         }
         self.states.give_back(state);
@@ -132,48 +145,23 @@ impl Decoder {
         samples: &[f32],
         context: usize,
         purpose: Purpose,
-    ) -> Result<Vec<Token>, RecogniserError> {
+        signs: Signs,
+    ) -> Result<Vec<Segment>, RecogniserError> {
         let mut parameters = self.parameters.clone();
         parameters.set_audio_ctx(context as i32);
         let tokens = samples.len() * self.tokens_per_second / SAMPLE_RATE as usize + TOKENS;
         parameters.set_max_tokens(tokens as i32);
-        if purpose == Purpose::Look {
-            parameters.set_single_segment(true);
-            parameters.set_temperature_inc(0.0);
-        }
+        parameters.set_single_segment(purpose == Purpose::Look);
+        parameters.set_suppress_nst(signs == Signs::Never);
         let done = state.full(parameters, samples);
         self.cancel.check()?;
         done.map_err(|err| engine(&err))?;
-        Ok(tokens_of(state))
+        Ok(segments(state))
     }
 }
 
-/// The tokens of the last decode, without those of segments that were invented.
-fn tokens_of(state: &WhisperState) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    for segment in state.as_iter() {
-        let mut spoken: Vec<Token> = Vec::new();
-        for index in 0..segment.n_tokens() {
-            let Some(token) = segment.get_token(index) else { continue };
-            let Ok(bytes) = token.to_bytes() else { continue };
-            if bytes.starts_with(b"[_") || bytes.starts_with(b"<|") {
-                continue;
-            }
-            let data = token.token_data();
-            spoken.push(Token {
-                bytes: bytes.to_vec(),
-                start: data.t0 as f64 / 100.0,
-                end: data.t1 as f64 / 100.0,
-                probability: data.p,
-            });
-        }
-        let sum: f32 = spoken.iter().map(|token| token.probability).sum();
-        let unsure = sum < UNSURE * spoken.len() as f32;
-        if !(unsure && segment.no_speech_probability() > NO_SPEECH) {
-            tokens.extend(spoken);
-        }
-    }
-    tokens
+fn all(segments: &[Segment]) -> Vec<Token> {
+    segments.iter().flat_map(|segment| segment.tokens.iter().cloned()).collect()
 }
 
 /// Where the model began to say the same again and again: the tokens up to there and the loop once.
@@ -198,9 +186,8 @@ fn parameters(language: &'static str, options: &SessionOptions) -> FullParams<'s
     parameters.set_print_timestamps(false);
     parameters.set_token_timestamps(true);
     parameters.set_no_context(true);
-    parameters.set_suppress_nst(true);
-    // A decode that repeats itself is tried again once, a little warmer.
-    parameters.set_temperature_inc(0.6);
+    // Otherwise a doubtful decode is made again by chance, and each time gives another text.
+    parameters.set_temperature_inc(0.0);
     let prompt = prompt(&options.vocabulary);
     if !prompt.is_empty() {
         parameters.set_initial_prompt(&prompt);

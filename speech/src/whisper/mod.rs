@@ -1,6 +1,7 @@
 //! Whisper by whisper.cpp: a ggml model, one copy of its weights for all sessions.
 
 mod decoder;
+mod segments;
 mod session;
 mod states;
 #[cfg(test)]
