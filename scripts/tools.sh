@@ -16,6 +16,14 @@ need_voices() {
     done
 }
 
+# What telephone exchanges say; the package without a form has the texts.
+prompts() {
+    sounds=/usr/share/asterisk/sounds/en_US_f_Allison
+    [ -e "$sounds/tt-weasels.wav" ] || missing="$missing asterisk-core-sounds-en-wav"
+    [ -e "$sounds/tt-weasels.g722" ] || missing="$missing asterisk-core-sounds-en-g722"
+    [ -d /usr/share/doc/asterisk-core-sounds-en ] || missing="$missing asterisk-core-sounds-en"
+}
+
 for purpose in "$@"; do
     case "$purpose" in
     build)
@@ -45,6 +53,7 @@ for purpose in "$@"; do
         # Speech, the forms it comes in, and the clients that post it.
         [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
         need_voices
+        prompts
         # And the second recogniser, which only its own tests are built with.
         [ -e /usr/include/pocketsphinx.h ] || [ -d /usr/include/pocketsphinx ] ||
             missing="$missing libpocketsphinx-dev libsphinxbase-dev"
@@ -61,6 +70,7 @@ for purpose in "$@"; do
         need sox sox
         need ffmpeg ffmpeg
         [ -d /usr/share/pocketsphinx/test/data ] || missing="$missing pocketsphinx-testdata"
+        prompts
         need openssl openssl
         need curl curl
         need wrk wrk

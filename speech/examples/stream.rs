@@ -1,8 +1,12 @@
-//! Streams files through live sessions of the default recogniser, paced as a microphone would or
-//! as fast as possible, and prints one line for each session and file: name, seconds of audio,
+//! Streams files through live sessions of the default recogniser and prints one line for each session and file: name, seconds of audio,
 //! seconds of work, real-time factor, text. The last line begins with `all` and has words and the
 //! delays of their finals (p50, p95, longest) in seconds, the longest lag behind the pace, and the
 //! seconds of CPU time for each second of the clock. The benchmark reads it.
+//!
+//! Audio comes as fast as possible; with `--paced` as from a microphone; with `--simulated` so on a
+//! clock that goes on by CPU time alone, for one session: the figures are then those of a quiet
+//! machine, and sooner there. `--vocabulary FILE` has words that are expected, one a line, each with
+//! what it sounds like behind it (`CEO|see ee oh`).
 //!
 //! ```sh
 //! cargo run --release -p portcullis-speech --example stream -- "$(scripts/model.sh --path)" \
@@ -19,7 +23,9 @@ use std::{
 use portcullis_speech::{
     audio::AudioReader,
     measures::Measures,
-    recogniser::{Cancel, Heard, LiveOptions, Recogniser, SAMPLE_RATE, SessionOptions},
+    recogniser::{
+        Cancel, Clock, Heard, LiveOptions, Recogniser, SAMPLE_RATE, SessionOptions, Term,
+    },
     slots::Slots,
     whisper::Whisper,
 };
@@ -28,6 +34,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What clients send at once: 100 ms.
 const MESSAGE: usize = SAMPLE_RATE as usize / 10;
+/// What the product feeds at most at once.
+const MOST_AT_ONCE: usize = SAMPLE_RATE as usize * 5;
 
 struct Arguments {
     model: String,
@@ -37,7 +45,9 @@ struct Arguments {
     /// Files one after the other in one session, with two seconds of silence between.
     joined: bool,
     paced: bool,
+    simulated: bool,
     show: bool,
+    vocabulary: Vec<Term>,
     live: LiveOptions,
 }
 
@@ -52,7 +62,9 @@ impl Arguments {
             slots: std::thread::available_parallelism().map_or(1, usize::from),
             joined: false,
             paced: false,
+            simulated: false,
             show: false,
+            vocabulary: Vec::new(),
             live: LiveOptions { partials: true, ..LiveOptions::default() },
         };
         while let Some(argument) = arguments.next() {
@@ -70,12 +82,23 @@ impl Arguments {
                 "--no-partials" => parsed.live.partials = false,
                 "--joined" => parsed.joined = true,
                 "--paced" => parsed.paced = true,
+                "--simulated" => (parsed.paced, parsed.simulated) = (true, true),
+                "--vocabulary" => parsed.vocabulary = vocabulary(&value()?)?,
                 "--show" => parsed.show = true,
                 _ => parsed.files.push(argument),
             }
         }
         Ok(parsed)
     }
+}
+
+/// A list of words: one a line, each with what it sounds like behind it, with `|` between.
+fn vocabulary(path: &str) -> Result<Vec<Term>, Failure> {
+    let term = |line: &str| {
+        let mut parts = line.split('|').map(str::to_owned);
+        Term { content: parts.next().unwrap_or_default(), sounds_like: parts.collect() }
+    };
+    Ok(std::fs::read_to_string(path)?.lines().map(term).collect())
 }
 
 fn samples(path: &Path) -> Result<Vec<f32>, Failure> {
@@ -102,31 +125,38 @@ fn stream(
     name: &str,
     samples: &[f32],
 ) -> Result<Streamed, Failure> {
-    let options = SessionOptions::live("en", arguments.live.clone(), Cancel::default());
+    let clock = if arguments.simulated { Clock::simulated()? } else { Clock::default() };
+    let mut options = SessionOptions::live("en", arguments.live.clone(), Cancel::default());
+    options.vocabulary.clone_from(&arguments.vocabulary);
+    options.clock = clock.clone();
     let mut session = whisper.begin(options)?;
-    let begun = Instant::now();
+    let begun = clock.now();
     let mut words: Vec<String> = Vec::new();
     let mut lag = Duration::ZERO;
     let mut take = |heard: Vec<Heard>| {
         for heard in heard {
             if arguments.show {
-                println!("{:7.2} {heard:?}", begun.elapsed().as_secs_f64());
+                println!("{:7.2} {heard:?}", clock.now().duration_since(begun).as_secs_f64());
             }
             if let Heard::Final(stretch) = heard {
                 words.extend(stretch.words.into_iter().map(|word| word.text));
             }
         }
     };
-    for (index, message) in samples.chunks(MESSAGE).enumerate() {
+    let mut fed = 0;
+    while fed < samples.len() {
+        let mut end = (fed + MESSAGE).min(samples.len());
         if arguments.paced {
-            let sent = index * MESSAGE + message.len();
-            let due = Duration::from_secs_f64(sent as f64 / f64::from(SAMPLE_RATE));
-            match due.checked_sub(begun.elapsed()) {
-                Some(early) => std::thread::sleep(early),
-                None => lag = lag.max(begun.elapsed().saturating_sub(due)),
-            }
+            let due = begun + Duration::from_secs_f64(end as f64 / f64::from(SAMPLE_RATE));
+            lag = lag.max(clock.now().saturating_duration_since(due));
+            clock.wait_until(due);
+            // What came meanwhile is taken with it, as the product does.
+            let passed = clock.now().duration_since(begun).as_secs_f64();
+            let came = (passed * f64::from(SAMPLE_RATE)) as usize / MESSAGE * MESSAGE;
+            end = end.max(came.min(fed + MOST_AT_ONCE)).min(samples.len());
         }
-        take(session.feed(message)?);
+        take(session.feed(&samples[fed..end])?);
+        fed = end;
     }
     take(session.finish()?);
     let text = words.join(" ");

@@ -1,5 +1,6 @@
 //! Transcribes files with the default recogniser, one line each: name, seconds of audio, seconds
-//! of work, text. The benchmark computes word error rates from it.
+//! of work, text. The benchmark computes word error rates from it. `--vocabulary FILE` has words that
+//! are expected, one a line, each with what it sounds like behind it (`CEO|see ee oh`).
 //!
 //! ```sh
 //! cargo run --release -p portcullis-speech --example transcribe -- "$(scripts/model.sh --path)" a.wav
@@ -9,17 +10,30 @@ use std::{fs::File, path::Path, process::ExitCode, time::Duration, time::Instant
 
 use portcullis_speech::{
     audio::AudioReader,
-    recogniser::{Cancel, Heard, Recogniser, SessionOptions},
+    recogniser::{Cancel, Heard, Recogniser, SessionOptions, Term},
     slots::Slots,
     whisper::Whisper,
 };
 
 type Failure = Box<dyn std::error::Error>;
 
-fn transcribe(whisper: &Whisper, language: &str, path: &Path) -> Result<(f64, String), Failure> {
-    let cancel = Cancel::default();
-    let mut audio = AudioReader::open(File::open(path)?, Duration::from_secs(86_400), &cancel)?;
-    let mut session = whisper.begin(SessionOptions::batch(language, cancel))?;
+/// A list of words: one a line, each with what it sounds like behind it, with `|` between.
+fn vocabulary(path: &str) -> Result<Vec<Term>, Failure> {
+    let term = |line: &str| {
+        let mut parts = line.split('|').map(str::to_owned);
+        Term { content: parts.next().unwrap_or_default(), sounds_like: parts.collect() }
+    };
+    Ok(std::fs::read_to_string(path)?.lines().map(term).collect())
+}
+
+fn transcribe(
+    whisper: &Whisper,
+    options: SessionOptions,
+    path: &Path,
+) -> Result<(f64, String), Failure> {
+    let day = Duration::from_secs(86_400);
+    let mut audio = AudioReader::open(File::open(path)?, day, &options.cancel)?;
+    let mut session = whisper.begin(options)?;
     let mut heard = Vec::new();
     while let Some(samples) = audio.next_samples()? {
         heard.extend(session.feed(&samples)?);
@@ -37,12 +51,29 @@ fn transcribe(whisper: &Whisper, language: &str, path: &Path) -> Result<(f64, St
 #[expect(clippy::print_stdout, reason = "the lines are what the program is for")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (language, rest) = match &*arguments {
-        [option, language, rest @ ..] if option == "--language" => (&**language, rest),
-        rest => ("en", rest),
-    };
+    let mut options = SessionOptions::batch("en", Cancel::default());
+    let mut rest = &*arguments;
+    loop {
+        match rest {
+            [option, language, others @ ..] if option == "--language" => {
+                options.language.clone_from(language);
+                rest = others;
+            }
+            [option, list, others @ ..] if option == "--vocabulary" => {
+                match vocabulary(list) {
+                    Ok(terms) => options.vocabulary = terms,
+                    Err(err) => {
+                        eprintln!("{list}: {err}");
+                        return ExitCode::FAILURE;
+                    }
+                }
+                rest = others;
+            }
+            _ => break,
+        }
+    }
     let Some((model, files)) = rest.split_first() else {
-        eprintln!("usage: transcribe [--language CODE] MODEL FILE...");
+        eprintln!("usage: transcribe [--language CODE] [--vocabulary FILE] MODEL FILE...");
         return ExitCode::from(2);
     };
     let whisper = match Whisper::load(Path::new(model), Slots::new(1)) {
@@ -55,7 +86,7 @@ fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for file in files {
         let begun = Instant::now();
-        match transcribe(&whisper, language, Path::new(file)) {
+        match transcribe(&whisper, options.clone(), Path::new(file)) {
             Ok((length, text)) => {
                 println!("{file}\t{length:.3}\t{:.3}\t{text}", begun.elapsed().as_secs_f64());
             }

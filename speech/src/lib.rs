@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`recogniser`] | the trait that recognisers implement, and their sessions |
 //! | [`whisper`] | the default recogniser: whisper.cpp with a ggml model |
+//! | [`clock`] | where sessions take the time from |
 //! | [`measures`] | what a session costs and how late its finals are |
 //! | [`listener`] | what is heard besides words, to tell where words are missing |
 //! | [`upstream`] | a recogniser that is another server of the realtime protocol |
@@ -18,6 +19,7 @@
 
 mod agreement;
 pub mod audio;
+pub mod clock;
 mod cutter;
 pub mod disk;
 mod engine;

@@ -111,7 +111,7 @@ impl Recogniser for PocketSphinx {
             _admission: admission,
             slots: self.slots.clone(),
             cancel: options.cancel,
-            telling: Telling::new(options.live),
+            telling: Telling::new(options.live, Instant::now()),
             cutter: Cutter::new(settings),
             utterance: None,
             decoded: 0,
@@ -235,7 +235,7 @@ impl Session for PocketSphinxSession {
     fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
         let begun = Instant::now();
-        self.meter.fed(samples.len());
+        self.meter.fed(begun, samples.len());
         self.telling.fed(begun, samples.len());
         let mut heard = Vec::new();
         // Between the parts of a long call it can be cancelled.
@@ -243,7 +243,7 @@ impl Session for PocketSphinxSession {
             heard.extend(self.cut(samples)?);
             heard.extend(self.look()?);
         }
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 
@@ -253,7 +253,7 @@ impl Session for PocketSphinxSession {
         let window = self.cutter.finish();
         let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close(&window))?;
         self.telling.finish();
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 
@@ -265,7 +265,7 @@ impl Session for PocketSphinxSession {
         self.cancel.check()?;
         let begun = Instant::now();
         let heard = self.act(begun)?;
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use crate::measures::Measures;
+pub use crate::{clock::Clock, measures::Measures};
 
 /// Samples per second of all audio that sessions take; it is mono.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -50,25 +50,48 @@ pub enum Heard {
     EndOfUtterance { at: f64 },
 }
 
+/// A word or a name of several words that is likely to come up and hard to guess.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Term {
+    /// As it is to be written.
+    pub content: String,
+    /// How it may be said, written as common words would be; may be empty.
+    pub sounds_like: Vec<String>,
+}
+
+impl From<&str> for Term {
+    fn from(content: &str) -> Self {
+        Self { content: content.to_owned(), sounds_like: Vec::new() }
+    }
+}
+
 /// What a session is asked to do.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
     /// The language, as in [`RecogniserInfo::languages`].
     pub language: String,
     /// Words that are likely to come up and hard to guess: names, terms.
-    pub vocabulary: Vec<String>,
+    pub vocabulary: Vec<Term>,
     /// How soon words are wanted. `None` is batch: the session cuts the audio into long windows,
     /// which is cheaper and more exact, and tells finals alone.
     pub live: Option<LiveOptions>,
     /// Ends the session early: what runs returns [`RecogniserError::Cancelled`].
     pub cancel: Cancel,
+    /// By which the session looks when to decode and how late it is.
+    pub clock: Clock,
 }
 
 impl SessionOptions {
     /// A batch session: long windows, finals alone.
     #[must_use]
     pub fn batch(language: &str, cancel: Cancel) -> Self {
-        Self { language: language.to_owned(), vocabulary: Vec::new(), live: None, cancel }
+        Self {
+            language: language.to_owned(),
+            vocabulary: Vec::new(),
+            live: None,
+            cancel,
+            clock: Clock::default(),
+        }
     }
 
     /// A session for somebody who listens live.

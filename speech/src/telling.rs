@@ -27,10 +27,10 @@ pub(crate) struct Telling {
 }
 
 impl Telling {
-    pub(crate) fn new(live: Option<LiveOptions>) -> Self {
+    pub(crate) fn new(live: Option<LiveOptions>, now: Instant) -> Self {
         Self {
             live,
-            pace: Pace::new(Instant::now()),
+            pace: Pace::new(now),
             silence: Silence::default(),
             agreement: Agreement::default(),
             spoken: false,

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     lists, reading,
+    recogniser::Term,
     transcript::{Filter, Marks, Rule, RuleError, Rules},
 };
 
@@ -172,7 +173,7 @@ impl RawTranscription {
     ///
     /// # Errors
     /// There are too many, or one is too long.
-    pub(crate) fn vocabulary(&self) -> Result<Vec<String>, String> {
+    pub(crate) fn vocabulary(&self) -> Result<Vec<Term>, String> {
         let entries = self.additional_vocab.iter().flatten().map(|entry| match entry {
             RawVocabulary::Plain(content) => (content.as_str(), &[][..]),
             RawVocabulary::Entry(RawEntry { content, sounds_like }) => {
@@ -180,7 +181,11 @@ impl RawTranscription {
             }
         });
         lists::check_vocabulary(entries.clone()).map_err(within)?;
-        Ok(entries.map(|(content, _)| content.to_owned()).collect())
+        let term = |(content, sounds_like): (&str, &[String])| Term {
+            content: content.to_owned(),
+            sounds_like: sounds_like.to_vec(),
+        };
+        Ok(entries.map(term).collect())
     }
 
     /// Which marks may stand in the transcript.

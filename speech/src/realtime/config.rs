@@ -9,7 +9,7 @@ use super::messages::{ErrorType, Refusal, SetRecognitionConfig, StartRecognition
 use crate::{
     lists::MOST_CHANNELS,
     reading::{self, remove_nulls, unknown_keys},
-    recogniser::{Cancel, LiveOptions, MaxDelayMode, SessionOptions},
+    recogniser::{Cancel, LiveOptions, MaxDelayMode, SessionOptions, Term},
     transcript::{Filter, Marks, Rules},
     transcription_config::{KEY, Missing, RawDelayMode, RawTranscription, missing},
 };
@@ -127,7 +127,7 @@ impl AudioFormat {
 pub struct SessionPlan {
     pub audio: AudioFormat,
     pub language: String,
-    pub vocabulary: Vec<String>,
+    pub vocabulary: Vec<Term>,
     pub live: LiveOptions,
     pub marks: Marks,
     /// Its replacements are those of `rules`, once the session is open.
@@ -310,7 +310,8 @@ mod tests {
             "diarization": "channel", "channel_diarization_labels": ["a", "b"], "domain": null,
         }))
         .unwrap();
-        assert_eq!(plan.vocabulary, ["gnocchi", "CEO"]);
+        let ceo = Term { content: "CEO".into(), sounds_like: vec!["see ee oh".into()] };
+        assert_eq!(plan.vocabulary, ["gnocchi".into(), ceo]);
         assert!(plan.live.partials);
         assert_eq!(plan.live.end_of_utterance, Some(Duration::from_millis(500)));
         assert_eq!(plan.channels.unwrap().len(), 2);

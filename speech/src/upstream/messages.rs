@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::recogniser::{
-    Heard, LiveOptions, MaxDelayMode, SAMPLE_RATE, SessionOptions, Stretch, Word,
+    Heard, LiveOptions, MaxDelayMode, SAMPLE_RATE, SessionOptions, Stretch, Term, Word,
 };
 
 /// The delays that every server of the protocol accepts, in seconds.
@@ -19,7 +19,11 @@ pub(super) fn start(options: &SessionOptions) -> String {
     };
     config["language"] = options.language.clone().into();
     if !options.vocabulary.is_empty() {
-        config["additional_vocab"] = options.vocabulary.clone().into();
+        let entry = |term: &Term| match &*term.sounds_like {
+            [] => json!(term.content),
+            sounds => json!({"content": term.content, "sounds_like": sounds}),
+        };
+        config["additional_vocab"] = options.vocabulary.iter().map(entry).collect();
     }
     json!({
         "message": "StartRecognition",

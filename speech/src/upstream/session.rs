@@ -256,10 +256,10 @@ impl Session for UpstreamSession {
     fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
         self.options.cancel.check()?;
         let begun = Instant::now();
-        self.meter.fed(samples.len());
+        self.meter.fed(begun, samples.len());
         self.fed = begun;
         let heard = self.hear(samples)?;
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 
@@ -267,7 +267,7 @@ impl Session for UpstreamSession {
         self.options.cancel.check()?;
         let begun = Instant::now();
         let heard = self.end()?;
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 
@@ -284,7 +284,7 @@ impl Session for UpstreamSession {
         let mut heard = Vec::new();
         self.flush()?;
         self.listen(&mut heard)?;
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
         Ok(heard)
     }
 

@@ -16,7 +16,7 @@ use tungstenite::{
 };
 
 use super::*;
-use crate::recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, Word};
+use crate::recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, Term, Word};
 
 trait Duplex: std::io::Read + std::io::Write + Send {}
 impl<T: std::io::Read + std::io::Write + Send> Duplex for T {}
@@ -151,7 +151,7 @@ fn audio_goes_there_and_words_come_back_and_times_go_on_after_a_finish() {
         assert_eq!(
             start["transcription_config"],
             json!({"language": "en", "enable_partials": true, "max_delay": 4.0,
-                "max_delay_mode": "flexible", "additional_vocab": ["Gnocchi"],
+                "max_delay_mode": "flexible", "additional_vocab": ["Gnocchi", {"content": "CEO", "sounds_like": ["see ee oh"]}],
                 "conversation_config": {"end_of_utterance_silence_trigger": 0.7}})
         );
         let (set, bytes) = caller.hear();
@@ -195,7 +195,8 @@ fn audio_goes_there_and_words_come_back_and_times_go_on_after_a_finish() {
     let (port, server) = serve(vec![Box::new(first), Box::new(second)], None);
     let upstream = Upstream::new(settings(port)).unwrap();
     let mut options = SessionOptions::live("en", live(), Cancel::default());
-    options.vocabulary = vec!["Gnocchi".into()];
+    let ceo = Term { content: "CEO".into(), sounds_like: vec!["see ee oh".into()] };
+    options.vocabulary = vec!["Gnocchi".into(), ceo];
     let mut session = upstream.begin(options).unwrap();
     let mut heard = session.feed(&vec![0.1; 16000]).unwrap();
     session.configure(&LiveOptions { max_delay: Duration::from_secs(1), ..live() }).unwrap();

@@ -1,17 +1,18 @@
 //! One window of audio through the model.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use whisper_rs::{FullParams, SamplingStrategy, WhisperState};
+use whisper_rs::{FullParams, SamplingStrategy, WhisperState, WhisperTokenId};
 
 use super::{
     engine,
     segments::{Segment, segments},
     states::States,
+    vocabulary::Vocabulary,
     words::{Token, Writing, words},
 };
 use crate::{
-    recogniser::{Cancel, RecogniserError, SAMPLE_RATE, SessionOptions, Word},
+    recogniser::{Cancel, Clock, RecogniserError, SAMPLE_RATE, SessionOptions, Word},
     slots::{Slots, Urgency},
     transcript::word_delimiter,
 };
@@ -23,8 +24,6 @@ const LEAST_CONTEXT: usize = 512;
 const WHOLE_CONTEXT: usize = 1500;
 /// Encoder positions for each second of audio.
 const POSITIONS: usize = 50;
-/// The longest prompt in characters; Whisper reads 224 tokens of it.
-const LONGEST_PROMPT: usize = 600;
 /// A word may end this long after the last frame that the voice activity detector took for speech.
 const FADING: usize = SAMPLE_RATE as usize / 5;
 
@@ -36,6 +35,11 @@ const TOKENS: usize = 24;
 /// Up to so many tokens that come this often one after the other are a model gone astray.
 const LONGEST_LOOP: usize = 4;
 const LOOPS: usize = 5;
+
+/// Tokens that are weighed against each other for words that are expected; each takes some
+/// milliseconds.
+const MOST_WEIGHED: usize = 400;
+const MOST_WEIGHED_LIVE: usize = 60;
 
 /// What a decode is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +63,13 @@ pub(super) struct Decoder {
     parameters: FullParams<'static, 'static>,
     writing: Writing,
     tokens_per_second: usize,
+    vocabulary: Option<Vocabulary>,
+    /// The tokens that tell the model what to do.
+    task: Vec<WhisperTokenId>,
     slots: Slots,
     urgency: Urgency,
     cancel: Cancel,
+    clock: Clock,
 }
 
 /// What a decode gave and what it cost.
@@ -81,10 +89,11 @@ impl Decoder {
         slots: Slots,
     ) -> Self {
         let urgency = if options.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
-        let cancel = options.cancel.clone();
         Self {
-            states,
             parameters: parameters(language, options),
+            vocabulary: Vocabulary::new(&options.vocabulary),
+            task: task(&states, language),
+            states,
             writing: if word_delimiter(language).is_empty() {
                 Writing::Characters
             } else {
@@ -93,7 +102,8 @@ impl Decoder {
             tokens_per_second: if language == "en" { ENGLISH_TOKENS } else { MOST_TOKENS },
             slots,
             urgency,
-            cancel,
+            cancel: options.cancel.clone(),
+            clock: options.clock.clone(),
         }
     }
 
@@ -106,10 +116,10 @@ impl Decoder {
         spoken: usize,
         purpose: Purpose,
     ) -> Result<Decoded, RecogniserError> {
-        let asked = Instant::now();
+        let asked = self.clock.now();
         let _slot = self.slots.acquire(self.urgency, &self.cancel)?;
         let mut state = self.states.take()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let mut padded = samples.to_vec();
         padded.resize(padded.len().max(LEAST_SAMPLES), 0.0);
         let context = samples.len() * POSITIONS / SAMPLE_RATE as usize + 128;
@@ -131,12 +141,22 @@ impl Decoder {
             tokens.truncate(if silence { 0 } else { once });
             astray = false;
         }
+        if let Some(vocabulary) = self.vocabulary.as_ref().filter(|_| !astray) {
+            let context = self.states.context();
+            let (encode, most) = match purpose {
+                Purpose::Look => (false, MOST_WEIGHED_LIVE),
+                Purpose::Whole => (true, MOST_WEIGHED),
+            };
+            tokens = vocabulary.hear(context, &mut state, &self.task, tokens, encode, most)?;
+            self.cancel.check()?;
+        }
         self.states.give_back(state);
         let seconds = |count: usize| count as f64 / f64::from(SAMPLE_RATE);
         let offset = start as f64 / f64::from(SAMPLE_RATE);
         let length = seconds((spoken + FADING).min(samples.len()));
         let words = (!astray).then(|| words(&tokens, self.writing, offset, length));
-        Ok(Decoded { words, took: begun.elapsed(), waited: begun.duration_since(asked) })
+        let took = self.clock.now().duration_since(begun);
+        Ok(Decoded { words, took, waited: begun.duration_since(asked) })
     }
 
     fn run(
@@ -175,6 +195,17 @@ fn loops(tokens: &[Token]) -> Option<usize> {
     })
 }
 
+/// What whisper.cpp puts before the first word.
+fn task(states: &States, language: &str) -> Vec<WhisperTokenId> {
+    let context = states.context();
+    let mut task = vec![context.token_sot()];
+    if let Some(id) = whisper_rs::get_lang_id(language).filter(|_| context.is_multilingual()) {
+        task.extend([context.token_lang(id), context.token_transcribe()]);
+    }
+    task.push(context.token_beg());
+    task
+}
+
 /// Made once for a session: whisper-rs never frees the strings and the callback in it.
 fn parameters(language: &'static str, options: &SessionOptions) -> FullParams<'static, 'static> {
     let mut parameters = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
@@ -188,32 +219,11 @@ fn parameters(language: &'static str, options: &SessionOptions) -> FullParams<'s
     parameters.set_no_context(true);
     // Otherwise a doubtful decode is made again by chance, and each time gives another text.
     parameters.set_temperature_inc(0.0);
-    let prompt = prompt(&options.vocabulary);
-    if !prompt.is_empty() {
-        parameters.set_initial_prompt(&prompt);
-    }
     let cancel = options.cancel.clone();
     // The type is written out because whisper-rs calls the closure through exactly this one.
     let abort: Box<dyn FnMut() -> bool> = Box::new(move || cancel.is_cancelled());
     parameters.set_abort_callback_safe::<_, Box<dyn FnMut() -> bool>>(abort);
     parameters
-}
-
-/// The vocabulary as a text that Whisper takes for what was said before.
-fn prompt(vocabulary: &[String]) -> String {
-    let mut prompt = String::new();
-    for word in vocabulary {
-        let word: String = word.chars().filter(|c| !c.is_control()).collect();
-        if word.trim().is_empty() || prompt.len() + word.len() > LONGEST_PROMPT {
-            continue;
-        }
-        prompt.push_str(if prompt.is_empty() { "Glossary: " } else { ", " });
-        prompt.push_str(word.trim());
-    }
-    if !prompt.is_empty() {
-        prompt.push('.');
-    }
-    prompt
 }
 
 #[cfg(test)]
@@ -224,6 +234,7 @@ mod tests {
     fn a_model_gone_astray_is_noticed() {
         let looping = |text: &str| {
             let token = |text: &str| Token {
+                id: 0,
                 bytes: text.as_bytes().to_vec(),
                 start: 0.0,
                 end: 0.0,
@@ -238,15 +249,5 @@ mod tests {
         assert_eq!(looping("5 , 5 . 5 . 5 . 5 . 5 . 5"), Some(4));
         assert_eq!(looping("a b c a b c a b c a b c a b c d"), Some(3));
         assert_eq!(looping("she sells sea shells by the sea shore she sells sea shells"), None);
-    }
-
-    #[test]
-    fn the_prompt_is_bounded_and_holds_no_control_characters() {
-        assert_eq!(prompt(&[]), "");
-        assert_eq!(
-            prompt(&["Gnocchi".into(), "\0".into(), "Ceph\0".into()]),
-            "Glossary: Gnocchi, Ceph."
-        );
-        assert!(prompt(&vec!["x".repeat(100); 100]).len() <= LONGEST_PROMPT + 20);
     }
 }

@@ -3,9 +3,11 @@
 mod decoder;
 mod segments;
 mod session;
+mod sounds;
 mod states;
 #[cfg(test)]
 mod tests;
+mod vocabulary;
 mod words;
 
 use std::path::Path;

@@ -15,6 +15,8 @@ const DOUBTFUL_WORDS: f32 = 0.55;
 /// What the model itself takes for silence and is unsure of is an invention.
 const SILENCE: f32 = 0.6;
 const UNSURE: f32 = 0.5;
+/// And words that it hardly believes in, whatever it takes the sound for.
+const NONSENSE: f32 = 0.2;
 /// A sound is named in a few words; more of them in brackets were said.
 const LONGEST_NAME: usize = 6;
 
@@ -38,7 +40,8 @@ impl Segment {
 
     /// What was said in it.
     pub(super) fn spoken(self) -> Vec<Token> {
-        if self.is_silence() && self.sureness() < UNSURE {
+        let sureness = self.sureness();
+        if sureness < NONSENSE || self.is_silence() && sureness < UNSURE {
             return Vec::new();
         }
         without_sounds(self.tokens)
@@ -64,6 +67,7 @@ pub(super) fn segments(state: &WhisperState) -> Vec<Segment> {
             }
             let data = token.token_data();
             tokens.push(Token {
+                id: token.token_id(),
                 bytes: bytes.to_vec(),
                 start: data.t0 as f64 / 100.0,
                 end: data.t1 as f64 / 100.0,
@@ -143,9 +147,13 @@ mod tests {
             let bytes = letter.encode_utf8(&mut bytes).as_bytes();
             match tokens.last_mut() {
                 Some(last) if follows || sign => last.bytes.extend_from_slice(bytes),
-                Some(_) | None => {
-                    tokens.push(Token { bytes: bytes.to_vec(), start: 0.0, end: 0.0, probability })
-                }
+                Some(_) | None => tokens.push(Token {
+                    id: 0,
+                    bytes: bytes.to_vec(),
+                    start: 0.0,
+                    end: 0.0,
+                    probability,
+                }),
             }
         }
         tokens
@@ -193,6 +201,7 @@ mod tests {
         assert_eq!(spoken(" Thank you.", 0.9, 0.3), "");
         assert_eq!(spoken(" Thank you.", 0.9, 0.9), " Thank you.");
         assert_eq!(spoken(" Thank you.", 0.1, 0.3), " Thank you.");
+        assert_eq!(spoken(" Thank you.", 0.1, 0.15), "");
     }
 
     #[test]

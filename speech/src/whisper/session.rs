@@ -7,7 +7,9 @@ use super::decoder::{Decoder, Purpose};
 use crate::{
     cutter::{Cutter, CutterSettings, Window},
     measures::{Measures, Meter},
-    recogniser::{Cancel, Heard, LiveOptions, RecogniserError, Session, SessionOptions, Word},
+    recogniser::{
+        Cancel, Clock, Heard, LiveOptions, RecogniserError, Session, SessionOptions, Word,
+    },
     silence::{EDGE, Standing},
     telling::{ByTheClock, Telling, seconds},
 };
@@ -26,6 +28,7 @@ pub(super) struct WhisperSession {
     decoder: Decoder,
     cutter: Cutter,
     cancel: Cancel,
+    clock: Clock,
     telling: Telling,
     /// The end of the speech of the open window when it was last decoded.
     looked: u64,
@@ -45,7 +48,8 @@ impl WhisperSession {
             decoder,
             cutter: Cutter::new(settings),
             cancel: options.cancel.clone(),
-            telling: Telling::new(options.live.clone()),
+            clock: options.clock.clone(),
+            telling: Telling::new(options.live.clone(), options.clock.now()),
             looked: 0,
             seen: Vec::new(),
             astray: false,
@@ -62,7 +66,7 @@ impl WhisperSession {
         purpose: Purpose,
     ) -> Result<Option<Vec<Word>>, RecogniserError> {
         let decoded = self.decoder.decode(start, samples, spoken, purpose)?;
-        self.telling.pace.decoded(Instant::now(), decoded.took, decoded.waited);
+        self.telling.pace.decoded(self.clock.now(), decoded.took, decoded.waited);
         self.waited += decoded.waited;
         Ok(decoded.words)
     }
@@ -71,7 +75,7 @@ impl WhisperSession {
     /// final before the window is complete.
     fn look(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         let Some(live) = self.telling.live.clone() else { return Ok(Vec::new()) };
-        if !self.telling.pace.is_due(Instant::now(), &live) {
+        if !self.telling.pace.is_due(self.clock.now(), &live) {
             return Ok(Vec::new());
         }
         let Some(open) = self.cutter.open() else { return Ok(Vec::new()) };
@@ -162,31 +166,34 @@ fn unfinished(mut words: Vec<Word>) -> Vec<Word> {
 impl Session for WhisperSession {
     fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
-        self.meter.fed(samples.len());
+        let begun = self.clock.now();
+        self.meter.fed(begun, samples.len());
         self.telling.fed(begun, samples.len());
         let mut heard = self.cut(samples)?;
         heard.extend(self.look()?);
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        let waited = std::mem::take(&mut self.waited);
+        self.meter.told(begun, self.clock.now(), waited, &heard);
         Ok(heard)
     }
 
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let window = self.cutter.finish();
         let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close_at_once(&window))?;
         self.telling.finish();
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        let waited = std::mem::take(&mut self.waited);
+        self.meter.told(begun, self.clock.now(), waited, &heard);
         Ok(heard)
     }
 
     fn force(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let heard = self.tell_all(true)?;
         self.telling.finish();
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        let waited = std::mem::take(&mut self.waited);
+        self.meter.told(begun, self.clock.now(), waited, &heard);
         Ok(heard)
     }
 
@@ -196,9 +203,10 @@ impl Session for WhisperSession {
 
     fn wake(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let heard = self.act(begun)?;
-        self.meter.told(begun, std::mem::take(&mut self.waited), &heard);
+        let waited = std::mem::take(&mut self.waited);
+        self.meter.told(begun, self.clock.now(), waited, &heard);
         Ok(heard)
     }
 

@@ -43,6 +43,11 @@ impl States {
         Self(Arc::new(Shared { context, idle, free: Mutex::default() }))
     }
 
+    /// The model.
+    pub(super) fn context(&self) -> &WhisperContext {
+        &self.0.context
+    }
+
     /// A free state, or a new one. To be called with a slot, which bounds how many there are.
     ///
     /// # Errors

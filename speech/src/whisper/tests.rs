@@ -189,3 +189,124 @@ fn a_processor_that_lacks_something_is_told_so() {
     let told = fits(true, false).unwrap_err().to_string();
     assert!(told.contains("AVX2") && told.contains("GGML_AVX2=OFF"), "{told}");
 }
+
+const SECOND: usize = SAMPLE_RATE as usize;
+
+/// Tones of these frequencies together, on and off for so many seconds, again and again.
+fn tones(frequencies: &[f32], on: f32, off: f32, times: usize) -> Vec<f32> {
+    let samples = |seconds: f32| (seconds * SAMPLE_RATE as f32) as usize;
+    let sound = (0..samples(on)).map(|at| {
+        let time = at as f32 / SAMPLE_RATE as f32;
+        let each = frequencies.iter().map(|hertz| (time * hertz * std::f32::consts::TAU).sin());
+        0.3 * each.sum::<f32>() / frequencies.len() as f32
+    });
+    let period: Vec<f32> = sound.chain(std::iter::repeat_n(0.0, samples(off))).collect();
+    period.repeat(times)
+}
+
+/// White noise, the same each time, whose loudness swells as that of speech does.
+fn murmur(seconds: usize) -> Vec<f32> {
+    let mut seed = 7_u32;
+    let noise = (0..seconds * SECOND).map(|at| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let swell = (at as f32 / SAMPLE_RATE as f32 * 4.0 * std::f32::consts::TAU).sin().max(0.0);
+        (seed >> 8) as f32 / (1 << 24) as f32 * swell - swell / 2.0
+    });
+    noise.collect()
+}
+
+/// A tune on the notes of a chord, plucked.
+fn tune() -> Vec<f32> {
+    let notes = [262.0, 330.0, 392.0, 523.0, 392.0, 330.0, 440.0, 349.0].into_iter().cycle();
+    let note = |hertz: f32| {
+        let mut sound = tones(&[hertz, hertz * 2.0, hertz * 3.0], 0.45, 0.0, 1);
+        let length = sound.len() as f32;
+        for (at, sample) in sound.iter_mut().enumerate() {
+            *sample *= (-4.0 * at as f32 / length).exp();
+        }
+        sound
+    };
+    notes.take(40).flat_map(note).collect()
+}
+
+fn transcribe(whisper: &Whisper, samples: &[f32], vocabulary: &[&str]) -> String {
+    let mut options = SessionOptions::batch("en", Cancel::default());
+    options.vocabulary = vocabulary.iter().map(|term| (*term).into()).collect();
+    let mut session = whisper.begin(options).unwrap();
+    let mut heard = feed(&mut *session, samples);
+    heard.extend(session.finish().unwrap());
+    text(&heard)
+}
+
+#[test]
+fn ringing_music_and_noise_are_no_words_alone_or_before_a_sentence_and_each_time_the_same() {
+    let whisper = whisper(&Slots::new(2));
+    let sentence = sentence();
+    let ringing = tones(&[440.0, 480.0], 2.0, 4.0, 2);
+    for (name, sound) in [
+        ("ringing, United States", ringing.clone()),
+        ("ringing, Europe", tones(&[425.0], 1.0, 4.0, 2)),
+        ("ringing, Japan", tones(&[400.0, 416.0], 1.0, 2.0, 3)),
+        ("a murmur", murmur(8)),
+        ("a tune", tune()),
+    ] {
+        assert_eq!(transcribe(&whisper, &sound, &[]), "", "{name}");
+    }
+    let alone = transcribe(&whisper, &sentence, &[]);
+    let before = [&ringing[..], &vec![0.0; SECOND], &sentence].concat();
+    // The states of the model have been in use by now.
+    for time in ["first", "again"] {
+        assert_eq!(transcribe(&whisper, &before, &[]), alone, "{time}");
+    }
+}
+
+#[test]
+fn a_live_session_makes_no_words_of_ringing() {
+    let whisper = whisper(&Slots::new(2));
+    let live = LiveOptions { partials: true, ..LiveOptions::default() };
+    let options = SessionOptions::live("en", live, Cancel::default());
+    let mut session = whisper.begin(options).unwrap();
+    let mut heard = feed(&mut *session, &tones(&[440.0, 480.0], 2.0, 4.0, 2));
+    heard.extend(session.finish().unwrap());
+    assert_eq!(text(&heard), "");
+    let heard = feed(&mut *session, &[&sentence()[..], &vec![0.0; 2 * SECOND]].concat());
+    assert!(text(&heard).starts_with("Had he married"), "{heard:?}");
+}
+
+/// A prompt of a telephone exchange, from the Debian package asterisk-core-sounds-en-wav: 8,000
+/// samples a second, brought to 16,000.
+fn prompt(name: &str) -> Vec<f32> {
+    let path = format!("/usr/share/asterisk/sounds/en_US_f_Allison/{name}.wav");
+    let file = std::fs::File::open(&path).expect("make test brings the prompts");
+    let day = Duration::from_secs(86_400);
+    let mut audio = crate::audio::AudioReader::open(file, day, &Cancel::default()).unwrap();
+    let mut samples = Vec::new();
+    while let Some(more) = audio.next_samples().unwrap() {
+        samples.extend(more);
+    }
+    samples
+}
+
+#[test]
+fn words_that_are_expected_are_heard_and_a_list_of_others_changes_nothing() {
+    let whisper = whisper(&Slots::new(2));
+    let others: Vec<String> = (0..1_000).map(|n| format!("Xylo{n}phon")).collect();
+    let mut others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let cities = ["Amsterdam", "Kathmandu", "Reykjavik", "Dar es Salaam", "Buenos Aires"];
+    others.splice(..cities.len(), cities);
+    for (name, term, letters) in [
+        ("tt-weasels", "weasels", "Weasels have eaten"),
+        ("vm-tocancelmsg", "star", "Press star to cancel"),
+        ("vm-undelete", "undelete", "to undelete this message"),
+    ] {
+        let samples = prompt(name);
+        let without = transcribe(&whisper, &samples, &[]);
+        let with = transcribe(&whisper, &samples, &[term]);
+        assert!(!without.contains(letters), "{name} proves nothing: {without}");
+        assert!(with.contains(letters), "{name}: {without} / {with}");
+        others[999] = term;
+        assert_eq!(transcribe(&whisper, &samples, &others), with, "{name}, among many");
+        others[999] = "Ouagadougou";
+        assert_eq!(transcribe(&whisper, &samples, &others), without, "{name}, without it");
+    }
+}

@@ -1,12 +1,14 @@
 //! Whisper's tokens put together to words.
 
 use unicode_segmentation::UnicodeSegmentation;
+use whisper_rs::WhisperTokenId;
 
 use crate::recogniser::Word;
 
 /// A piece of text as the model gave it; a character may be spread over several.
 #[derive(Debug, Clone)]
 pub(super) struct Token {
+    pub(super) id: WhisperTokenId,
     pub(super) bytes: Vec<u8>,
     /// Seconds from the start of the window.
     pub(super) start: f64,
@@ -31,9 +33,7 @@ const OPENING: &str = "$€£¥￥#@¿¡「『（《〈【“‘(";
 /// times stay inside and in order.
 pub(super) fn words(tokens: &[Token], writing: Writing, offset: f64, length: f64) -> Vec<Word> {
     let words = match writing {
-        Writing::Blanks => {
-            tokens.chunk_by(|_, next| !next.bytes.starts_with(b" ")).map(joined).collect()
-        }
+        Writing::Blanks => groups(tokens).map(joined).collect(),
         Writing::Characters => characters(tokens),
     };
     let mut at = 0.0;
@@ -48,6 +48,11 @@ pub(super) fn words(tokens: &[Token], writing: Writing, offset: f64, length: f64
         Some(Word { text: text.to_owned(), start: offset + start, end: offset + end, ..word })
     });
     placed.collect()
+}
+
+/// Cuts before each token that begins with a blank.
+pub(super) fn groups(tokens: &[Token]) -> impl Iterator<Item = &[Token]> {
+    tokens.chunk_by(|_, next| !next.bytes.starts_with(b" "))
 }
 
 /// All tokens as one word.
@@ -120,12 +125,17 @@ fn letters(tokens: &[Token]) -> Vec<Word> {
     letters
 }
 
+/// A text without marks, blanks and case.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn token(text: &[u8], start: f64, end: f64, probability: f32) -> Token {
-        Token { bytes: text.to_vec(), start, end, probability }
+        Token { id: 0, bytes: text.to_vec(), start, end, probability }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use self::raw::{RawConfig, RawIdentification, RawSrt};
 
 use crate::{
     reading::{self, remove_nulls},
-    recogniser::RecogniserInfo,
+    recogniser::{RecogniserInfo, Term},
     transcript::{Filter, Marks, RuleError, Rules, SrtLimits},
     transcription_config::{Missing, RawTranscription, missing},
 };
@@ -30,7 +30,7 @@ pub struct JobConfig {
     /// `standard`, `enhanced` or another name that was given; there is one model here all the same.
     pub model: Option<String>,
     /// Words that the recogniser should expect.
-    pub vocabulary: Vec<String>,
+    pub vocabulary: Vec<Term>,
     pub marks: Marks,
     pub srt: SrtLimits,
     pub fetch: Option<Fetch>,

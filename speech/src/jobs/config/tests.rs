@@ -52,7 +52,8 @@ fn every_documented_key_is_taken() {
         "audio_events_config": {},
     });
     let config = parse(config).unwrap();
-    assert_eq!(config.vocabulary, ["Ceph", "gnocchi"]);
+    let gnocchi = Term { content: "gnocchi".into(), sounds_like: vec!["nyohki".into()] };
+    assert_eq!(config.vocabulary, ["Ceph".into(), gnocchi]);
     assert_eq!(config.marks, Marks::Only(vec!['.', ',']));
     assert_eq!(config.channels.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
     assert_eq!((config.srt.line_length, config.srt.lines), (20, 1));
