@@ -164,7 +164,7 @@ fn the_page_of_the_jobs_comes_from_the_appliance_and_asks_for_no_password() {
     }
     let document = asked(&service, "/v2/ui/openapi.json").expect(200).json();
     let paths: Vec<_> = document["paths"].as_object().expect("paths").keys().collect();
-    assert_eq!(paths.len(), 6, "{paths:?}");
+    assert_eq!(paths.len(), 7, "{paths:?}");
     let posting = &document["paths"]["/v2/jobs"]["post"];
     assert_eq!((&posting["operationId"], &posting["tags"][0]), (&"PostJob".into(), &"Jobs".into()));
     // What the page asks with is the token.
