@@ -30,6 +30,10 @@ use portcullis_speech::{
     whisper::Whisper,
 };
 
+mod shared;
+
+use shared::vocabulary;
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What clients send at once: 100 ms.
@@ -90,15 +94,6 @@ impl Arguments {
         }
         Ok(parsed)
     }
-}
-
-/// A list of words: one a line, each with what it sounds like behind it, with `|` between.
-fn vocabulary(path: &str) -> Result<Vec<Term>, Failure> {
-    let term = |line: &str| {
-        let mut parts = line.split('|').map(str::to_owned);
-        Term { content: parts.next().unwrap_or_default(), sounds_like: parts.collect() }
-    };
-    Ok(std::fs::read_to_string(path)?.lines().map(term).collect())
 }
 
 fn samples(path: &Path) -> Result<Vec<f32>, Failure> {

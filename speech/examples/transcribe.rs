@@ -10,21 +10,16 @@ use std::{fs::File, path::Path, process::ExitCode, time::Duration, time::Instant
 
 use portcullis_speech::{
     audio::AudioReader,
-    recogniser::{Cancel, Heard, Recogniser, SessionOptions, Term},
+    recogniser::{Cancel, Heard, Recogniser, SessionOptions},
     slots::Slots,
     whisper::Whisper,
 };
 
-type Failure = Box<dyn std::error::Error>;
+mod shared;
 
-/// A list of words: one a line, each with what it sounds like behind it, with `|` between.
-fn vocabulary(path: &str) -> Result<Vec<Term>, Failure> {
-    let term = |line: &str| {
-        let mut parts = line.split('|').map(str::to_owned);
-        Term { content: parts.next().unwrap_or_default(), sounds_like: parts.collect() }
-    };
-    Ok(std::fs::read_to_string(path)?.lines().map(term).collect())
-}
+use shared::vocabulary;
+
+type Failure = Box<dyn std::error::Error>;
 
 fn transcribe(
     whisper: &Whisper,

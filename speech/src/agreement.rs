@@ -140,10 +140,12 @@ fn is_number(text: &str) -> bool {
 
 /// Whether the words are the same but for marks and case.
 fn same(a: &Word, b: &Word) -> bool {
-    let letters = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
     letters(&a.text) == letters(&b.text)
+}
+
+/// A text without marks, blanks and case.
+pub(crate) fn letters(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

@@ -130,14 +130,10 @@ impl Cutter {
     /// Takes samples and gives what is complete.
     pub(crate) fn feed(&mut self, samples: &[f32]) -> Vec<Cut> {
         let mut cuts = Vec::new();
-        self.rest.extend_from_slice(samples);
-        let rest = std::mem::take(&mut self.rest);
-        let mut frames = rest.chunks_exact(FRAME);
-        for frame in &mut frames {
+        for frame in whole_frames(&mut self.rest, samples).chunks_exact(FRAME) {
             cuts.extend(self.judge(frame).map(Cut::Window));
             cuts.extend(self.silence());
         }
-        self.rest = frames.remainder().to_vec();
         cuts
     }
 
@@ -240,6 +236,13 @@ impl Cutter {
         self.paused.take_if(|since| self.judged.saturating_sub(*since) >= needed)?;
         Some(Cut::Silence { at: self.position() })
     }
+}
+
+/// The samples that fill frames; what is left over goes to `rest`, from which the first ones come.
+pub(crate) fn whole_frames(rest: &mut Vec<f32>, samples: &[f32]) -> Vec<f32> {
+    rest.extend_from_slice(samples);
+    let left = rest.split_off(rest.len() / FRAME * FRAME);
+    std::mem::replace(rest, left)
 }
 
 /// A damaged file may hold what is no number; the detector and the model must not see it.

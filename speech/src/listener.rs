@@ -5,9 +5,10 @@ use earshot::Detector;
 use serde::Serialize;
 
 use crate::{
-    cutter::{FRAME, VOICED, sane},
-    recogniser::{SAMPLE_RATE, Word},
-    transcript::word_delimiter,
+    cutter::{FRAME, VOICED, sane, whole_frames},
+    recogniser::Word,
+    telling::seconds,
+    transcript::{hundredths, word_delimiter},
 };
 
 /// Half the swing of a frame that can be heard: -60 dBFS.
@@ -21,7 +22,7 @@ const MUCH_SPEECH: f64 = 20.0;
 /// … namely fewer than this in a second of it. Slow speech has about one and a half.
 const FEW_WORDS: f64 = 0.2;
 
-/// Hears a stream of samples at [`SAMPLE_RATE`] beside the recogniser.
+/// Hears a stream of samples at [`SAMPLE_RATE`](crate::recogniser::SAMPLE_RATE) beside the recogniser.
 pub(crate) struct Listener {
     detector: Detector,
     /// Whether words are written without blanks: then their letters count.
@@ -98,13 +99,9 @@ impl Listener {
     /// Hears more audio.
     pub(crate) fn hear(&mut self, samples: &[f32]) {
         self.samples += samples.len() as u64;
-        self.rest.extend_from_slice(samples);
-        let rest = std::mem::take(&mut self.rest);
-        let mut frames = rest.chunks_exact(FRAME);
-        for frame in &mut frames {
+        for frame in whole_frames(&mut self.rest, samples).chunks_exact(FRAME) {
             self.judge(frame);
         }
-        self.rest = frames.remainder().to_vec();
     }
 
     fn judge(&mut self, frame: &[f32]) {
@@ -132,7 +129,6 @@ impl Listener {
 
     /// What is to be told of all that was heard so far.
     pub(crate) fn finding(&self) -> Option<Finding> {
-        let seconds = |samples: u64| samples as f64 / f64::from(SAMPLE_RATE);
         let frames = |count: u64| seconds(count * FRAME as u64);
         let (audio, audible, speech) =
             (seconds(self.samples), frames(self.audible), frames(self.voiced));
@@ -145,7 +141,6 @@ impl Listener {
             }
             _ => return None,
         };
-        let hundredths = |seconds: f64| (seconds * 100.0).round() / 100.0;
         let figures = Figures {
             audio_seconds: hundredths(audio),
             audible_seconds: hundredths(audible),
@@ -181,6 +176,7 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recogniser::SAMPLE_RATE;
 
     fn lack(samples: &[f32], words: usize) -> Option<Lack> {
         let mut listener = Listener::new("en");

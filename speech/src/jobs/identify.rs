@@ -11,6 +11,8 @@ use crate::{
     audio::AudioReader,
     cutter::{Cut, Cutter, CutterSettings, Window},
     recogniser::{Cancel, LONGEST_IDENTIFIED, Recogniser, SAMPLE_RATE},
+    telling::seconds,
+    transcript::hundredths,
 };
 
 /// So much speech is heard, in samples, if there is so much.
@@ -60,8 +62,8 @@ pub(super) fn identify(
         let alternatives: Vec<Value> = told_guesses.map(alternative).collect();
         let result = json!({
             "alternatives": alternatives,
-            "start_time": seconds(*from),
-            "end_time": seconds(*to),
+            "start_time": hundredths(seconds(*from)),
+            "end_time": hundredths(seconds(*to)),
         });
         told.insert("results".into(), json!([result]));
         told.insert("predicted_language".into(), json!(guesses[0].0));
@@ -78,11 +80,6 @@ pub(super) fn identify(
 fn alternative((language, probability): &Guess) -> Value {
     let confidence = f64::from((probability * 100.0).round()) / 100.0;
     json!({"language": language, "confidence": confidence})
-}
-
-/// In hundredths.
-fn seconds(samples: u64) -> f64 {
-    (samples as f64 * 100.0 / f64::from(SAMPLE_RATE)).round() / 100.0
 }
 
 /// Listens to the first speech; `None` if there is none.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     recogniser::Stretch,
-    transcript::{FORMAT_VERSION, items, live_results, live_text},
+    transcript::{FORMAT_VERSION, hundredths, items, live_results, live_text},
 };
 
 /// The counts of a channel.
@@ -99,8 +99,4 @@ pub(super) fn utterance_end(at: f64, channel: Option<String>, forced: bool) -> S
     let at = hundredths(at);
     let metadata = UtteranceEnd { start_time: at, end_time: at };
     ServerMessage::EndOfUtterance { format: FORMAT_VERSION, metadata, channel, forced }
-}
-
-fn hundredths(seconds: f64) -> f64 {
-    (seconds * 100.0).round() / 100.0
 }

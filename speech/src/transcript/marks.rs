@@ -2,7 +2,7 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{Item, ItemKind, spans::lasting};
+use super::{Item, ItemKind, hundredths, spans::lasting};
 use crate::recogniser::Word;
 
 /// Marks that become results of their own, those that end a sentence first; other signs around
@@ -100,10 +100,6 @@ fn words_and_marks(words: &[Word], marks: &Marks) -> Vec<Item> {
         items.push(item(mark.to_string(), last.end, last.end, kind));
     }
     items
-}
-
-fn hundredths(seconds: f64) -> f64 {
-    (seconds * 100.0).round() / 100.0
 }
 
 fn is_known(mark: char) -> bool {

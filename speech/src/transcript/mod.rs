@@ -27,6 +27,11 @@ pub use self::{
 /// A pause that ends a turn, and from which a new subtitle begins, in seconds.
 const LONG_GAP: f64 = 1.5;
 
+/// Seconds as they are told: to the hundredth.
+pub(crate) fn hundredths(seconds: f64) -> f64 {
+    (seconds * 100.0).round() / 100.0
+}
+
 /// One result: a word or a mark.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     recogniser::{Cancel, Clock, RecogniserError, SAMPLE_RATE, SessionOptions, Word},
     slots::{Slots, Urgency},
+    telling::seconds,
     transcript::word_delimiter,
 };
 
@@ -151,10 +152,8 @@ impl Decoder {
             self.cancel.check()?;
         }
         self.states.give_back(state);
-        let seconds = |count: usize| count as f64 / f64::from(SAMPLE_RATE);
-        let offset = start as f64 / f64::from(SAMPLE_RATE);
-        let length = seconds((spoken + FADING).min(samples.len()));
-        let words = (!astray).then(|| words(&tokens, self.writing, offset, length));
+        let length = seconds((spoken + FADING).min(samples.len()) as u64);
+        let words = (!astray).then(|| words(&tokens, self.writing, seconds(start), length));
         let took = self.clock.now().duration_since(begun);
         Ok(Decoded { words, took, waited: begun.duration_since(asked) })
     }

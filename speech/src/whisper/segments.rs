@@ -6,7 +6,7 @@
 
 use whisper_rs::WhisperState;
 
-use super::words::Token;
+use super::words::{Token, bytes, text};
 
 /// Where the model gives silence more than this, or the words less than that, another decode is due.
 /// Speech that can be understood seldom does; ringing, music and noise nearly always do.
@@ -81,16 +81,14 @@ pub(super) fn segments(state: &WhisperState) -> Vec<Segment> {
 
 /// Leaves out the names of sounds, and everything where no letter or digit is left.
 fn without_sounds(mut tokens: Vec<Token>) -> Vec<Token> {
-    let text: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
-    let names = names(&text);
+    let names = names(&bytes(&tokens));
     let mut at = 0;
     tokens.retain(|token| {
         let begin = at;
         at += token.bytes.len();
         !names.iter().any(|(from, to)| begin < *to && *from < at)
     });
-    let left: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
-    if !String::from_utf8_lossy(&left).contains(char::is_alphanumeric) {
+    if !text(&tokens).contains(char::is_alphanumeric) {
         tokens.clear();
     }
     tokens

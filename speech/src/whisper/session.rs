@@ -98,6 +98,13 @@ impl WhisperSession {
         Ok(Some((start, samples.len() as u64, words)))
     }
 
+    /// Counts what a call that began at `begun` tells.
+    fn metered(&mut self, begun: Instant, heard: Vec<Heard>) -> Vec<Heard> {
+        let waited = std::mem::take(&mut self.waited);
+        self.meter.told(begun, self.clock.now(), waited, &heard);
+        heard
+    }
+
     fn closed(&mut self, window: &Window, words: Vec<Word>) -> Vec<Heard> {
         let end = seconds(window.start + window.samples.len() as u64);
         self.telling.close(seconds(window.start), end, words)
@@ -171,9 +178,7 @@ impl Session for WhisperSession {
         self.telling.fed(begun, samples.len());
         let mut heard = self.cut(samples)?;
         heard.extend(self.look()?);
-        let waited = std::mem::take(&mut self.waited);
-        self.meter.told(begun, self.clock.now(), waited, &heard);
-        Ok(heard)
+        Ok(self.metered(begun, heard))
     }
 
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError> {
@@ -182,9 +187,7 @@ impl Session for WhisperSession {
         let window = self.cutter.finish();
         let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close_at_once(&window))?;
         self.telling.finish();
-        let waited = std::mem::take(&mut self.waited);
-        self.meter.told(begun, self.clock.now(), waited, &heard);
-        Ok(heard)
+        Ok(self.metered(begun, heard))
     }
 
     fn force(&mut self) -> Result<Vec<Heard>, RecogniserError> {
@@ -192,9 +195,7 @@ impl Session for WhisperSession {
         let begun = self.clock.now();
         let heard = self.tell_all(true)?;
         self.telling.finish();
-        let waited = std::mem::take(&mut self.waited);
-        self.meter.told(begun, self.clock.now(), waited, &heard);
-        Ok(heard)
+        Ok(self.metered(begun, heard))
     }
 
     fn wake_at(&self) -> Option<Instant> {
@@ -205,9 +206,7 @@ impl Session for WhisperSession {
         self.cancel.check()?;
         let begun = self.clock.now();
         let heard = self.act(begun)?;
-        let waited = std::mem::take(&mut self.waited);
-        self.meter.told(begun, self.clock.now(), waited, &heard);
-        Ok(heard)
+        Ok(self.metered(begun, heard))
     }
 
     fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError> {

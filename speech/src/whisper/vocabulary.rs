@@ -14,9 +14,12 @@ use whisper_rs::{WhisperContext, WhisperState, WhisperTokenId};
 use super::{
     engine,
     sounds::Sound,
-    words::{Token, groups, plain},
+    words::{Token, groups, text},
 };
-use crate::recogniser::{RecogniserError, Term};
+use crate::{
+    agreement::letters,
+    recogniser::{RecogniserError, Term},
+};
 
 /// How unlike a word may sound, as a share of its sounds.
 const FAR: f32 = 0.4;
@@ -201,7 +204,7 @@ impl Vocabulary {
 
     /// Whether a word is one of the list.
     fn is_there(&self, tokens: &[Token], word: &Range<usize>) -> bool {
-        self.words.contains(&plain(&text(&tokens[word.clone()])))
+        self.words.contains(&letters(&text(&tokens[word.clone()])))
     }
 
     fn place(
@@ -216,7 +219,7 @@ impl Vocabulary {
             return None;
         }
         let text = text(heard);
-        let (sound, text) = (Sound::of(&text)?, plain(&text));
+        let (sound, text) = (Sound::of(&text)?, letters(&text));
         let mut near: Vec<(f32, usize)> = Vec::new();
         for (index, term) in self.terms.iter().enumerate() {
             if term.words.abs_diff(words) > 1 {
@@ -245,7 +248,7 @@ impl Entry {
         let said = std::iter::once(&text).chain(&term.sounds_like);
         let sounds = said.filter_map(|text| Sound::of(text));
         let sounds: Vec<Sound> = sounds.filter(|sound| sound.len() >= LEAST_SOUNDS).collect();
-        let letters = plain(&text);
+        let letters = letters(&text);
         (words <= MOST_WORDS && !sounds.is_empty()).then_some(Self { text, letters, words, sounds })
     }
 }
@@ -310,11 +313,6 @@ impl Scales<'_> {
 fn ends(heard: &[Token]) -> (f64, f64) {
     let start = heard.first().map_or(0.0, |token| token.start);
     (start, heard.last().map_or(start, |token| token.end).max(start))
-}
-
-fn text(tokens: &[Token]) -> String {
-    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn log_probability(logits: &[f32], id: WhisperTokenId) -> f32 {

@@ -50,6 +50,16 @@ pub(super) fn words(tokens: &[Token], writing: Writing, offset: f64, length: f64
     placed.collect()
 }
 
+/// The text of tokens as the model gave it.
+pub(super) fn bytes(tokens: &[Token]) -> Vec<u8> {
+    tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect()
+}
+
+/// The same as characters.
+pub(super) fn text(tokens: &[Token]) -> String {
+    String::from_utf8_lossy(&bytes(tokens)).into_owned()
+}
+
 /// Cuts before each token that begins with a blank.
 pub(super) fn groups(tokens: &[Token]) -> impl Iterator<Item = &[Token]> {
     tokens.chunk_by(|_, next| !next.bytes.starts_with(b" "))
@@ -57,9 +67,8 @@ pub(super) fn groups(tokens: &[Token]) -> impl Iterator<Item = &[Token]> {
 
 /// All tokens as one word.
 fn joined(tokens: &[Token]) -> Word {
-    let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.bytes.iter().copied()).collect();
     Word {
-        text: String::from_utf8_lossy(&bytes).into_owned(),
+        text: text(tokens),
         start: tokens.first().map_or(0.0, |token| token.start),
         end: tokens.last().map_or(0.0, |token| token.end),
         confidence: mean(tokens.iter().map(|token| token.probability)),
@@ -123,11 +132,6 @@ fn letters(tokens: &[Token]) -> Vec<Word> {
         }));
     }
     letters
-}
-
-/// A text without marks, blanks and case.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]
