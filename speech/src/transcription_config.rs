@@ -278,13 +278,6 @@ pub(crate) fn missing(raw: &RawTranscription, config: &Value, live: bool) -> Vec
             missing.push(Missing::new(feature));
         }
     }
-    let spoken_alike = |entry: &RawVocabulary| match entry {
-        RawVocabulary::Plain(_) => false,
-        RawVocabulary::Entry(entry) => entry.sounds_like.iter().flatten().next().is_some(),
-    };
-    if raw.additional_vocab.iter().flatten().any(spoken_alike) {
-        missing.push(Missing::new("sounds_like"));
-    }
     let sensitivity = raw.punctuation_overrides.as_ref().and_then(|raw| raw.sensitivity);
     if sensitivity.is_some_and(|sensitivity| sensitivity != USUAL_SENSITIVITY) {
         missing.push(Missing::new("punctuation_overrides.sensitivity"));

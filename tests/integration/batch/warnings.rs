@@ -127,7 +127,6 @@ fn each_feature_that_cannot_be_done_is_told_and_the_job_is_done() {
         "domain",
         "output_locale",
         "audio_filtering_config",
-        "sounds_like",
         "punctuation_overrides.sensitivity",
         "model",
         "max_delay",

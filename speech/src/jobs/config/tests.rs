@@ -77,7 +77,6 @@ fn every_documented_key_is_taken() {
             "domain",
             "output_locale",
             "language_hints",
-            "sounds_like",
             "punctuation_overrides.sensitivity",
             "max_delay",
             "max_delay_mode",
