@@ -14,6 +14,8 @@ use symphonia::core::{
     },
 };
 
+use super::numbers::{u16_le, u32_le};
+
 /// Frames of plain samples that are decoded at once: 64 ms of 16 kHz, so nobody waits for them.
 pub(super) const FRAMES: usize = 1024;
 
@@ -137,7 +139,7 @@ pub(super) fn bare_alac(cookie: &[u8]) -> &[u8] {
 /// The audio behind a format of WAV, where symphonia does not read it: `WAVEFORMATEX`.
 pub(super) fn wave(format: &[u8]) -> Coding {
     let short = |at| u32::from(short(format, at));
-    let rate = short(4) | short(6) << 16;
+    let rate = u32_le(format, 4).unwrap_or_default();
     let (channels, bits) = (short(2), short(14));
     let sample = |sample| plain(sample, bits.div_ceil(8), true, rate, channels);
     match wave_tag(format) {
@@ -162,7 +164,7 @@ pub(super) fn wave_tag(format: &[u8]) -> u16 {
 
 /// A field of a format of WAV; 0 where it has ended.
 fn short(format: &[u8], at: usize) -> u16 {
-    format.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+    u16_le(format, at).unwrap_or_default()
 }
 
 pub(super) fn wave_name(tag: u16) -> String {

@@ -7,6 +7,7 @@ mod lanes;
 mod matroska;
 mod mixer;
 mod mp4;
+mod numbers;
 mod opus;
 mod plain;
 mod resampler;

@@ -9,6 +9,7 @@ use std::io;
 
 use super::{
     codecs::{self, Coding, Sample},
+    numbers::{u16_be, u32_be, u64_be},
     wav::Bytes,
 };
 
@@ -139,11 +140,11 @@ impl Entry {
     }
 
     fn short(&self, at: usize) -> u32 {
-        self.body.get(at..at + 2).map_or(0, |b| u32::from(u16::from_be_bytes([b[0], b[1]])))
+        u16_be(&self.body, at).map_or(0, u32::from)
     }
 
     fn long(&self, at: usize) -> u32 {
-        self.short(at) << 16 | self.short(at + 2)
+        u32_be(&self.body, at).unwrap_or_default()
     }
 
     fn is_second_version(&self) -> bool {
@@ -152,8 +153,8 @@ impl Entry {
 
     fn rate(&self) -> u32 {
         if self.is_second_version() {
-            let bits = u64::from(self.long(32)) << 32 | u64::from(self.long(36));
-            return f64::from_bits(bits).round() as u32;
+            let rate = u64_be(&self.body, 32).unwrap_or_default();
+            return f64::from_bits(rate).round() as u32;
         }
         self.short(24)
     }
@@ -277,10 +278,10 @@ fn inside_mp4a(object_type: u8) -> Option<Coding> {
 /// Boxes in what was read already.
 fn inner(mut bytes: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
     let mut boxes = Vec::new();
-    while let Some((head, _)) = bytes.split_at_checked(8) {
-        let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let Some((whole, rest)) = bytes.split_at_checked(size.max(8)) else { break };
-        boxes.push(([head[4], head[5], head[6], head[7]], whole[8..].to_vec()));
+    while let Some(size) = u32_be(bytes, 0) {
+        let size = (size as usize).max(8);
+        let Some((whole, rest)) = bytes.split_at_checked(size) else { break };
+        boxes.push(([whole[4], whole[5], whole[6], whole[7]], whole[8..].to_vec()));
         bytes = rest;
     }
     boxes
@@ -307,12 +308,12 @@ fn part(bytes: &mut impl Bytes, at: u64, end: u64) -> io::Result<Option<Part>> {
         return Ok(None);
     }
     let head = bytes.at(at, 16)?;
-    let (Some(size), Some(name)) = (head.first_chunk(), head.get(4..8)) else { return Ok(None) };
+    let (Some(size), Some(name)) = (u32_be(&head, 0), head.get(4..8)) else { return Ok(None) };
     let name = [name[0], name[1], name[2], name[3]];
-    let (taken, size) = match u32::from_be_bytes(*size) {
+    let (taken, size) = match size {
         0 => (8, end - at),
-        1 => match head.get(8..16).and_then(|size| size.try_into().ok()) {
-            Some(size) => (16, u64::from_be_bytes(size)),
+        1 => match u64_be(&head, 8) {
+            Some(size) => (16, size),
             None => return Ok(None),
         },
         size => (8, u64::from(size)),

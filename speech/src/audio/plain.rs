@@ -7,6 +7,7 @@ use symphonia::core::{codecs::CodecParameters, formats::Packet};
 
 use super::{
     codecs::{self, Coding, FRAMES, Sample},
+    numbers::{u16_be, u32_be, u64_be},
     source::Source,
     wav::Bytes,
 };
@@ -48,7 +49,7 @@ fn in_aiff(bytes: &mut impl Bytes) -> io::Result<Option<Found>> {
     let (mut at, mut coding) = (12, None);
     for _ in 0..MOST_CHUNKS {
         let head = bytes.at(at, 8)?;
-        let (Some(name), Some(size)) = (head.get(..4), long(&head, 4)) else { break };
+        let (Some(name), Some(size)) = (head.get(..4), u32_be(&head, 4)) else { break };
         let size = u64::from(size);
         match name {
             b"COMM" => {
@@ -56,7 +57,7 @@ fn in_aiff(bytes: &mut impl Bytes) -> io::Result<Option<Found>> {
                 coding = aiff_coding(&body);
             }
             b"SSND" => {
-                let Some(offset) = long(&bytes.at(at + 8, 4)?, 0) else { break };
+                let Some(offset) = u32_be(&bytes.at(at + 8, 4)?, 0) else { break };
                 // The head of the samples is 8 bytes, and they may begin later.
                 let begin = at + 16 + u64::from(offset);
                 let told = size.saturating_sub(8 + u64::from(offset));
@@ -71,7 +72,7 @@ fn in_aiff(bytes: &mut impl Bytes) -> io::Result<Option<Found>> {
 }
 
 fn aiff_coding(body: &[u8]) -> Option<Coding> {
-    let (channels, bits) = (short(body, 0)?, short(body, 6)?);
+    let (channels, bits) = (u16_be(body, 0)?, u16_be(body, 6)?);
     let rate = extended(body.get(8..18)?)?;
     let plain =
         |sample, bytes, little| codecs::plain(sample, bytes, little, rate, u32::from(channels));
@@ -94,8 +95,7 @@ fn in_caf(bytes: &mut impl Bytes) -> io::Result<Option<Found>> {
     let (mut at, mut coding) = (8, None);
     for _ in 0..MOST_CHUNKS {
         let head = bytes.at(at, 12)?;
-        let (Some(name), Some(size)) = (head.get(..4), head.get(4..12)) else { break };
-        let size = size.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let (Some(name), Some(size)) = (head.get(..4), u64_be(&head, 4)) else { break };
         match name {
             b"desc" => coding = caf_coding(&bytes.at(at + 12, 32)?),
             b"data" => {
@@ -117,10 +117,10 @@ fn in_caf(bytes: &mut impl Bytes) -> io::Result<Option<Found>> {
 
 /// The mark of the codec, and how its samples lie if they are plain.
 fn caf_coding(body: &[u8]) -> Option<([u8; 4], Option<Coding>)> {
-    let rate = f64::from_be_bytes(*body.first_chunk()?).round() as u32;
+    let rate = f64::from_bits(u64_be(body, 0)?).round() as u32;
     let format = *body.get(8..)?.first_chunk()?;
-    let (flags, packet) = (long(body, 12)?, long(body, 16)?);
-    let (channels, bits) = (long(body, 24)?, long(body, 28)?);
+    let (flags, packet) = (u32_be(body, 12)?, u32_be(body, 16)?);
+    let (channels, bits) = (u32_be(body, 24)?, u32_be(body, 28)?);
     let plain = |sample, bytes, little| codecs::plain(sample, bytes, little, rate, channels);
     let coding = match &format {
         b"lpcm" => {
@@ -145,7 +145,7 @@ fn packets(format: [u8; 4]) -> Option<Coding> {
 
 fn in_au(bytes: &mut impl Bytes) -> io::Result<Option<Found>> {
     let head = bytes.at(0, 24)?;
-    let field = |number: usize| long(&head, 4 * number);
+    let field = |number: usize| u32_be(&head, 4 * number);
     let (Some(begin), Some(told), Some(encoding), Some(rate), Some(channels)) =
         (field(1), field(2), field(3), field(4), field(5))
     else {
@@ -175,18 +175,10 @@ fn found(bytes: &impl Bytes, coding: Coding, begin: u64, told: u64) -> io::Resul
     Ok(Found::Plain(Plain { coding, begin, length }))
 }
 
-fn short(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
 /// A number of 80 bits, as the 68881 had them; rates are whole and positive.
 fn extended(bytes: &[u8]) -> Option<u32> {
-    let exponent = i32::from(short(bytes, 0)? & 0x7fff) - 16_383;
-    let mantissa = u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?);
+    let exponent = i32::from(u16_be(bytes, 0)? & 0x7fff) - 16_383;
+    let mantissa = u64_be(bytes, 2)?;
     let rate = mantissa as f64 * 2_f64.powi(exponent - 63);
     Some(rate.round() as u32)
 }

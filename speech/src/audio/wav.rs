@@ -7,6 +7,8 @@
 
 use std::io;
 
+use super::numbers::{u16_le, u32_le, u64_le};
+
 /// A header goes on for so long at most, other chunks before the samples included.
 const LONGEST_HEADER: u64 = 64 << 20;
 const MOST_CHUNKS: usize = 1000;
@@ -56,15 +58,13 @@ impl Wav {
         let (mut at, mut format, mut long_length) = (12, None, None);
         for _ in 0..MOST_CHUNKS {
             let head = bytes.at(at, 8)?;
-            let Some((name, size)) = head.split_at_checked(4) else { return Ok(None) };
-            let Ok(size) = size.try_into().map(u32::from_le_bytes) else { return Ok(None) };
-            let size = u64::from(size);
+            let Some((name, size)) = chunk_head(&head) else { return Ok(None) };
             match name {
                 b"fmt " if size <= LONGEST_FORMAT => {
                     format = Some(bytes.at(at + 8, size as usize)?)
                 }
                 // The sizes of RF64 and BW64 (EBU Tech 3306): of the whole, then of the samples.
-                b"ds64" => long_length = little_endian(&bytes.at(at + 16, 8)?),
+                b"ds64" => long_length = u64_le(&bytes.at(at + 16, 8)?, 0),
                 b"data" => {
                     let told = if size == u64::from(u32::MAX) { long_length } else { None };
                     return Self::found(bytes, format, at + 8, told.unwrap_or(size));
@@ -89,9 +89,10 @@ impl Wav {
         let (mut at, mut format) = (40, None);
         for _ in 0..MOST_CHUNKS {
             let head = bytes.at(at, 24)?;
-            let Some((name, size)) = head.split_at_checked(16) else { return Ok(None) };
+            let (Some(name), Some(size)) = (head.get(..16), u64_le(&head, 16)) else {
+                return Ok(None);
+            };
             // The size counts the chunk's own head.
-            let Some(size) = little_endian(size) else { return Ok(None) };
             let size = size.saturating_sub(24);
             if name[4..] == WAVE64_TAIL {
                 match &name[..4] {
@@ -152,7 +153,7 @@ impl Wav {
 
     /// The samples in pieces that one header each can tell: offset and length.
     pub(super) fn pieces(&self, length: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
-        let block = u64::from(u16::from_le_bytes([self.format[12], self.format[13]])).max(1);
+        let block = u16_le(&self.format, 12).map_or(1, u64::from).max(1);
         let (begin, piece) = (self.begin, LONGEST_DATA / block * block);
         (0..length.div_ceil(piece).max(1)).map(move |number| {
             (begin + number * piece, piece.min(length.saturating_sub(number * piece)))
@@ -165,8 +166,9 @@ fn is_chunk(name: &[u8]) -> bool {
     matches!(name, b"LIST" | b"id3 " | b"ID3 " | b"fact" | b"cue " | b"bext" | b"JUNK" | b"smpl")
 }
 
-fn little_endian(bytes: &[u8]) -> Option<u64> {
-    bytes.try_into().ok().map(u64::from_le_bytes)
+/// The name and the size that eight bytes tell.
+fn chunk_head(head: &[u8]) -> Option<(&[u8], u64)> {
+    Some((head.get(..4)?, u64::from(u32_le(head, 4)?)))
 }
 
 #[cfg(test)]
