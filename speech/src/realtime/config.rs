@@ -339,7 +339,7 @@ mod tests {
                 json!({"additional_vocab": ["a", {"content": "b", "sounds_like": ["bee"]}],
                        "punctuation_overrides": {"sensitivity": 0.2},
                        "conversation_config": {"end_of_utterance_mode": "adaptive"}}),
-                vec!["sounds_like", "punctuation_overrides.sensitivity", "end_of_utterance_mode"],
+                vec!["punctuation_overrides.sensitivity", "end_of_utterance_mode"],
             ),
             (
                 json!({"model": "melia-1", "language_hints": ["en"]}),
