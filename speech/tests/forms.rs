@@ -307,6 +307,75 @@ fn wavs_with_fields_left_wrong() {
 }
 
 #[test]
+fn samples_in_several_chunks_are_read_to_the_last() {
+    let mut bench = Bench::new();
+    for (name, codec) in [("plain", "pcm_s16le"), ("mulaw", "pcm_mulaw")] {
+        let path = bench.ffmpeg(&format!("{name}.wav"), &format!("-c:a {codec} -bitexact"));
+        let wav = std::fs::read(&path).expect("read");
+        let at = wav.windows(4).position(|name| name == b"data").expect("samples");
+        let samples = &wav[at + 8..];
+        let (first, second) = samples.split_at(samples.len() / 2 & !1);
+        // What is written when a recording is taken up again: other chunks in between, one of them of
+        // odd length, and a chunk of no samples.
+        let chunk =
+            |name: &[u8], body: &[u8]| [name, &(body.len() as u32).to_le_bytes(), body].concat();
+        let between =
+            [chunk(b"LIST", b"INFO"), chunk(b"note", b"abc"), vec![0], chunk(b"data", b"")];
+        let split =
+            [&wav[..at], &chunk(b"data", first), &between.concat(), &chunk(b"data", second)];
+        let path = bench.written(&format!("{name}-in-two.wav"), &split.concat());
+        bench.same_at_either_door(&path);
+        if codec == "pcm_mulaw" {
+            // Chunks of odd length, with the byte that fills them up and without.
+            for filled in [true, false] {
+                let (first, second) = samples.split_at(samples.len() / 2 | 1);
+                let fill: &[u8] = if filled { &[0] } else { &[] };
+                let split = [&wav[..at], &chunk(b"data", first), fill, &chunk(b"data", second)];
+                let path = bench.written(&format!("odd-{filled}.wav"), &split.concat());
+                bench.same_at_either_door(&path);
+            }
+        }
+    }
+    bench.done();
+}
+
+#[test]
+fn each_layer_of_mpeg_audio_is_told_by_its_frames() {
+    let mut bench = Bench::new();
+    bench.same_in(&[
+        ("two.mp4", "-c:a mp2 -movflags +faststart"),
+        ("two-fragmented.mp4", "-c:a mp2 -movflags +frag_keyframe+empty_moov"),
+        ("three.mp4", "-c:a libmp3lame -movflags +faststart"),
+        ("three.mkv", "-c:a libmp3lame"),
+    ]);
+    let path = bench.ffmpeg("two.mka", "-c:a mp2");
+    let mistaken = patched(&path, b"A_MPEG/L2", 8, b"3");
+    let path = bench.written("mistaken.mka", &mistaken);
+    bench.same_at_either_door(&path);
+    bench.done();
+}
+
+/// No encoder of it comes with Debian; what tells it from plain AAC stands in its description, and in
+/// pieces of its frames that a decoder may leave out.
+#[test]
+fn the_core_of_he_aac_is_heard() {
+    let mut bench = Bench::new();
+    // Spectral band replication, and with it parametric stereo, over a core of 22,050 Hz.
+    for (name, config) in [("he", [0x2b, 0x8a, 0x08, 0, 0]), ("he-v2", [0xeb, 0x8a, 0x08, 0, 0])] {
+        for (form, mark, at) in
+            [("m4a", &b"\x05\x80\x80\x80\x05"[..], 5), ("mka", b"\x63\xa2\x85", 3)]
+        {
+            let arguments = "-c:a aac -b:a 64k -ar 22050 -movflags +faststart";
+            let path = bench.ffmpeg(&format!("{name}-core.{form}"), arguments);
+            let described = patched(&path, mark, at, &config);
+            let path = bench.written(&format!("{name}.{form}"), &described);
+            bench.same_at_either_door(&path);
+        }
+    }
+    bench.done();
+}
+
+#[test]
 fn what_is_not_understood_is_named_with_its_remedy() {
     let bench = Bench::new();
     let stereo = "-ar 48000 -ac 2 -strict -2";
@@ -369,6 +438,12 @@ fn a_film_without_sound_and_one_with_two_tracks() {
             .ffmpeg(name, "-map 0:a -map 0:a -c:a:0 ac3 -c:a:1 aac -ar 48000 -movflags +faststart");
         bench.same_at_either_door(&path);
     }
+    // Another language or a commentary stands before it, and is not what most people hear.
+    let path = bench.ffmpeg(
+        "commented.mkv",
+        "-f lavfi -i sine=frequency=300:duration=3 -map 1:a -map 0:a -c:a flac -disposition:a:0 0 -disposition:a:1 default",
+    );
+    bench.same_at_either_door(&path);
     bench.done();
 }
 

@@ -4,13 +4,13 @@
 use symphonia::core::{
     audio::Channels,
     codecs::{
-        CODEC_TYPE_ALAC, CODEC_TYPE_MP2, CODEC_TYPE_MP3, CODEC_TYPE_OPUS, CODEC_TYPE_PCM_ALAW,
-        CODEC_TYPE_PCM_F32BE, CODEC_TYPE_PCM_F32LE, CODEC_TYPE_PCM_F64BE, CODEC_TYPE_PCM_F64LE,
-        CODEC_TYPE_PCM_MULAW, CODEC_TYPE_PCM_S8, CODEC_TYPE_PCM_S16BE, CODEC_TYPE_PCM_S16LE,
-        CODEC_TYPE_PCM_S24BE, CODEC_TYPE_PCM_S24LE, CODEC_TYPE_PCM_S32BE, CODEC_TYPE_PCM_S32LE,
-        CODEC_TYPE_PCM_U8, CODEC_TYPE_PCM_U16BE, CODEC_TYPE_PCM_U16LE, CODEC_TYPE_PCM_U24BE,
-        CODEC_TYPE_PCM_U24LE, CODEC_TYPE_PCM_U32BE, CODEC_TYPE_PCM_U32LE, CodecParameters,
-        CodecType,
+        CODEC_TYPE_ALAC, CODEC_TYPE_MP1, CODEC_TYPE_MP2, CODEC_TYPE_MP3, CODEC_TYPE_OPUS,
+        CODEC_TYPE_PCM_ALAW, CODEC_TYPE_PCM_F32BE, CODEC_TYPE_PCM_F32LE, CODEC_TYPE_PCM_F64BE,
+        CODEC_TYPE_PCM_F64LE, CODEC_TYPE_PCM_MULAW, CODEC_TYPE_PCM_S8, CODEC_TYPE_PCM_S16BE,
+        CODEC_TYPE_PCM_S16LE, CODEC_TYPE_PCM_S24BE, CODEC_TYPE_PCM_S24LE, CODEC_TYPE_PCM_S32BE,
+        CODEC_TYPE_PCM_S32LE, CODEC_TYPE_PCM_U8, CODEC_TYPE_PCM_U16BE, CODEC_TYPE_PCM_U16LE,
+        CODEC_TYPE_PCM_U24BE, CODEC_TYPE_PCM_U24LE, CODEC_TYPE_PCM_U32BE, CODEC_TYPE_PCM_U32LE,
+        CodecParameters, CodecType,
     },
 };
 
@@ -26,6 +26,15 @@ pub(super) enum Coding {
     Known(Box<CodecParameters>),
     /// Not understood: its name, for people.
     Named(String),
+}
+
+/// What a container says of its tracks, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Tracks {
+    /// What their audio is, where symphonia takes it wrongly or not at all.
+    pub(super) codings: Vec<(u32, Coding)>,
+    /// Those that are for people who ask for them: another language, a commentary.
+    pub(super) spare: Vec<u32>,
 }
 
 impl Coding {
@@ -152,6 +161,17 @@ pub(super) fn wave(format: &[u8]) -> Coding {
         0x55 => known(CODEC_TYPE_MP3, rate, channels, None),
         tag => Coding::named(wave_name(tag)),
     }
+}
+
+/// The layer of a frame of MPEG audio (ISO/IEC 11172-3, 2.4.1.3), where `codec` is another layer.
+pub(super) fn mpeg_layer(codec: CodecType, frame: &[u8]) -> Option<CodecType> {
+    let layers = [CODEC_TYPE_MP3, CODEC_TYPE_MP2, CODEC_TYPE_MP1];
+    let [0xff, second, ..] = frame else { return None };
+    if second & 0xe0 != 0xe0 || !layers.contains(&codec) {
+        return None;
+    }
+    let number = usize::from(second >> 1 & 3).checked_sub(1)?;
+    Some(layers[number]).filter(|layer| *layer != codec)
 }
 
 /// The tag of a format; behind the extensible one stands another.

@@ -17,7 +17,7 @@ use symphonia::core::{
 
 use super::{
     AudioError,
-    codecs::{self, Coding, FRAMES},
+    codecs::{self, Coding, FRAMES, Tracks},
     lanes::{Lanes, Layout, Samples, append},
     opus::OpusDecoder,
     plain::PlainReader,
@@ -47,7 +47,7 @@ enum Packets {
 pub(super) struct Decoder {
     packets: Packets,
     /// What the container was found to say of its tracks, by their number.
-    told: Vec<(u32, Coding)>,
+    told: Tracks,
     codec: Box<dyn Codec>,
     track: u32,
     /// Bytes of plain samples, where a container gives a packet for each of them.
@@ -68,7 +68,7 @@ impl Decoder {
     /// at once, at least.
     pub(super) fn open(
         (source, meter): (Source, Meter),
-        told: Vec<(u32, Coding)>,
+        told: Tracks,
         gather: usize,
         cancel: &Cancel,
     ) -> Result<Self, AudioError> {
@@ -101,12 +101,12 @@ impl Decoder {
         };
         let codec = codec_of(&parameters)?;
         let packets = Packets::Plain(Box::new(PlainReader::new(source, &parameters)));
-        Ok(Self::new(packets, Vec::new(), (0, codec), meter, gather, cancel))
+        Ok(Self::new(packets, Tracks::default(), (0, codec), meter, gather, cancel))
     }
 
     fn new(
         packets: Packets,
-        told: Vec<(u32, Coding)>,
+        told: Tracks,
         (track, codec): (u32, Box<dyn Codec>),
         meter: Meter,
         gather: usize,
@@ -215,7 +215,23 @@ impl Decoder {
         Err(AudioError::Damaged(err.to_string()))
     }
 
+    /// MP4 has one name for all layers of MPEG audio, and writers of other containers mistake them;
+    /// each frame tells its own.
+    fn heed_layer(&mut self, frame: &[u8]) {
+        let told = self.codec.codec_params();
+        if let Some(layer) = codecs::mpeg_layer(told.codec, frame) {
+            let mut parameters = told.clone();
+            parameters.for_codec(layer);
+            if let Ok(codec) = codec_of(&parameters) {
+                self.codec = codec;
+            }
+        }
+    }
+
     fn decode(&mut self, packet: &Packet) -> Result<Samples, AudioError> {
+        if self.good == 0 {
+            self.heed_layer(packet.buf());
+        }
         let damage = match self.codec.decode(packet) {
             Ok(buffer) => {
                 let heard = hear(&buffer, &mut self.lanes)?;
@@ -273,11 +289,14 @@ fn is_audio(track: &Track) -> bool {
     track.codec_params.codec != CODEC_TYPE_NULL && track.codec_params.sample_rate.is_some()
 }
 
-/// The first track whose codec is known; what is wrong with the first one if there is none.
-fn choose(tracks: &[Track], told: &[(u32, Coding)]) -> Result<(u32, Box<dyn Codec>), AudioError> {
+/// The first track whose codec is known, spare ones last; what is wrong with the first one if there
+/// is none.
+fn choose(tracks: &[Track], told: &Tracks) -> Result<(u32, Box<dyn Codec>), AudioError> {
     let mut wrong = None;
-    for track in tracks {
-        let codec = match told.iter().find(|(number, _)| *number == track.id) {
+    let (spare, usual): (Vec<&Track>, Vec<&Track>) =
+        tracks.iter().partition(|track| told.spare.contains(&track.id));
+    for track in usual.into_iter().chain(spare) {
+        let codec = match told.codings.iter().find(|(number, _)| *number == track.id) {
             Some((_, Coding::Known(parameters))) => codec_of(parameters),
             Some((_, Coding::Named(name))) => Err(AudioError::Codec(name.clone())),
             None if is_audio(track) => codec_of(&track.codec_params),
@@ -310,8 +329,8 @@ fn codec_of(parameters: &CodecParameters) -> Result<Box<dyn Codec>, AudioError> 
 }
 
 /// A container that symphonia gives up may still have told the name of its codec.
-fn from_probe(err: Error, told: &[(u32, Coding)], cancel: &Cancel) -> AudioError {
-    let named = told.iter().find_map(|(_, coding)| match coding {
+fn from_probe(err: Error, told: &Tracks, cancel: &Cancel) -> AudioError {
+    let named = told.codings.iter().find_map(|(_, coding)| match coding {
         Coding::Named(name) => Some(name.clone()),
         Coding::Known(_) => None,
     });

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{
     AudioError,
-    codecs::{self, Coding},
+    codecs::{self, Coding, Tracks},
     matroska, mp4,
     plain::{self, Found, Plain},
     wav::{Bytes, Wav},
@@ -23,8 +23,7 @@ pub(super) enum Form {
 /// What symphonia has to be told of a container.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// By the number of the track.
-    pub(super) tracks: Vec<(u32, Coding)>,
+    pub(super) tracks: Tracks,
     /// Bytes that it is to see instead of what stands in the file, and where.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
 }
@@ -44,14 +43,15 @@ fn recognise(bytes: &mut impl Bytes) -> io::Result<Result<Form, AudioError>> {
         return Ok(Err(AudioError::Empty));
     }
     let mut later = Later { bytes, start };
-    if let Some(mut wav) = Wav::locate(&mut later)? {
-        wav.begin += start;
-        return Ok(in_wav(wav));
+    if let Some(Wav { format, place }) = Wav::locate(&mut later)? {
+        return Ok(in_wav(Wav { format, place: place.shifted(start) }));
     }
     if let Some(found) = plain::locate(&mut later)? {
         return Ok(match found {
             Found::Plain(Plain { coding: Coding::Named(name), .. }) => Err(AudioError::Codec(name)),
-            Found::Plain(plain) => Ok(Form::Plain(Plain { begin: plain.begin + start, ..plain })),
+            Found::Plain(Plain { coding, place }) => {
+                Ok(Form::Plain(Plain { coding, place: place.shifted(start) }))
+            }
             Found::Packets(Some(Coding::Named(name))) => Err(AudioError::Codec(name)),
             Found::Packets(_) if bytes.whole().is_none() => {
                 Err(AudioError::IndexAtEnd("a CAF whose table of packets may come at its end"))
@@ -68,7 +68,8 @@ fn recognise(bytes: &mut impl Bytes) -> io::Result<Result<Form, AudioError>> {
                 "an MP4 with its index at the end (ffmpeg writes it first with -movflags +faststart)",
             )));
         }
-        return Ok(Ok(Form::Container(Told { tracks: movie.tracks, patches: movie.patches })));
+        let tracks = Tracks { codings: movie.tracks, ..Tracks::default() };
+        return Ok(Ok(Form::Container(Told { tracks, patches: movie.patches })));
     }
     let tracks = matroska::tracks(bytes)?;
     Ok(Ok(Form::Container(Told { tracks, ..Told::default() })))
@@ -89,7 +90,7 @@ fn in_wav(wav: Wav) -> Result<Form, AudioError> {
 }
 
 fn plain_wav(wav: Wav) -> Plain {
-    Plain { coding: codecs::wave(&wav.format), begin: wav.begin, length: wav.length }
+    Plain { coding: codecs::wave(&wav.format), place: wav.place }
 }
 
 /// Where the file begins behind a tag of ID3, which some write before everything.

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::{
-    codecs::{self, Coding, Sample},
+    codecs::{self, Coding, Sample, Tracks},
     wav::Bytes,
 };
 
@@ -25,13 +25,14 @@ struct Element {
     end: u64,
 }
 
-/// What the file says of its tracks of audio, by their number; empty where it is of another form.
-pub(super) fn tracks(bytes: &mut impl Bytes) -> io::Result<Vec<(u32, Coding)>> {
+/// What the file says of its tracks of audio; nothing where it is of another form.
+pub(super) fn tracks(bytes: &mut impl Bytes) -> io::Result<Tracks> {
+    let mut found = Tracks::default();
     let Some(header) = element(bytes, 0)?.filter(|header| header.id == HEADER) else {
-        return Ok(Vec::new());
+        return Ok(found);
     };
     let Some(segment) = element(bytes, header.end)?.filter(|element| element.id == SEGMENT) else {
-        return Ok(Vec::new());
+        return Ok(found);
     };
     let mut at = segment.begin;
     for _ in 0..MOST_ELEMENTS {
@@ -39,15 +40,14 @@ pub(super) fn tracks(bytes: &mut impl Bytes) -> io::Result<Vec<(u32, Coding)>> {
             break;
         };
         if element.id == TRACKS {
-            let mut found = Vec::new();
             for track in children(bytes, &element)?.iter().filter(|child| child.id == TRACK) {
-                found.extend(coding(bytes, track)?);
+                read_track(bytes, track, &mut found)?;
             }
-            return Ok(found);
+            break;
         }
         at = element.end;
     }
-    Ok(Vec::new())
+    Ok(found)
 }
 
 #[derive(Default)]
@@ -57,13 +57,15 @@ struct Audio {
     bits: u32,
 }
 
-fn coding(bytes: &mut impl Bytes, track: &Element) -> io::Result<Option<(u32, Coding)>> {
+fn read_track(bytes: &mut impl Bytes, track: &Element, found: &mut Tracks) -> io::Result<()> {
     let (mut number, mut kind, mut id, mut private) = (0, 0, String::new(), Vec::new());
+    let mut is_default = true;
     let mut audio = Audio { rate: 8000, channels: 1, bits: 0 };
     for child in children(bytes, track)? {
         match child.id {
             0xd7 => number = unsigned(&value(bytes, &child)?),
             0x83 => kind = unsigned(&value(bytes, &child)?),
+            0x88 => is_default = unsigned(&value(bytes, &child)?) != 0,
             0x86 => {
                 let name = value(bytes, &child)?;
                 id = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
@@ -83,8 +85,14 @@ fn coding(bytes: &mut impl Bytes, track: &Element) -> io::Result<Option<(u32, Co
             _ => {}
         }
     }
-    let known = (kind == 2).then(|| decoder(&id, &private, &audio)).flatten();
-    Ok(known.map(|coding| (number as u32, coding)))
+    if kind == 2 {
+        let number = number as u32;
+        found.codings.extend(decoder(&id, &private, &audio).map(|coding| (number, coding)));
+        if !is_default {
+            found.spare.push(number);
+        }
+    }
+    Ok(())
 }
 
 /// `None` where symphonia knows best.

@@ -26,12 +26,13 @@ use std::{
 pub use self::lanes::Samples;
 pub(crate) use self::resampler::Resampler;
 use self::{
+    codecs::Tracks,
     decoder::Decoder,
     form::Form,
     lanes::Layout,
     source::{Look, Source},
     streamed::Streamed,
-    wav::Wav,
+    wav::{Place, Wav},
 };
 use crate::{
     lists::MOST_CHANNELS,
@@ -89,7 +90,7 @@ pub enum AudioError {
 /// Decoders read what anybody may have sent: a panic in one is caught and told as damage.
 pub struct AudioReader {
     decoder: Decoder,
-    /// What one header cannot tell: the rest of a WAV of more than 4 GiB.
+    /// What one header cannot tell: the rest of a WAV of more than 4 GiB, or of several chunks.
     rest: Option<Rest>,
     limit: Duration,
     layout: Layout,
@@ -111,8 +112,8 @@ impl Rest {
         self.read += 1;
         Some(self.file.try_clone().map_err(unreadable).and_then(|file| {
             let header = self.wav.header(Some(piece.1));
-            let source = Source::samples(file, header, piece, &self.cancel);
-            guarded(|| Decoder::open(source, Vec::new(), GATHER, &self.cancel))
+            let source = Source::samples(file, header, vec![piece], &self.cancel);
+            guarded(|| Decoder::open(source, Tracks::default(), GATHER, &self.cancel))
         }))
     }
 
@@ -134,24 +135,21 @@ impl AudioReader {
     /// It is no audio, or damaged from the start.
     pub fn open(file: File, limit: Duration, cancel: &Cancel) -> Result<Self, AudioError> {
         let whole = file.metadata().map_err(unreadable)?.len();
-        let piece = |begin: u64, length: Option<u64>| {
-            (begin, length.unwrap_or_else(|| whole.saturating_sub(begin)))
-        };
         let decoder = match form::look(&mut Look(&file, whole))? {
             Form::Wav(wav) => {
-                let pieces = wav.pieces(piece(wav.begin, wav.length).1).collect();
+                let pieces = wav.pieces(whole).collect();
                 let mut rest = Rest { file, wav, pieces, read: 0, cancel: cancel.clone() };
                 let decoder = rest.next().unwrap_or(Err(AudioError::NoAudio))?;
                 return Ok(Self::new(decoder, Some(rest), limit));
             }
             Form::Wrapped(wav) => {
-                let piece = piece(wav.begin, wav.length);
-                let source = Source::samples(file, Vec::new(), piece, cancel);
-                guarded(|| Decoder::open(source, Vec::new(), GATHER, cancel))
+                let ranges = wav.place.ranges(whole);
+                let source = Source::samples(file, Vec::new(), ranges, cancel);
+                guarded(|| Decoder::open(source, Tracks::default(), GATHER, cancel))
             }
             Form::Plain(plain) => {
-                let piece = piece(plain.begin, plain.length);
-                let source = Source::samples(file, Vec::new(), piece, cancel);
+                let ranges = plain.place.ranges(whole);
+                let source = Source::samples(file, Vec::new(), ranges, cancel);
                 guarded(|| Decoder::plain(source, plain.coding, GATHER, cancel))
             }
             Form::Container(told) => {
@@ -178,25 +176,26 @@ impl AudioReader {
         if cancel.is_cancelled() {
             return Err(AudioError::Cancelled);
         }
-        let source = |header, begin, length| {
-            let stream = streamed.from(header, begin, length).map_err(unreadable)?;
+        let source = |header, place: Place| {
+            let stream = streamed.from(header, &place).map_err(unreadable)?;
             Ok(Source::stream(Box::new(stream), cancel))
         };
         let decoder = match form? {
             Form::Wav(wav) => {
-                let source = source(wav.header(wav.length), wav.begin, wav.length)?;
-                guarded(|| Decoder::open(source, Vec::new(), GATHER_LIVE, cancel))
+                // Without a length: more may come behind what is told now.
+                let source = source(wav.header(None), wav.place)?;
+                guarded(|| Decoder::open(source, Tracks::default(), GATHER_LIVE, cancel))
             }
             Form::Wrapped(wav) => {
-                let source = source(Vec::new(), wav.begin, wav.length)?;
-                guarded(|| Decoder::open(source, Vec::new(), GATHER_LIVE, cancel))
+                let source = source(Vec::new(), wav.place)?;
+                guarded(|| Decoder::open(source, Tracks::default(), GATHER_LIVE, cancel))
             }
             Form::Plain(plain) => {
-                let source = source(Vec::new(), plain.begin, plain.length)?;
+                let source = source(Vec::new(), plain.place)?;
                 guarded(|| Decoder::plain(source, plain.coding, GATHER_LIVE, cancel))
             }
             Form::Container(told) => {
-                let mut source = source(Vec::new(), 0, None)?;
+                let mut source = source(Vec::new(), Place::default())?;
                 source.0.patch(told.patches);
                 guarded(|| Decoder::open(source, told.tracks, GATHER_LIVE, cancel))
             }

@@ -9,21 +9,18 @@ use super::{
     codecs::{self, Coding, FRAMES, Sample},
     numbers::{u16_be, u32_be, u64_be},
     source::Source,
-    wav::Bytes,
+    wav::{Bytes, PLACEHOLDER, Place},
 };
 
 const MOST_CHUNKS: usize = 1000;
 /// Descriptions are some dozen bytes long.
 const LONGEST_DESCRIPTION: u64 = 4096;
 
-/// Where the samples of a file lie, and what they are.
+/// What the samples of a file are, and where they lie.
 #[derive(Debug)]
 pub(super) struct Plain {
     pub(super) coding: Coding,
-    /// The first byte of the samples.
-    pub(super) begin: u64,
-    /// How many bytes of samples there are; `None`: up to the end.
-    pub(super) length: Option<u64>,
+    pub(super) place: Place,
 }
 
 /// A file that is recognised and read elsewhere, or not at all.
@@ -170,9 +167,10 @@ fn found(bytes: &impl Bytes, coding: Coding, begin: u64, told: u64) -> io::Resul
     let there = bytes.whole().map(|whole| whole.saturating_sub(begin));
     let length = match there {
         Some(there) => Some(if told == 0 { there } else { told.min(there) }),
-        None => Some(told).filter(|told| (1..super::wav::PLACEHOLDER).contains(told)),
+        None => Some(told).filter(|told| (1..PLACEHOLDER).contains(told)),
     };
-    Ok(Found::Plain(Plain { coding, begin, length }))
+    let place = Place { begin, length, ..Place::default() };
+    Ok(Found::Plain(Plain { coding, place }))
 }
 
 /// A number of 80 bits, as the 68881 had them; rates are whole and positive.

@@ -54,14 +54,14 @@ enum Origin {
 struct Samples {
     file: File,
     header: Vec<u8>,
-    begin: u64,
-    length: u64,
+    /// Offset and length of each piece, one behind the other.
+    ranges: Vec<(u64, u64)>,
     position: u64,
 }
 
 impl Samples {
     fn whole(&self) -> u64 {
-        self.header.len() as u64 + self.length
+        self.header.len() as u64 + self.ranges.iter().map(|(_, length)| length).sum::<u64>()
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -69,10 +69,15 @@ impl Samples {
         let count = if self.position < header {
             (&self.header[self.position as usize..]).read(buffer)?
         } else {
-            let done = self.position - header;
-            let left = self.length.saturating_sub(done);
-            let room = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.file.read_at(&mut buffer[..room], self.begin + done)?
+            let mut done = self.position - header;
+            let range = self.ranges.iter().find(|(_, length)| {
+                let is_here = done < *length;
+                done -= if is_here { 0 } else { *length };
+                is_here
+            });
+            let Some((begin, length)) = range else { return Ok(0) };
+            let room = buffer.len().min(usize::try_from(length - done).unwrap_or(usize::MAX));
+            self.file.read_at(&mut buffer[..room], begin + done)?
         };
         self.position += count as u64;
         Ok(count)
@@ -126,14 +131,14 @@ impl Source {
         Ok(Self::new(Origin::File(file), length, cancel))
     }
 
-    /// A piece of a file, behind a header of its own.
+    /// Pieces of a file, behind a header of its own: offset and length.
     pub(super) fn samples(
         file: File,
         header: Vec<u8>,
-        (begin, length): (u64, u64),
+        ranges: Vec<(u64, u64)>,
         cancel: &Cancel,
     ) -> (Self, Meter) {
-        let samples = Samples { file, header, begin, length, position: 0 };
+        let samples = Samples { file, header, ranges, position: 0 };
         let whole = samples.whole();
         Self::new(Origin::Samples(samples), whole, cancel)
     }

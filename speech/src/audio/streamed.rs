@@ -2,42 +2,85 @@
 
 use std::io::{self, Read};
 
-use super::wav::Bytes;
+use super::wav::{Bytes, MOST_CHUNKS, Place, chunk_head, padding};
 
 /// The beginning is looked at this far.
 const LONGEST_BEGINNING: usize = 4 << 20;
 
 pub(super) struct Streamed<R> {
     inner: R,
+    /// To be handed on before all else.
+    header: Vec<u8>,
     /// Read and not handed on.
     held: Vec<u8>,
-    /// What may still be handed on of `inner`, where that is known.
+    /// What may still be handed on of the samples, where that is known.
     left: Option<u64>,
+    /// How many bytes the last samples had, where more may follow in another chunk.
+    chunk: Option<u64>,
 }
 
 impl<R: Read> Streamed<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, held: Vec::new(), left: None }
+        Self { inner, header: Vec::new(), held: Vec::new(), left: None, chunk: None }
     }
 
-    /// Gives `header`, then what stands from `begin` on: all of it, or `length` bytes.
-    pub(super) fn from(
-        mut self,
-        mut header: Vec<u8>,
-        begin: u64,
-        length: Option<u64>,
-    ) -> io::Result<Self> {
-        let begin = usize::try_from(begin).unwrap_or(usize::MAX);
+    /// Gives `header`, then what stands at `place`: all of it, or as much as is told.
+    pub(super) fn from(mut self, header: Vec<u8>, place: &Place) -> io::Result<Self> {
+        let begin = usize::try_from(place.begin).unwrap_or(usize::MAX);
         self.at(0, begin)?;
-        let mut samples = self.held.split_off(begin.min(self.held.len()));
-        if let Some(length) = length {
-            samples.truncate(usize::try_from(length).unwrap_or(usize::MAX));
-            self.left = Some(length - samples.len() as u64);
-        }
-        header.append(&mut samples);
-        self.held = header;
+        self.held.drain(..begin.min(self.held.len()));
+        self.header = header;
+        self.left = place.length;
+        self.chunk = place.length.filter(|_| place.chunked);
         Ok(self)
     }
+
+    /// What is there next, whatever it belongs to.
+    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.held.is_empty() {
+            return self.inner.read(buffer);
+        }
+        Ok(hand_on(&mut self.held, buffer))
+    }
+
+    /// Leaves out what stands before the next samples; false where there are none.
+    fn find_more(&mut self) -> io::Result<bool> {
+        let Some(mut size) = self.chunk.take() else { return Ok(false) };
+        for _ in 0..MOST_CHUNKS {
+            let padding = padding(self, 0, size)?;
+            let head = self.at(padding, 8)?;
+            let Some((name, told)) = chunk_head(&head) else { return Ok(false) };
+            let is_data = name == b"data";
+            self.skip(padding + 8)?;
+            size = told;
+            if is_data && size > 0 {
+                (self.left, self.chunk) = (Some(size), Some(size));
+                return Ok(true);
+            }
+            self.skip(size)?;
+        }
+        Ok(false)
+    }
+
+    fn skip(&mut self, mut count: u64) -> io::Result<()> {
+        let mut piece = [0; 4096];
+        while count > 0 {
+            let wanted = piece.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+            match self.read_on(&mut piece[..wanted])? {
+                0 => break,
+                read => count -= read as u64,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves as many bytes as there is room for.
+fn hand_on(from: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
+    let count = from.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&from[..count]);
+    from.drain(..count);
+    count
 }
 
 impl<R: Read> Bytes for Streamed<R> {
@@ -64,19 +107,18 @@ impl<R: Read> Bytes for Streamed<R> {
 
 impl<R: Read> Read for Streamed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.held.is_empty() {
-            let room =
-                self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-            let room = room.min(buffer.len());
-            let count = self.inner.read(&mut buffer[..room])?;
-            if let Some(left) = &mut self.left {
-                *left -= count as u64;
-            }
-            return Ok(count);
+        if !self.header.is_empty() {
+            return Ok(hand_on(&mut self.header, buffer));
         }
-        let count = self.held.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.held[..count]);
-        self.held.drain(..count);
+        if self.left == Some(0) && !self.find_more()? {
+            return Ok(0);
+        }
+        let left = self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let room = left.min(buffer.len());
+        let count = self.read_on(&mut buffer[..room])?;
+        if let Some(left) = &mut self.left {
+            *left -= count as u64;
+        }
         Ok(count)
     }
 }

@@ -11,7 +11,7 @@ use super::numbers::{u16_le, u32_le, u64_le};
 
 /// A header goes on for so long at most, other chunks before the samples included.
 const LONGEST_HEADER: u64 = 64 << 20;
-const MOST_CHUNKS: usize = 1000;
+pub(super) const MOST_CHUNKS: usize = 1000;
 /// A format is a few dozen bytes long.
 const LONGEST_FORMAT: u64 = 4096;
 /// From here on a size says that its writer did not know: 2 GiB less what headers take.
@@ -31,14 +31,39 @@ pub(super) trait Bytes {
     fn whole(&self) -> Option<u64>;
 }
 
-/// Where the samples of a file lie, and what they are.
+/// Where the samples of a file lie.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The first byte of the samples.
+    pub(super) begin: u64,
+    /// How many bytes of samples stand there; `None`: up to the end.
+    pub(super) length: Option<u64>,
+    /// Whether further samples may stand behind them, in chunks of RIFF.
+    pub(super) chunked: bool,
+    /// These, where the whole file is there: offset and length.
+    pub(super) more: Vec<(u64, u64)>,
+}
+
+impl Place {
+    /// The same, counted from `by` bytes earlier.
+    pub(super) fn shifted(mut self, by: u64) -> Self {
+        self.begin += by;
+        self.more.iter_mut().for_each(|(begin, _)| *begin += by);
+        self
+    }
+
+    /// All samples in a file of `whole` bytes: offset and length.
+    pub(super) fn ranges(&self, whole: u64) -> Vec<(u64, u64)> {
+        let length = self.length.unwrap_or_else(|| whole.saturating_sub(self.begin));
+        std::iter::once((self.begin, length)).chain(self.more.iter().copied()).collect()
+    }
+}
+
+/// What the samples of a file are, and where they lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wav {
     pub(super) format: Vec<u8>,
-    /// The first byte of the samples.
-    pub(super) begin: u64,
-    /// How many bytes of samples there are; `None`: up to the end.
-    pub(super) length: Option<u64>,
+    pub(super) place: Place,
 }
 
 impl Wav {
@@ -67,11 +92,12 @@ impl Wav {
                 b"ds64" => long_length = u64_le(&bytes.at(at + 16, 8)?, 0),
                 b"data" => {
                     let told = if size == u64::from(u32::MAX) { long_length } else { None };
-                    return Self::found(bytes, format, at + 8, told.unwrap_or(size));
+                    let found = Self::found(bytes, format, at + 8, told.unwrap_or(size))?;
+                    return found.map(|wav| wav.with_more(bytes)).transpose();
                 }
                 _ => {}
             }
-            at += 8 + size + u64::from(size % 2 == 1 && Self::is_padded(bytes, at + 8 + size)?);
+            at += 8 + size + padding(bytes, at + 8 + size, size)?;
             if at > LONGEST_HEADER {
                 break;
             }
@@ -79,10 +105,25 @@ impl Wav {
         Ok(None)
     }
 
-    /// Whether a byte follows a chunk of odd length, as it should; some writers leave it out.
-    fn is_padded(bytes: &mut impl Bytes, at: u64) -> io::Result<bool> {
-        let next = bytes.at(at, 4)?;
-        Ok(!(is_chunk(&next) || next == b"fmt " || next == b"data"))
+    /// Recorders that were interrupted, and programs that put files together, write several chunks of
+    /// samples. Where the file is still coming, they are found as they come.
+    fn with_more(mut self, bytes: &mut impl Bytes) -> io::Result<Self> {
+        self.place.chunked = true;
+        let (Some(whole), Some(length)) = (bytes.whole(), self.place.length) else {
+            return Ok(self);
+        };
+        let (mut at, mut size) = (self.place.begin + length, length);
+        for _ in 0..MOST_CHUNKS {
+            at += padding(bytes, at, size)?;
+            let head = bytes.at(at, 8)?;
+            let Some((name, told)) = chunk_head(&head) else { break };
+            size = told.min(whole.saturating_sub(at + 8));
+            if name == b"data" && size > 0 {
+                self.place.more.push((at + 8, size));
+            }
+            at += 8 + size;
+        }
+        Ok(self)
     }
 
     fn in_wave64(bytes: &mut impl Bytes) -> io::Result<Option<Self>> {
@@ -119,7 +160,8 @@ impl Wav {
     ) -> io::Result<Option<Self>> {
         let Some(format) = format.filter(|format| format.len() >= 14) else { return Ok(None) };
         if told == 0 && is_chunk(&bytes.at(begin, 4)?) {
-            return Ok(Some(Self { format, begin, length: Some(0) }));
+            let place = Place { begin, length: Some(0), ..Place::default() };
+            return Ok(Some(Self { format, place }));
         }
         let length = match bytes.whole() {
             Some(whole) => {
@@ -131,7 +173,7 @@ impl Wav {
             None if told == 0 || told >= PLACEHOLDER => None,
             None => Some(told),
         };
-        Ok(Some(Self { format, begin, length }))
+        Ok(Some(Self { format, place: Place { begin, length, ..Place::default() } }))
     }
 
     /// The header of a plain WAV with `length` bytes of samples, as many as it can say at most.
@@ -151,12 +193,14 @@ impl Wav {
         header
     }
 
-    /// The samples in pieces that one header each can tell: offset and length.
-    pub(super) fn pieces(&self, length: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
+    /// The samples of a file of `whole` bytes in pieces that one header each can tell: offset and
+    /// length.
+    pub(super) fn pieces(&self, whole: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
         let block = u16_le(&self.format, 12).map_or(1, u64::from).max(1);
-        let (begin, piece) = (self.begin, LONGEST_DATA / block * block);
-        (0..length.div_ceil(piece).max(1)).map(move |number| {
-            (begin + number * piece, piece.min(length.saturating_sub(number * piece)))
+        let piece = LONGEST_DATA / block * block;
+        self.place.ranges(whole).into_iter().flat_map(move |(begin, length)| {
+            (0..length.div_ceil(piece))
+                .map(move |number| (begin + number * piece, piece.min(length - number * piece)))
         })
     }
 }
@@ -166,8 +210,18 @@ fn is_chunk(name: &[u8]) -> bool {
     matches!(name, b"LIST" | b"id3 " | b"ID3 " | b"fact" | b"cue " | b"bext" | b"JUNK" | b"smpl")
 }
 
+/// Whether a byte follows a chunk of `size` that ends at `at`: one of odd length should be filled up,
+/// and some writers do not.
+pub(super) fn padding(bytes: &mut impl Bytes, at: u64, size: u64) -> io::Result<u64> {
+    if size.is_multiple_of(2) {
+        return Ok(0);
+    }
+    let next = bytes.at(at, 4)?;
+    Ok(u64::from(!(is_chunk(&next) || next == b"fmt " || next == b"data")))
+}
+
 /// The name and the size that eight bytes tell.
-fn chunk_head(head: &[u8]) -> Option<(&[u8], u64)> {
+pub(super) fn chunk_head(head: &[u8]) -> Option<(&[u8], u64)> {
     Some((head.get(..4)?, u64::from(u32_le(head, 4)?)))
 }
 
@@ -244,7 +298,7 @@ pub(super) mod tests {
 
     fn length_in_file(bytes: Vec<u8>) -> Option<u64> {
         let whole = bytes.len() as u64;
-        Wav::locate(&mut Held(bytes, Some(whole))).unwrap().and_then(|wav| wav.length)
+        Wav::locate(&mut Held(bytes, Some(whole))).unwrap().and_then(|wav| wav.place.length)
     }
 
     #[test]
@@ -289,11 +343,11 @@ pub(super) mod tests {
         bytes.truncate(200);
         let whole = begin + 14 + five_gigabytes;
         let wav = Wav::locate(&mut Held(bytes, Some(whole))).unwrap().unwrap();
-        assert_eq!(wav.length, Some(whole - wav.begin));
-        let pieces: Vec<_> = wav.pieces(five_gigabytes).collect();
+        assert_eq!(wav.place.length, Some(whole - wav.place.begin));
+        let pieces: Vec<_> = wav.pieces(whole).collect();
         assert_eq!(pieces.len(), 2);
         assert_eq!(pieces.iter().map(|(_, length)| length).sum::<u64>(), five_gigabytes);
-        assert_eq!(pieces[1].0, wav.begin + pieces[0].1);
+        assert_eq!(pieces[1].0, wav.place.begin + pieces[0].1);
     }
 
     #[test]
