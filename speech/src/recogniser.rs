@@ -15,7 +15,8 @@ pub const SAMPLE_RATE: u32 = 16_000;
 /// The most samples that [`Recogniser::identify`] hears at once: 30 s.
 pub const LONGEST_IDENTIFIED: usize = 30 * SAMPLE_RATE as usize;
 
-/// One word as it would be printed, marks included (`Dashwood,`), with its place in the audio.
+/// One word as it would be printed, marks included (`Dashwood,`), with its place in the audio. A blank
+/// before it tells that one stands there although the language has none between its words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Word {
     pub text: String,

@@ -107,6 +107,7 @@ mod tests {
             end,
             confidence: 0.987,
             kind,
+            blank: false,
             disfluency: false,
             channel: None,
         };

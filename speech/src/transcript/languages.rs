@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::Item;
+
 /// Those of Whisper, by their codes.
 const NAMES: &[(&str, &str)] = &[
     ("af", "Afrikaans"),
@@ -116,12 +118,12 @@ pub fn word_delimiter(language: &str) -> &'static str {
     if UNDIVIDED.contains(&language) { "" } else { " " }
 }
 
-/// What stands between these two words: foreign ones in Latin letters and figures keep their
-/// blanks, whatever the language.
-pub(super) fn between(before: &str, after: &str, language: &str) -> &'static str {
+/// What stands between a text and this result, which begins another word: foreign words in Latin letters and figures keep their
+/// blanks, whatever the language, and phrases those that the recogniser wrote.
+pub(super) fn between(before: &str, next: &Item, language: &str) -> &'static str {
     let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let foreign = latin(before.chars().next_back()) && latin(after.chars().next());
-    if foreign { " " } else { word_delimiter(language) }
+    let foreign = latin(before.chars().next_back()) && latin(next.content.chars().next());
+    if foreign || next.blank { " " } else { word_delimiter(language) }
 }
 
 /// What clients are told about a language.
@@ -147,6 +149,10 @@ pub fn language_name(code: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        recogniser::Word,
+        transcript::{Marks, items},
+    };
 
     #[test]
     fn languages_are_told_as_they_are_written() {
@@ -164,10 +170,18 @@ mod tests {
     }
 
     #[test]
-    fn foreign_words_keep_their_blanks() {
-        assert_eq!(between("話", "す", "ja"), "");
-        assert_eq!(between("Open", "AI", "ja"), " ");
-        assert_eq!(between("、", "AI", "ja"), "");
-        assert_eq!(between("el", "perro", "es"), " ");
+    fn foreign_words_and_phrases_keep_their_blanks() {
+        for (before, after, language, expected) in [
+            ("話", "す", "ja", ""),
+            ("Open", "AI", "ja", " "),
+            ("、", "AI", "ja", ""),
+            ("el", "perro", "es", " "),
+            ("ดี", "ค", "th", ""),
+            ("ดี", " ค", "th", " "),
+        ] {
+            let word = Word { text: after.into(), start: 0.0, end: 1.0, confidence: 1.0 };
+            let item = &items(&[word], &Marks::All, 0.0, 1.0)[0];
+            assert_eq!(between(before, item, language), expected, "{before} {after}");
+        }
     }
 }

@@ -74,12 +74,14 @@ pub fn items(words: &[Word], marks: &Marks, from: f64, to: f64) -> Vec<Item> {
 fn words_and_marks(words: &[Word], marks: &Marks) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for word in words {
-        let item = |content: String, start: f64, end: f64, kind| Item {
+        let mut blank = word.text.starts_with(' ');
+        let mut item = |content: String, start: f64, end: f64, kind| Item {
             content,
             start: hundredths(start),
             end: hundredths(end),
             confidence: word.confidence,
             kind,
+            blank: std::mem::take(&mut blank),
             disfluency: false,
             channel: None,
         };

@@ -43,6 +43,9 @@ pub struct Item {
     /// 0 to 1.
     pub confidence: f32,
     pub kind: ItemKind,
+    /// Whether a blank stands before it, in a language that has none between its words.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blank: bool,
     /// Whether it is a filled pause such as `um`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disfluency: bool,

@@ -60,7 +60,7 @@ fn cues_of(items: &[&Item], label: Option<&str>, language: &str, limits: SrtLimi
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         let text = label.take().unwrap_or_default() + &joined(group.iter().copied(), language);
         let fits = |line: &str| {
-            let blank = between(line, &text, language).len();
+            let blank = between(line, first, language).len();
             line.chars().count() + blank + text.chars().count() <= limits.line_length
         };
         let open = cues.last_mut().filter(|cue| !cue.complete && first.start - cue.end < LONG_GAP);
@@ -68,7 +68,7 @@ fn cues_of(items: &[&Item], label: Option<&str>, language: &str, limits: SrtLimi
         match open {
             Some(cue) if cue.lines.last().is_some_and(|line| fits(line)) => {
                 if let Some(line) = cue.lines.last_mut() {
-                    line.push_str(between(line, &text, language));
+                    line.push_str(between(line, first, language));
                     line.push_str(&text);
                 }
                 cue.end = last.end;

@@ -23,6 +23,9 @@ pub fn text(items: &[Item], language: &str) -> String {
 #[must_use]
 pub fn live_text(items: &[Item], language: &str, is_final: bool) -> String {
     let mut text = joined(items, language);
+    if items.first().is_some_and(|item| item.blank) {
+        text.insert(0, ' ');
+    }
     if is_final && !text.is_empty() {
         text.push_str(word_delimiter(language));
     }
@@ -35,7 +38,7 @@ pub(super) fn joined<'a>(items: impl IntoIterator<Item = &'a Item>, language: &s
     let mut last: Option<&Item> = None;
     for item in items {
         if last.is_some_and(|last| !last.holds(item)) {
-            text.push_str(between(&text, &item.content, language));
+            text.push_str(between(&text, item, language));
         }
         text.push_str(&item.content);
         last = Some(item);

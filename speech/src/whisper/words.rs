@@ -22,7 +22,8 @@ pub(super) enum Writing {
     /// A word begins with each token that begins with a blank.
     Blanks,
     /// Nothing tells where words end, as in Chinese: each character is one. Foreign words and
-    /// numbers stay whole.
+    /// numbers stay whole. Where a script has blanks between its phrases, the word after one
+    /// begins with it.
     Characters,
 }
 
@@ -38,8 +39,11 @@ pub(super) fn words(tokens: &[Token], writing: Writing, offset: f64, length: f64
     };
     let mut at = 0.0;
     let placed = words.into_iter().filter_map(|word| {
-        let text = word.text.trim();
-        if text.is_empty() {
+        let text = match writing {
+            Writing::Blanks => word.text.trim(),
+            Writing::Characters => &word.text,
+        };
+        if text.trim().is_empty() {
             return None;
         }
         let start = word.start.clamp(at, length.max(at));
@@ -80,13 +84,20 @@ fn mean(shares: impl ExactSizeIterator<Item = f32>) -> f32 {
     (shares.sum::<f32>() / count).clamp(0.0, 1.0)
 }
 
+/// Whether blanks stand between phrases in the script of the last letter, although none do between
+/// its words: Thai, Lao, Tibetan, Burmese and Khmer have them, Chinese and Japanese do not.
+fn divides_phrases(letter: Option<char>) -> bool {
+    let scripts = ['\u{e00}'..='\u{fff}', '\u{1000}'..='\u{109f}', '\u{1780}'..='\u{17ff}'];
+    letter.is_some_and(|letter| scripts.iter().any(|script| script.contains(&letter)))
+}
+
 /// Each letter as a word, signs with those that they belong to.
 fn characters(tokens: &[Token]) -> Vec<Word> {
     let letters = letters(tokens);
     let text: String = letters.iter().map(|letter| letter.text.as_str()).collect();
     let mut words: Vec<Word> = Vec::new();
-    // Signs that belong to the next word.
-    let mut before = String::new();
+    // Signs that belong to the next word, and whether a blank stood before it.
+    let (mut before, mut blank) = (String::new(), false);
     let mut rest = &letters[..];
     for piece in text.split_word_bounds() {
         let (own, others) = rest.split_at(piece.chars().count());
@@ -94,16 +105,25 @@ fn characters(tokens: &[Token]) -> Vec<Word> {
         let (Some(first), Some(last)) = (own.first(), own.last()) else { continue };
         let is_sign = !piece.contains(char::is_alphanumeric);
         match words.last_mut() {
-            _ if piece.trim().is_empty() => {}
+            _ if piece.trim().is_empty() => blank = true,
             _ if OPENING.contains(piece) => before.push_str(piece),
             Some(word) if is_sign => word.text.push_str(piece),
             // Or a sign of a word that was told with the window before.
-            _ => words.push(Word {
-                text: std::mem::take(&mut before) + piece,
-                start: first.start,
-                end: last.end,
-                confidence: mean(own.iter().map(|letter| letter.confidence)),
-            }),
+            previous => {
+                let previous = previous.and_then(|word| word.text.chars().next_back());
+                let next = piece.chars().next();
+                let divided = previous.is_some()
+                    && blank
+                    && (divides_phrases(previous) || divides_phrases(next));
+                words.push(Word {
+                    text: [if divided { " " } else { "" }, &std::mem::take(&mut before), piece]
+                        .concat(),
+                    start: first.start,
+                    end: last.end,
+                    confidence: mean(own.iter().map(|letter| letter.confidence)),
+                });
+                blank = false;
+            }
         }
     }
     words
@@ -160,6 +180,21 @@ mod tests {
             [("Dashwood,", 10.5, 10.9), ("café", 10.8, 12.0), ("early", 10.8, 10.8),]
         );
         assert!((words[0].confidence - 0.7).abs() < 1e-6);
+    }
+
+    #[test]
+    fn blanks_between_phrases_are_kept_in_scripts_that_have_them() {
+        let shown = |text: &str| -> Vec<String> {
+            let tokens =
+                text.split_inclusive(' ').map(|part| token(part.as_bytes(), 0.0, 1.0, 1.0));
+            let tokens: Vec<Token> = tokens.collect();
+            let words = words(&tokens, Writing::Characters, 0.0, 1.0);
+            words.into_iter().map(|word| word.text).collect()
+        };
+        assert_eq!(shown("ดี ครับ"), ["ดี", " ค", "รั", "บ"]);
+        assert_eq!(shown(" ดี Google ดี"), ["ดี", " Google", " ดี"]);
+        assert_eq!(shown("ດີ ດີ"), ["ດີ", " ດີ"]);
+        assert_eq!(shown("你好 世界 AI 人"), ["你", "好", "世", "界", "AI", "人"]);
     }
 
     #[test]
