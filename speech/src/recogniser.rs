@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::transcript::{is_same_language, other_codes};
 pub use crate::{clock::Clock, measures::Measures};
 
 /// Samples per second of all audio that sessions take; it is mono.
@@ -69,7 +70,7 @@ impl From<&str> for Term {
 /// What a session is asked to do.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
-    /// The language, as in [`RecogniserInfo::languages`].
+    /// The language, by a code that [`RecogniserInfo::code_of`] knows.
     pub language: String,
     /// Words that are likely to come up and hard to guess: names, terms.
     pub vocabulary: Vec<Term>,
@@ -168,6 +169,26 @@ pub struct RecogniserInfo {
     pub languages: Vec<String>,
     /// Whether it can tell them apart: [`Recogniser::identify`].
     pub identifies: bool,
+}
+
+impl RecogniserInfo {
+    /// The code among `languages` of the language that a client names, with that code or with another
+    /// one that is in use for it: `cmn` is `zh`. `None` where it is not one of them.
+    #[must_use]
+    pub fn code_of(&self, language: &str) -> Option<&str> {
+        let exactly = self.languages.iter().find(|code| *code == language);
+        let found =
+            exactly.or_else(|| self.languages.iter().find(|code| is_same_language(code, language)));
+        found.map(String::as_str)
+    }
+
+    /// All codes that clients may name.
+    #[must_use]
+    pub fn codes(&self) -> Vec<String> {
+        let others = self.languages.iter().flat_map(|code| other_codes(code)).map(str::to_owned);
+        let others = others.filter(|other| !self.languages.contains(other));
+        self.languages.iter().cloned().chain(others).collect()
+    }
 }
 
 /// A speech recogniser. One value, and one copy of its weights, serves all sessions.

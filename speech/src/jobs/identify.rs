@@ -12,7 +12,7 @@ use crate::{
     cutter::{Cut, Cutter, CutterSettings, Window},
     recogniser::{Cancel, LONGEST_IDENTIFIED, Recogniser, SAMPLE_RATE},
     telling::seconds,
-    transcript::hundredths,
+    transcript::{hundredths, is_same_language},
 };
 
 /// So much speech is heard, in samples, if there is so much.
@@ -54,7 +54,8 @@ pub(super) fn identify(
     wanted: &Identification,
     cancel: &Cancel,
 ) -> Result<Found, Failure> {
-    let heard = hear(recogniser, audio, cancel)?;
+    let mut heard = hear(recogniser, audio, cancel)?;
+    name_as_expected(heard.as_mut(), wanted);
     let (language, error) = decide(heard.as_ref(), wanted).map_err(Failure::Rejected)?;
     let mut told = Map::new();
     if let Some(Heard { guesses, from, to }) = &heard {
@@ -75,6 +76,17 @@ pub(super) fn identify(
     let mut metadata = Map::new();
     metadata.insert("language_identification".into(), Value::Object(told));
     Ok(Found { language, metadata })
+}
+
+/// A language that the client expects is told with the code that the client has for it.
+fn name_as_expected(heard: Option<&mut Heard>, wanted: &Identification) {
+    for (language, _) in heard.into_iter().flat_map(|heard| &mut heard.guesses) {
+        let expected =
+            wanted.expected_languages.iter().find(|code| is_same_language(code, language));
+        if let Some(code) = expected {
+            code.clone_into(language);
+        }
+    }
 }
 
 fn alternative((language, probability): &Guess) -> Value {
@@ -198,6 +210,13 @@ mod tests {
             decided(&spanish, &expecting(&["de", "pt"])),
             Err("The identified language 'es' is not one of the expected languages".into())
         );
+    }
+
+    #[test]
+    fn a_language_has_the_code_that_the_client_expects() {
+        let mut heard = Heard { guesses: guesses(&[("zh", 0.9), ("ja", 0.1)]), from: 0, to: 1 };
+        name_as_expected(Some(&mut heard), &expecting(&["en", "cmn"]));
+        assert_eq!(decide(Some(&heard), &expecting(&["en", "cmn"])), Ok(("cmn".into(), None)));
     }
 
     #[test]

@@ -108,6 +108,9 @@ const NAMES: &[(&str, &str)] = &[
     ("zh", "Mandarin"),
 ];
 
+/// Codes by which other services call a language, and those here.
+const OTHER_CODES: &[(&str, &str)] = &[("cmn", "zh")];
+
 /// Written without blanks between the words.
 const UNDIVIDED: &[&str] = &["bo", "ja", "km", "lo", "my", "th", "yue", "zh"];
 const RIGHT_TO_LEFT: &[&str] = &["ar", "fa", "he", "ps", "sd", "ur", "yi"];
@@ -115,7 +118,22 @@ const RIGHT_TO_LEFT: &[&str] = &["ar", "fa", "he", "ps", "sd", "ur", "yi"];
 /// What stands between two words; nothing in languages that are written without blanks.
 #[must_use]
 pub fn word_delimiter(language: &str) -> &'static str {
-    if UNDIVIDED.contains(&language) { "" } else { " " }
+    if UNDIVIDED.contains(&usual(language)) { "" } else { " " }
+}
+
+/// The code that is used here for a language.
+fn usual(code: &str) -> &str {
+    OTHER_CODES.iter().find(|(other, _)| *other == code).map_or(code, |(_, usual)| usual)
+}
+
+/// Whether both codes are of one language.
+pub(crate) fn is_same_language(one: &str, other: &str) -> bool {
+    usual(one) == usual(other)
+}
+
+/// The other codes of a language.
+pub(crate) fn other_codes(code: &str) -> impl Iterator<Item = &'static str> {
+    OTHER_CODES.iter().filter(move |(_, usual)| *usual == code).map(|(other, _)| *other)
 }
 
 /// What stands between a text and this result, which begins another word: foreign words in Latin letters and figures keep their
@@ -143,7 +161,8 @@ pub fn language_pack_info(language: &str) -> Value {
 /// The English name of a language; the code itself where it has none here.
 #[must_use]
 pub fn language_name(code: &str) -> &str {
-    NAMES.iter().find(|(known, _)| *known == code).map_or(code, |(_, name)| name)
+    let usual = usual(code);
+    NAMES.iter().find(|(known, _)| *known == usual).map_or(code, |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -160,6 +179,8 @@ mod tests {
             ("en", "English", " ", "left-to-right"),
             ("ja", "Japanese", "", "left-to-right"),
             ("he", "Hebrew", " ", "right-to-left"),
+            ("zh", "Mandarin", "", "left-to-right"),
+            ("cmn", "Mandarin", "", "left-to-right"),
             ("tlh", "tlh", " ", "left-to-right"),
         ] {
             let told = language_pack_info(language);

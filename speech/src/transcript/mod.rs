@@ -24,6 +24,8 @@ pub use self::{
     text::{live_text, text},
 };
 
+pub(crate) use self::languages::{is_same_language, other_codes};
+
 /// A pause that ends a turn, and from which a new subtitle begins, in seconds.
 const LONG_GAP: f64 = 1.5;
 

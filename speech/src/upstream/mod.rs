@@ -93,11 +93,12 @@ impl Recogniser for Upstream {
         &self.info
     }
 
-    fn begin(&self, options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError> {
-        if !self.info.languages.contains(&options.language) {
+    fn begin(&self, mut options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError> {
+        let Some(code) = self.info.code_of(&options.language) else {
             let known = self.info.languages.join(", ");
             return Err(RecogniserError::Language { language: options.language, known });
-        }
+        };
+        options.language = code.to_owned();
         Ok(Box::new(UpstreamSession::begin(self.target.clone(), options)?))
     }
 }

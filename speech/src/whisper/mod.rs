@@ -88,8 +88,7 @@ impl Recogniser for Whisper {
     }
 
     fn begin(&self, options: SessionOptions) -> Result<Box<dyn Session>, RecogniserError> {
-        let known = self.info.languages.contains(&options.language);
-        let id = whisper_rs::get_lang_id(&options.language).filter(|_| known);
+        let id = self.info.code_of(&options.language).and_then(whisper_rs::get_lang_id);
         let language =
             id.and_then(whisper_rs::get_lang_str).ok_or_else(|| RecogniserError::Language {
                 language: options.language.clone(),

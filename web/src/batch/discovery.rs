@@ -51,7 +51,7 @@ struct RealtimeFeatures {
 #[derive(Clone, Serialize, ToSchema)]
 struct Transcription {
     version: &'static str,
-    /// Their codes.
+    /// Their codes; a language may have several: `cmn` is `zh`.
     languages: Vec<String>,
     locales: BTreeMap<String, Vec<String>>,
 }
@@ -61,13 +61,14 @@ struct Transcription {
 pub(super) async fn features(desk: Data<Desk>) -> Result<web::Json<Features>, BatchError> {
     let recogniser = desk.recogniser().await?;
     let info = recogniser.info();
-    let named = info.languages.iter().map(|code| {
+    let codes = info.codes();
+    let named = codes.iter().map(|code| {
         let language_description = language_name(code).to_owned();
         (code.clone(), LanguageNames { language_description, locales: BTreeMap::new() })
     });
     let transcription = vec![Transcription {
         version: "latest",
-        languages: info.languages.clone(),
+        languages: codes.clone(),
         locales: BTreeMap::new(),
     }];
     Ok(web::Json(Features {
@@ -75,7 +76,7 @@ pub(super) async fn features(desk: Data<Desk>) -> Result<web::Json<Features>, Ba
         batch: BatchFeatures {
             transcription: transcription.clone(),
             translation: Vec::new(),
-            language_id: if info.identifies { info.languages.clone() } else { Vec::new() },
+            language_id: if info.identifies { codes } else { Vec::new() },
         },
         realtime: RealtimeFeatures { transcription, translation: Vec::new() },
     }))

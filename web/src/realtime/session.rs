@@ -213,7 +213,8 @@ async fn admit(
     plan: SessionPlan,
 ) -> Result<Admission, Refusal> {
     let recogniser = recogniser(desk).await?;
-    let (languages, language) = (&recogniser.info().languages, &plan.language);
+    let info = recogniser.info();
+    let (languages, language) = (&info.languages, &plan.language);
     if language == "auto" {
         let reason = format!(
             "the language of a session must be named, only that of a job can be found by itself; installed are {}",
@@ -221,7 +222,7 @@ async fn admit(
         );
         return Err(Refusal::new(ErrorType::InvalidModel, reason));
     }
-    if !languages.contains(language) {
+    if info.code_of(language).is_none() {
         let reason = format!(
             "the language {language} is not installed; installed are {}",
             languages.join(", ")

@@ -183,7 +183,7 @@ impl JobConfig {
     /// # Errors
     /// Says which one it does not know, or that it cannot find one by itself.
     pub fn check_languages(&self, info: &RecogniserInfo) -> Result<(), String> {
-        let is_unknown = |language: &&String| !info.languages.contains(*language);
+        let is_unknown = |language: &&String| info.code_of(language).is_none();
         let known = info.languages.join(", ");
         let not_installed =
             |what: String| Err(format!("{what} is not installed; the installed ones are: {known}"));
