@@ -33,13 +33,14 @@ run:
 model:
 	@scripts/model.sh $(MODEL)
 
+# The last line takes the features of the whole workspace, so that little is built again.
 test:
 	@scripts/tools.sh build test
 	@scripts/model.sh
 	@scripts/model.sh base
 	$(CARGO) build --workspace --bins --examples
 	$(CARGO) nextest run --workspace --no-fail-fast
-	$(CARGO) test -p portcullis-speech --features pocketsphinx --lib pocketsphinx
+	$(CARGO) test --workspace --features portcullis-speech/pocketsphinx --test pocketsphinx
 
 check:
 	@scripts/tools.sh build check

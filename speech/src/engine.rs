@@ -86,7 +86,8 @@ fn whisper(_: Option<PathBuf>, _: &Slots) -> Result<Arc<dyn Recogniser>, String>
 
 #[cfg(feature = "pocketsphinx")]
 fn pocketsphinx(slots: &Slots) -> Result<Arc<dyn Recogniser>, String> {
-    let loaded = crate::pocketsphinx::PocketSphinx::load(slots.clone());
+    use crate::pocketsphinx::{MOST_DECODERS, PocketSphinx};
+    let loaded = PocketSphinx::load(slots.clone(), MOST_DECODERS);
     log::warn!("PocketSphinx mistakes about one word in three; a model of Whisper is far better");
     Ok(Arc::new(loaded.map_err(|err| err.to_string())?))
 }

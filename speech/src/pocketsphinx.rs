@@ -26,8 +26,9 @@ use crate::{
 
 /// Where Debian's pocketsphinx-en-us puts its model.
 const MODEL: &str = "/usr/share/pocketsphinx/model/en-us";
-/// Each decoder takes about 100 MB and shares nothing.
-const MOST_DECODERS: usize = 16;
+/// How many sessions there may be at once where nobody says otherwise: each decoder takes about
+/// 100 MB and shares nothing.
+pub const MOST_DECODERS: usize = 16;
 /// How often a job looks whether a decoder is free.
 const LOOK: Duration = Duration::from_millis(100);
 /// What is told of words that become final before the utterance ends, when the engine knows no
@@ -42,6 +43,7 @@ pub struct PocketSphinx {
     info: RecogniserInfo,
     slots: Slots,
     decoders: Arc<AtomicUsize>,
+    most_decoders: usize,
 }
 
 /// Why there is no recogniser.
@@ -62,7 +64,7 @@ impl PocketSphinx {
     ///
     /// # Errors
     /// It is not installed.
-    pub fn load(slots: Slots) -> Result<Self, NoModel> {
+    pub fn load(slots: Slots, most_decoders: usize) -> Result<Self, NoModel> {
         if !Self::is_installed() {
             return Err(NoModel(MODEL.to_owned()));
         }
@@ -72,20 +74,21 @@ impl PocketSphinx {
             languages: vec!["en".into()],
             identifies: false,
         };
-        Ok(Self { folder: MODEL.into(), info, slots, decoders: Arc::default() })
+        Ok(Self { folder: MODEL.into(), info, slots, decoders: Arc::default(), most_decoders })
     }
 
     /// The right to one more decoder. A job waits for it, a live session does not.
     fn admit(&self, options: &SessionOptions) -> Result<Admission, RecogniserError> {
         loop {
             options.cancel.check()?;
-            let more = |count: usize| (count < MOST_DECODERS).then_some(count + 1);
+            let more = |count: usize| (count < self.most_decoders).then_some(count + 1);
             if self.decoders.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
                 return Ok(Admission(self.decoders.clone()));
             }
             if options.live.is_some() {
                 return Err(RecogniserError::Engine(format!(
-                    "all {MOST_DECODERS} decoders are in use; try again later"
+                    "all {} decoders are in use; try again later",
+                    self.most_decoders
                 )));
             }
             std::thread::sleep(LOOK);
@@ -279,99 +282,5 @@ impl Session for PocketSphinxSession {
 
     fn measures(&self) -> Measures {
         self.meter.measures().clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::recogniser::samples_from_i16;
-
-    /// "Go forward ten meters", from the Debian package pocketsphinx-testdata.
-    fn go_forward() -> Vec<f32> {
-        let bytes = std::fs::read("/usr/share/pocketsphinx/test/data/goforward.raw").unwrap();
-        let samples = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
-        samples_from_i16(&samples.collect::<Vec<_>>())
-    }
-
-    fn finals(heard: &[Heard]) -> Vec<Word> {
-        let stretches = heard.iter().filter_map(|heard| match heard {
-            Heard::Final(stretch) => Some(stretch.words.clone()),
-            Heard::Partial(_) | Heard::EndOfUtterance { .. } => None,
-        });
-        stretches.flatten().collect()
-    }
-
-    fn text(words: &[Word]) -> String {
-        words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")
-    }
-
-    fn recogniser() -> PocketSphinx {
-        PocketSphinx::load(Slots::new(1)).unwrap()
-    }
-
-    #[test]
-    fn a_sentence_is_heard_with_times_and_confidence_and_again_in_a_new_session() {
-        let recogniser = recogniser();
-        for _ in 0..2 {
-            let options = SessionOptions::batch("en", Cancel::default());
-            let mut session = recogniser.begin(options).unwrap();
-            let mut heard = session.feed(&go_forward()).unwrap();
-            heard.extend(session.finish().unwrap());
-            let words = finals(&heard);
-            assert_eq!(text(&words), "go forward ten meters");
-            assert!(words.windows(2).all(|pair| pair[0].end <= pair[1].start + 0.02));
-            assert!(words[0].start > 0.2 && words[3].end < 2.79);
-            assert!(words.iter().all(|word| word.confidence > 0.0 && word.confidence <= 1.0));
-        }
-    }
-
-    #[test]
-    fn a_live_session_tells_partials_finals_and_the_pause_and_times_go_on() {
-        let live = LiveOptions {
-            partials: true,
-            end_of_utterance: Some(Duration::from_secs(1)),
-            ..LiveOptions::default()
-        };
-        let recogniser = recogniser();
-        let options = SessionOptions::live("en", live, Cancel::default());
-        let mut session = recogniser.begin(options).unwrap();
-        let mut samples = go_forward();
-        let length = seconds(samples.len() as u64);
-        samples.extend([0.0; 2 * SAMPLE_RATE as usize]);
-        let mut heard = Vec::new();
-        for chunk in samples.chunks(1600) {
-            heard.extend(session.feed(chunk).unwrap());
-        }
-        assert_eq!(text(&finals(&heard)), "go forward ten meters");
-        assert!(heard.iter().any(|heard| matches!(heard, Heard::Partial(_))));
-        let pauses = heard.iter().filter(|heard| matches!(heard, Heard::EndOfUtterance { .. }));
-        assert_eq!(pauses.count(), 1);
-        let mut again = session.feed(&go_forward()).unwrap();
-        again.extend(session.finish().unwrap());
-        let words = finals(&again);
-        assert!(text(&words).contains("forward"), "{words:?}");
-        assert!(words.iter().all(|word| word.start > length + 1.9));
-    }
-
-    #[test]
-    fn decoders_are_bounded_and_given_back() {
-        let recogniser = recogniser();
-        let live = || SessionOptions::live("en", LiveOptions::default(), Cancel::default());
-        recogniser.decoders.store(MOST_DECODERS - 1, Ordering::Release);
-        let session = recogniser.begin(live()).unwrap();
-        let refused = recogniser.begin(live()).err().expect("it is refused");
-        assert!(refused.to_string().contains("decoders are in use"), "{refused}");
-        let cancel = Cancel::default();
-        let waiting = SessionOptions::batch("en", cancel.clone());
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| recogniser.begin(waiting).map(drop));
-            cancel.cancel();
-            assert_eq!(waiting.join().unwrap(), Err(RecogniserError::Cancelled));
-        });
-        drop(session);
-        recogniser.begin(live()).unwrap();
-        let french = SessionOptions::batch("fr", Cancel::default());
-        assert!(recogniser.begin(french).is_err());
     }
 }
