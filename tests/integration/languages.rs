@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::support::curl::{Reply, curl, curl_as};
 use crate::support::realtime::{Client, realtime_setup, text};
 use crate::support::service::Service;
-use crate::support::speech::{ended, id_of, post, run, sample, sentence, transcript, words};
+use crate::support::speech::{
+    ended, id_of, post, recording, run, sample, sentence, transcript, words,
+};
 
 const SPANISH: &str = "es_MX_f_Allison";
 const FRENCH: &str = "fr_CA_f_June";
@@ -66,10 +68,10 @@ fn contents(document: &Value) -> (Vec<String>, String) {
 fn a_language_is_found_in_the_first_speech_and_its_words_are_in_it() {
     let service = multilingual();
     let cases = [
-        (prompt(SPANISH, "demo-enterkeywords"), "es", "Spanish", "palabras"),
+        (prompt(SPANISH, "queue-thankyou"), "es", "Spanish", "gracias"),
         (late(service.path(), FRENCH, "demo-nomatch"), "fr", "French", "mots"),
         (sample("zh/nihao_shijie.wav"), "zh", "Mandarin", "你好世界"),
-        (sentence(), "en", "English", "amiable"),
+        (recording("cards/001.wav"), "en", "English", "clubs"),
     ];
     let jobs = cases.each_ref().map(|(file, ..)| submit(&service, file, "auto", Value::Null));
     for (id, (_, language, name, expected)) in jobs.iter().zip(&cases) {
@@ -102,7 +104,9 @@ fn a_language_is_found_in_the_first_speech_and_its_words_are_in_it() {
 #[test]
 fn a_recording_whose_language_is_not_expected_or_not_there_ends_as_the_client_asked() {
     let service = multilingual();
-    let spanish = prompt(SPANISH, "demo-enterkeywords");
+    let spanish = prompt(SPANISH, "queue-thankyou");
+    // One word, which might be one of several languages.
+    let unsure = prompt(SPANISH, "vm-goodbye");
     let silence = service.path().join("silence.wav");
     let path = silence.to_str().expect("a plain path");
     run("sox", &["-n", "-r", "16000", "-b", "16", "-c", "1", path, "trim", "0", "3"]);
@@ -119,6 +123,25 @@ fn a_recording_whose_language_is_not_expected_or_not_there_ends_as_the_client_as
     let (job, id) = end(&spanish, expected.clone());
     assert_eq!(job["status"], "done", "{job}");
     assert_eq!(document(&service, &id)["metadata"]["language_identification_config"], expected);
+
+    let told = "Language identification could not identify any language with sufficient confidence";
+    let (job, _) = end(&unsure, json!({"low_confidence_action": "reject"}));
+    assert_eq!(job["status"], "rejected", "{job}");
+    assert!(reason(&job).starts_with(&format!("{told}: es 0.")), "{job}");
+    for (asked, language) in [
+        (json!({"low_confidence_action": "allow"}), "es"),
+        (json!({"low_confidence_action": "use_default_language", "default_language": "fr"}), "fr"),
+    ] {
+        let (job, id) = end(&unsure, asked.clone());
+        assert_eq!(job["status"], "done", "{job}");
+        let document = document(&service, &id);
+        assert_eq!(contents(&document).1, language);
+        let metadata = &document["metadata"];
+        assert_eq!(metadata["language_identification_config"], asked);
+        let found = &metadata["language_identification"];
+        assert_eq!(found["predicted_language"], "es", "{found}");
+        assert_eq!((&found["error"], &found["message"]), (&json!("LOW_CONFIDENCE"), &json!(told)));
+    }
 
     let (job, _) = end(&silence, json!({}));
     assert_eq!(job["status"], "rejected", "{job}");
@@ -194,6 +217,8 @@ async fn a_language_that_is_named_is_recognised_in_it() {
     for (file, language, expected) in [
         (prompt(FRENCH, "demo-nomatch"), "fr", "mots"),
         (prompt("it_IT_m_Carlo", "demo-nomatch"), "it", "parole"),
+        // What others call Mandarin.
+        (sample("zh/nihao_shijie.wav"), "cmn", "你好世界"),
     ] {
         let id = submit(&service, &file, language, Value::Null);
         let (live, _) = hears(&service, language, &file).await;
@@ -243,12 +268,18 @@ fn clients_are_told_which_languages_there_are() {
         (features, about.expect(200).json())
     };
     let (features, about) = told(&multilingual());
-    let known = features["batch"]["transcription"][0]["languages"].clone();
-    assert_eq!(known.as_array().expect("a list").len(), 99);
-    assert_eq!(features["batch"]["languageId"], known);
-    assert_eq!(features["realtime"]["transcription"][0]["languages"], known);
+    let codes = features["batch"]["transcription"][0]["languages"].clone();
+    let mut known = codes.clone();
+    let known_codes = known.as_array_mut().expect("a list");
+    // What others call Mandarin.
+    known_codes.retain(|code| code != "cmn");
+    assert_eq!((known_codes.len(), codes.as_array().map(Vec::len)), (99, Some(100)));
+    assert_eq!(features["batch"]["languageId"], codes);
+    assert_eq!(features["realtime"]["transcription"][0]["languages"], codes);
     let names = &features["metadata"]["language_pack_info"];
-    assert_eq!(names["fr"]["language_description"], "French");
+    for (code, name) in [("fr", "French"), ("zh", "Mandarin"), ("cmn", "Mandarin")] {
+        assert_eq!(names[code]["language_description"], name);
+    }
     assert_eq!((&about["languages"], &about["language_identification"]), (&known, &json!(true)));
 
     let (features, about) = told(&realtime_setup().start());

@@ -6,58 +6,68 @@ use crate::support::curl::curl;
 use crate::support::service::Service;
 use crate::support::speech::{batch_setup, ended, run, sentence, submit, transcript, words};
 
+/// The forms that are understood, as sox makes them and as ffmpeg does.
+const BY_SOX: [(&str, &str); 9] = [
+    ("8bit.wav", "-b 8 -e unsigned"),
+    ("24bit.wav", "-b 24 -r 48000"),
+    ("float.wav", "-b 32 -e floating-point"),
+    ("mulaw.wav", "-e mu-law"),
+    ("alaw.wav", "-e a-law"),
+    ("adpcm.wav", "-e ms-adpcm"),
+    ("stereo.wav", "-r 44100 -c 2"),
+    ("plain.aiff", ""),
+    ("plain.flac", ""),
+];
+const BY_FFMPEG: [(&str, &str); 16] = [
+    ("a.mp3", "-c:a libmp3lame -b:a 64k"),
+    ("a.aac", "-c:a aac -b:a 96k"),
+    ("a.m4a", "-c:a aac -b:a 96k"),
+    ("a.mp4", "-c:a aac -b:a 96k -movflags +faststart"),
+    ("vorbis.ogg", "-c:a libvorbis -q:a 5"),
+    ("opus.ogg", "-c:a libopus -b:a 48k"),
+    ("opus.webm", "-c:a libopus -b:a 48k"),
+    ("vorbis.webm", "-c:a libvorbis -q:a 5"),
+    ("a.mka", "-c:a flac"),
+    ("samples.mkv", "-c:a pcm_s16le"),
+    ("s24be.mov", "-c:a pcm_s24be"),
+    ("f32be.mov", "-c:a pcm_f32be"),
+    ("mulaw.mov", "-c:a pcm_mulaw"),
+    ("opus.mp4", "-c:a libopus -strict -2"),
+    ("alac.caf", "-c:a alac"),
+    ("a.au", "-c:a pcm_s16be"),
+];
+
+/// The sentence in this form.
+fn form(folder: &Path, name: &str) -> PathBuf {
+    let (original, made) = (sentence(), folder.join(name));
+    let [from, to] = [&original, &made].map(|path| path.to_str().expect("a plain path"));
+    let split = |arguments: &'static str| arguments.split_whitespace();
+    let named = |(form, _): &&(&str, &str)| *form == name;
+    if let Some((_, arguments)) = BY_SOX.iter().find(named) {
+        let arguments = [from].into_iter().chain(split(arguments)).chain([to]);
+        run("sox", &arguments.collect::<Vec<_>>());
+    } else {
+        let (_, arguments) = BY_FFMPEG.iter().find(named).expect("a form");
+        let before = ["-v", "error", "-y", "-i", from];
+        let arguments = before.into_iter().chain(split(arguments)).chain([to]);
+        run("ffmpeg", &arguments.collect::<Vec<_>>());
+    }
+    made
+}
+
 /// The sentence in every form that is understood.
 fn forms(folder: &Path) -> Vec<PathBuf> {
-    let original = sentence();
-    let original = original.to_str().expect("a plain path");
-    let path = |name: &str| folder.join(name);
-    let mut made = Vec::new();
-    for (name, arguments) in [
-        ("8bit.wav", &["-b", "8", "-e", "unsigned"][..]),
-        ("24bit.wav", &["-b", "24", "-r", "48000"]),
-        ("float.wav", &["-b", "32", "-e", "floating-point"]),
-        ("mulaw.wav", &["-e", "mu-law"]),
-        ("alaw.wav", &["-e", "a-law"]),
-        ("adpcm.wav", &["-e", "ms-adpcm"]),
-        ("stereo.wav", &["-r", "44100", "-c", "2"]),
-        ("plain.aiff", &[]),
-        ("plain.flac", &[]),
-    ] {
-        let file = path(name);
-        run("sox", &[&[original], arguments, &[file.to_str().expect("plain")]].concat());
-        made.push(file);
-    }
-    for (name, arguments) in [
-        ("a.mp3", &["-c:a", "libmp3lame", "-b:a", "64k"][..]),
-        ("a.aac", &["-c:a", "aac", "-b:a", "96k"]),
-        ("a.m4a", &["-c:a", "aac", "-b:a", "96k"]),
-        ("a.mp4", &["-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart"]),
-        ("vorbis.ogg", &["-c:a", "libvorbis", "-q:a", "5"]),
-        ("opus.ogg", &["-c:a", "libopus", "-b:a", "48k"]),
-        ("opus.webm", &["-c:a", "libopus", "-b:a", "48k"]),
-        ("vorbis.webm", &["-c:a", "libvorbis", "-q:a", "5"]),
-        ("a.mka", &["-c:a", "flac"]),
-        ("samples.mkv", &["-c:a", "pcm_s16le"]),
-        ("s24be.mov", &["-c:a", "pcm_s24be"]),
-        ("f32be.mov", &["-c:a", "pcm_f32be"]),
-        ("mulaw.mov", &["-c:a", "pcm_mulaw"]),
-        ("opus.mp4", &["-c:a", "libopus", "-strict", "-2"]),
-        ("alac.caf", &["-c:a", "alac"]),
-        ("a.au", &["-c:a", "pcm_s16be"]),
-    ] {
-        let file = path(name);
-        let common = ["-v", "error", "-y", "-i", original];
-        run("ffmpeg", &[&common, arguments, &[file.to_str().expect("plain")]].concat());
-        made.push(file);
-    }
+    let names = BY_SOX.iter().chain(&BY_FFMPEG).map(|(name, _)| *name);
+    let mut made: Vec<PathBuf> = names.map(|name| form(folder, name)).collect();
     // As a program writes it that does not know yet how much will come.
-    let streamed = path("streamed.wav");
-    let script = format!("ffmpeg -v error -i '{original}' -f wav - >'{}'", streamed.display());
-    run("sh", &["-c", &script]);
+    let streamed = folder.join("streamed.wav");
+    let (original, to) = (sentence(), streamed.display());
+    let from = original.display();
+    run("sh", &["-c", &format!("ffmpeg -v error -i '{from}' -f wav - >'{to}'")]);
     made.push(streamed);
     // The name says nothing: the content does.
-    let nameless = path("nameless");
-    std::fs::copy(path("a.mp3"), &nameless).expect("copy");
+    let nameless = folder.join("nameless");
+    std::fs::copy(folder.join("a.mp3"), &nameless).expect("copy");
     made.push(nameless);
     made
 }
@@ -91,7 +101,7 @@ fn every_form_gives_the_same_words() {
 
 /// Files that are damaged, each in its own way.
 fn damaged(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
-    let read = |name: &str| std::fs::read(folder.join(name)).expect("read");
+    let read = |name: &str| std::fs::read(form(folder, name)).expect("read");
     let (wav, mp3, m4a) = (std::fs::read(sentence()).expect("read"), read("a.mp3"), read("a.m4a"));
     let (flac, ogg, webm) = (read("plain.flac"), read("vorbis.ogg"), read("opus.webm"));
     let noise: Vec<u8> =
@@ -138,7 +148,6 @@ fn damaged(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
 fn damaged_files_are_rejected_with_a_reason_and_harm_nobody() {
     let service = batch_setup().start();
     let folder = tempfile::tempdir().expect("tempdir");
-    forms(folder.path());
     let file = folder.path().join("damaged");
     let mut jobs = Vec::new();
     for (name, bytes) in damaged(folder.path()) {

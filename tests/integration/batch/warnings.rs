@@ -74,6 +74,22 @@ fn sound_without_words_is_told_with_figures_and_speech_is_not() {
 }
 
 #[test]
+fn hardly_any_words_in_what_sounds_like_speech_are_told() {
+    let service = batch_setup().start();
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (id, document) = document(&service, &sound(folder.path(), "buzz.wav"), CONFIG);
+    assert_eq!(codes(&document), ["few_words_recognised"], "{document}");
+    let warning = &warnings(&document)[0];
+    let words = document["results"].as_array().expect("results").iter();
+    let words = words.filter(|result| result["type"] == "word").count();
+    assert!((1..=4).contains(&words) && warning["words"] == words, "{document}");
+    assert!(warning["speech_seconds"].as_f64().is_some_and(|speech| speech >= 20.0), "{warning}");
+    let told = log(&service, &id);
+    let expected = format!(" warning few_words_recognised: {words} words were recognised in 2");
+    assert!(told.contains(&expected), "{told}");
+}
+
+#[test]
 fn a_dead_channel_is_named_where_channels_are_told_apart() {
     let service = batch_setup().start();
     let folder = tempfile::tempdir().expect("tempdir");

@@ -126,48 +126,6 @@ async fn every_encoding_and_rate_is_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_of_every_form_are_decoded_as_they_come() {
-    let service = realtime_setup().start();
-    let source = sentence();
-    for (form, options) in [
-        ("mp3", &["-c:a", "libmp3lame"][..]),
-        ("ogg", &["-c:a", "libvorbis"]),
-        ("flac", &["-c:a", "flac"]),
-        ("webm", &["-c:a", "libopus"]),
-        ("m4a", &["-movflags", "+faststart"]),
-        ("mov", &["-c:a", "pcm_s24be", "-movflags", "+faststart"]),
-        ("mp4", &["-c:a", "libopus", "-strict", "-2", "-movflags", "+frag_keyframe+empty_moov"]),
-        ("mka", &["-c:a", "pcm_mulaw"]),
-        ("aiff", &[]),
-        ("caf", &["-c:a", "pcm_s16le"]),
-        ("au", &[]),
-        // Who writes into a pipe cannot put the length into the header.
-        ("wav", &["-f", "wav"]),
-    ] {
-        let path = service.path().join(format!("sentence.{form}"));
-        let mut command = std::process::Command::new("ffmpeg");
-        command.args(["-v", "error", "-i"]).arg(&source).args(options);
-        if form == "wav" {
-            command.arg("pipe:1").stdout(std::fs::File::create(&path).expect("a file"));
-        } else {
-            command.arg(&path);
-        }
-        assert!(command.status().expect("ffmpeg").success(), "{form}");
-        let mut client = Client::connect(&service, "wss", "/v2/en/").await;
-        let mut start = start_raw(&json!({}));
-        start["audio_format"] = json!({"type": "file"});
-        client.say(&start).await;
-        client.next_of("RecognitionStarted").await;
-        for piece in std::fs::read(&path).expect("converted").chunks(1001) {
-            client.audio(piece).await;
-        }
-        client.end().await;
-        let heard = text(&client.rest().await);
-        assert!(heard.contains("respectable than he was"), "{form}: {heard}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_utterance_can_be_ended_by_force_and_the_configuration_changed() {
     let service = realtime_setup().start();
     let mut client = Client::session(&service, &json!({"max_delay": 20})).await;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::speech::{run, sentence};
+use super::speech::{recording, run, sentence};
 
 /// Makes the file `name` in `folder`; the name without its ending says what is in it:
 ///
@@ -12,17 +12,28 @@ use super::speech::{run, sentence};
 /// | `pauses` | the sentence twice, with ten seconds of silence around each |
 /// | `faint` | the sentence, 50 dB quieter |
 /// | `muted` | as long, and silent |
+/// | `buzz` | three words, then 22 seconds of a hum that swells as speech does |
 /// | `tone`, `white`, `pink`, `brown` | four seconds of a tone or of noise |
 pub(crate) fn sound(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join(name);
     let file = path.to_str().expect("a plain path");
     let sentence = sentence();
     let sentence = sentence.to_str().expect("a plain path");
+    let words = recording("cards/001.wav");
+    let words = words.to_str().expect("a plain path");
     let made: &[&str] = match name.split('.').next().expect("a name") {
         "speech" => &[sentence, file],
         "pauses" => &[sentence, sentence, file, "pad", "10", "10@6.05", "10"],
         "faint" => &[sentence, file, "gain", "-50"],
         "muted" => &[sentence, file, "vol", "0"],
+        "buzz" => {
+            let hum = folder.join("hum.wav");
+            let hum = hum.to_str().expect("a plain path");
+            let swells = "synth 22 sawtooth 120-180 tremolo 4 90 band 700 400 vol 0.4";
+            let shape = ["-R", "-n", "-r", "16000", "-b", "16", hum].into_iter();
+            run("sox", &shape.chain(swells.split(' ')).collect::<Vec<_>>());
+            &[words, &hum.to_owned(), file]
+        }
         "tone" => {
             &["-n", "-r", "16000", "-b", "16", file, "synth", "4", "sine", "1000", "vol", "0.3"]
         }
