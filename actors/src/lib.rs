@@ -9,7 +9,7 @@
 //!
 //! Writers are actors, readers hold snapshots: each owner publishes its state, and requests and
 //! handshakes read it without waiting. A change is one transaction that holds the
-//! [`ledger::Ledger`] while it persists, publishes and hands over. What has happened is published in
+//! [`change::Ledger`] while it persists, publishes and hands over. What has happened is published in
 //! the [`events::EventLog`] and counted in [`metrics`]. This crate knows no route.
 
 pub mod audit;
@@ -18,12 +18,11 @@ pub mod blocking;
 pub mod bounds;
 mod bucket;
 pub mod certificate;
-mod change;
+pub mod change;
 pub mod clock;
 pub mod events;
 pub mod files;
 pub mod handover;
-pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod now_and_then;
@@ -31,6 +30,7 @@ mod owners;
 pub mod power;
 pub mod pulse;
 pub mod request_id;
+mod requester;
 pub mod sessions;
 pub mod settings;
 pub mod storage;
@@ -42,7 +42,7 @@ pub mod watch;
 
 pub use self::{
     change::ChangeError,
-    ledger::Requester,
     owners::{Configured, Owners, OwnersSlot, Prepared, ReloadError, StartError, factory_state},
     request_id::RequestId,
+    requester::Requester,
 };

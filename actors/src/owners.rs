@@ -14,13 +14,13 @@ use crate::{
     certificate::{
         CertificateActor, Certificates, DefaultCertificateError, WaitingKeys, load_or_generate,
     },
-    change::ChangeError,
+    change::{Change, ChangeError, Ledger},
     clock::Moment,
     events::EventLog,
     handover::{Generations, Handover, HandoverError, Scope},
-    ledger::{Change, Ledger, Requester},
     logging,
     power::{PowerActor, PowerCommands},
+    requester::Requester,
     sessions::SessionBoard,
     settings::{LiveSettings, Settings, SettingsChange, SettingsChanged, StoredSettings},
     store::{

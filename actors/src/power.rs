@@ -11,7 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     audit::{Audit, AuditEntry, Outcome},
     events::{EventKind, EventLog},
-    ledger::Requester,
+    requester::Requester,
 };
 
 /// What can be done to the machine.

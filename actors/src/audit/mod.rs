@@ -32,8 +32,8 @@ use self::{
     ring::{Ring, Shape},
 };
 use crate::{
-    ledger::Requester,
     metrics::{AuditLabels, METRICS},
+    requester::Requester,
     storage::{self, AUDIT},
     store::{StoreError, make_dir},
 };

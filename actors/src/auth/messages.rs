@@ -6,7 +6,7 @@ use actix::Message;
 use zeroize::Zeroizing;
 
 use super::PasswordError;
-use crate::{change::ChangeError, ledger::Requester};
+use crate::{change::ChangeError, requester::Requester};
 
 /// Replaces the admin password; once it replies the old one fails everywhere.
 #[derive(Message)]

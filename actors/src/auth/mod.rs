@@ -45,11 +45,11 @@ pub use self::{
 use crate::{
     blocking,
     bounds::Client,
-    change::ChangeError,
+    change::{Change, ChangeError, Ledger},
     events::{EventKind, EventLog},
-    ledger::{Change, Ledger, Requester},
     metrics::{METRICS, ReasonLabels, TokenLabels},
     request_id::RequestId,
+    requester::Requester,
     settings::ThrottleLimits,
     store::{AdminAccess, State},
 };

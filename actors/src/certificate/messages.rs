@@ -8,7 +8,7 @@ use super::{
     ActiveCertificate, CertificateBundle, CertificateRequest, RequestDetails, RequestError,
     RequestId,
 };
-use crate::{change::ChangeError, handover::Generations, ledger::Requester};
+use crate::{change::ChangeError, handover::Generations, requester::Requester};
 
 /// Serves `bundle` on every TLS listener; replies once it is durable and every connection opened
 /// from now on sees it.

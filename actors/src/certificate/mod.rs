@@ -40,11 +40,11 @@ pub use self::{
 use crate::{
     audit::{Audit, AuditEntry, Outcome},
     blocking,
-    change::ChangeError,
+    change::{ChangeError, Ledger},
     clock::{self, Moment},
     events::EventKind,
     handover::{Handover, Scope},
-    ledger::{Ledger, Requester},
+    requester::Requester,
     store::{Installed, State, StoreError, StoredBundle},
     tls::TlsConfigs,
 };

@@ -11,7 +11,7 @@ use super::CarriedRequest;
 use crate::{
     change::ChangeError,
     handover::{GenerationNumber, Generations},
-    ledger::Requester,
+    requester::Requester,
 };
 
 /// Lets plain ports serve (`true`) or redirect (`false`); replies once new requests find it so.

@@ -47,10 +47,9 @@ pub use self::{
     sockets::BindError,
 };
 use crate::{
-    change::ChangeError,
+    change::{ChangeError, Ledger},
     events::{EventKind, EventLog},
     handover::{GenerationNumber, Generations, Handover, HandoverError, Scope},
-    ledger::Ledger,
     metrics::{GenerationLabels, ListenerLabels, METRICS},
     request_id::RequestId,
     settings::LiveSettings,

@@ -14,7 +14,7 @@ use crate::{
     certificate::{CertificateBundle, InstallCertificate, Judgement, Options, Upload},
     events::EventKind,
     files::read_at_most,
-    ledger::Requester,
+    requester::Requester,
 };
 
 /// Larger files are not certificates or keys.

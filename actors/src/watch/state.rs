@@ -6,7 +6,7 @@ use super::{Nudge, follow};
 use crate::{
     Owners, ReloadError,
     audit::{AuditEntry, Outcome},
-    ledger::Requester,
+    requester::Requester,
 };
 
 /// Serves what the state files hold whenever somebody has edited them and they are sound. Runs for
