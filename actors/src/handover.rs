@@ -20,6 +20,14 @@ pub(crate) enum Scope {
     All,
 }
 
+impl Scope {
+    /// This one and the other.
+    pub(crate) fn and(self, other: Option<Self>) -> Option<Self> {
+        let other = other.unwrap_or(self);
+        Some(if self == other { self } else { Self::All })
+    }
+}
+
 /// Starts a new generation on each listener in scope and drains the old ones; replies once the
 /// new ones accept. What the change is about must have been published before.
 #[derive(Debug, Message)]

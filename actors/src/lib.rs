@@ -42,7 +42,10 @@ pub mod watch;
 
 pub use self::{
     change::ChangeError,
-    owners::{Configured, Owners, OwnersSlot, Prepared, ReloadError, StartError, factory_state},
+    owners::{
+        Configured, Owners, OwnersSlot, Prepared, ReloadError, RollbackError, StartError,
+        change_stopped, factory_state, roll_back,
+    },
     request_id::RequestId,
     requester::Requester,
 };

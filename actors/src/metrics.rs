@@ -145,7 +145,7 @@ pub struct GenerationLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ChangeLabels {
     /// What was changed, in kebab case.
-    pub kind: String,
+    pub kind: &'static str,
     /// `done`, `failed` or `undone`.
     pub outcome: &'static str,
 }

@@ -1,4 +1,4 @@
-//! The three owners put together, and the changes that concern all of them at once.
+//! The owners put together, and the changes that concern all of them at once.
 
 use std::{path::Path, sync::Arc};
 
@@ -6,15 +6,16 @@ use actix::{Addr, MailboxError};
 
 use crate::{
     audit::Audit,
-    auth::{
-        AuthActor, AuthShared, AuthStartError, Authenticator, Credential, CredentialError,
-        DEFAULT_PASSWORD,
-    },
+    auth::{AuthActor, AuthShared, AuthStartError, Authenticator, CredentialError},
     blocking,
     certificate::{
-        CertificateActor, Certificates, DefaultCertificateError, WaitingKeys, load_or_generate,
+        CertificateActor, CertificateBundle, Certificates, DefaultCertificateError, WaitingKeys,
+        forget_used_key, load_or_generate,
     },
-    change::{Change, ChangeError, Ledger},
+    change::{
+        Change, ChangeError, ChangeKind, Ledger, Prepared as Ready, Snapshot, Transaction, Undo,
+        Writer, note, persist,
+    },
     clock::Moment,
     events::EventLog,
     handover::{Generations, Handover, HandoverError, Scope},
@@ -22,10 +23,9 @@ use crate::{
     power::{PowerActor, PowerCommands},
     requester::Requester,
     sessions::SessionBoard,
-    settings::{LiveSettings, Settings, SettingsChange, SettingsChanged, StoredSettings},
+    settings::{LiveSettings, Settings, SettingsChange, SettingsChanged},
     store::{
-        AdminAccess, ChangeNote, State, StateStore, StoreError, close_to_others,
-        describe_open_modes,
+        AdminAccess, Revision, State, StateStore, StoreError, close_to_others, describe_open_modes,
     },
     supervise,
     supervisor::{
@@ -41,11 +41,16 @@ pub enum ReloadError {
     #[error("the state is gone: nothing is left in the data directory")]
     Gone,
     #[error(transparent)]
-    Credential(CredentialError),
-    #[error("tls/tls.crt and tls/tls.key cannot be served: {0}")]
-    Certificate(String),
-    #[error(transparent)]
     Change(#[from] ChangeError),
+}
+
+/// Why a kept revision cannot become the state again.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("revision {revision} cannot be used: {reason}")]
+    Unusable { revision: Revision, reason: String },
 }
 
 /// Why the appliance cannot start.
@@ -115,12 +120,7 @@ impl Prepared {
             Some(loaded) => (loaded.state, loaded.unusable_bundle.map(|err| err.chain())),
             None => {
                 let state = factory_state();
-                let note = ChangeNote {
-                    at: time::OffsetDateTime::now_utc(),
-                    what: "first start".into(),
-                    by: Requester::appliance().to_string(),
-                };
-                store.commit(&state, &note)?;
+                store.commit(&state, &note(ChangeKind::FirstStart, &Requester::appliance()))?;
                 (state, None)
             }
         };
@@ -144,12 +144,89 @@ impl Prepared {
 /// `admin`/`admin`, plain HTTP on, the default certificate, no job token. Hashes: blocks 50 ms.
 #[must_use]
 pub fn factory_state() -> State {
-    State {
-        admin: AdminAccess::Htpasswd(Credential::hash(DEFAULT_PASSWORD).line()),
-        tls: None,
-        insecure_ports: true,
-        job_token: None,
-        settings: StoredSettings::default(),
+    State::factory(AdminAccess::default_password())
+}
+
+/// The change back to a revision that is kept. Reads and judges: blocks.
+///
+/// # Errors
+/// There is no such revision, or it cannot be used.
+pub fn roll_back(store: &dyn StateStore, revision: Revision) -> Result<Change, RollbackError> {
+    let loaded = store.revision(revision)?;
+    let unusable = |reason| RollbackError::Unusable { revision, reason };
+    if let Some(err) = loaded.unusable_bundle {
+        return Err(unusable(err.to_string()));
+    }
+    loaded.state.admin.check().map_err(|err| unusable(err.to_string()))?;
+    if let Some(stored) = &loaded.state.tls {
+        CertificateBundle::judge_known(
+            stored.certificate_pem.as_bytes(),
+            stored.key_pem.as_bytes(),
+        )
+        .map_err(|err| unusable(err.to_string()))?;
+    }
+    Ok(Change::RollBack(Box::new(loaded.state)))
+}
+
+/// Makes a change while no appliance runs on `data_dir`, whose lock the caller holds; the next start
+/// serves it. Gives the state after it and its revision. Blocks.
+///
+/// # Errors
+/// Nothing has changed then.
+pub fn change_stopped(
+    store: &dyn StateStore,
+    data_dir: &Path,
+    state: &State,
+    change: Change,
+    by: &Requester,
+) -> Result<(State, Revision), ChangeError> {
+    if change.kind() != ChangeKind::Reset {
+        return persist(store, state, change, by);
+    }
+    let waiting = WaitingKeys::open(data_dir, Moment::now())?;
+    let aside = waiting.set_aside()?;
+    let persisted = persist(store, state, change, by);
+    match &persisted {
+        Ok(_) => waiting.discard(aside),
+        Err(_) => waiting.put_back(aside),
+    }
+    persisted
+}
+
+/// The settings, and those that are told of them.
+#[derive(Clone)]
+struct Tuning {
+    live: LiveSettings,
+    configured: Arc<Settings>,
+    auth: Arc<AuthShared>,
+}
+
+impl Tuning {
+    fn apply(&self, settings: Settings) {
+        self.auth.limit_failures(settings.throttle_limits());
+        if settings.log_level != self.live.current().log_level || settings.log_level.is_some() {
+            logging::set_level(settings.log_level);
+        }
+        self.live.publish(settings);
+    }
+}
+
+impl Snapshot for Tuning {
+    fn prepare(
+        &self,
+        _serving: Option<&State>,
+        next: &State,
+    ) -> Result<Option<Ready>, ChangeError> {
+        let (before, settings) = (self.live.current(), self.configured.with(&next.settings));
+        if *before == settings {
+            return Ok(None);
+        }
+        let (tuning, remark) = (self.clone(), Some(before.differences(&settings)));
+        let publish = Box::new(move || -> Undo {
+            tuning.apply(settings);
+            Box::new(move || tuning.apply(Settings::clone(&before)))
+        });
+        Ok(Some(Ready { scope: None, remark, publish }))
     }
 }
 
@@ -171,7 +248,7 @@ pub struct Owners {
     /// What was open to other users of the machine when the appliance started.
     pub open_modes: Option<Arc<str>>,
     configured: Arc<Settings>,
-    auth_shared: Arc<AuthShared>,
+    writer: Writer,
 }
 
 impl Owners {
@@ -188,8 +265,23 @@ impl Owners {
     ) -> Result<Self, StartError> {
         let Prepared { ledger, state, certificates, auth: auth_shared, audit, events, open_modes } =
             prepared;
-        let settings = LiveSettings::new(configured.settings.with(&state.settings));
+        let configured_settings = Arc::new(configured.settings);
+        let settings = LiveSettings::new(configured_settings.with(&state.settings));
         let insecure_ports = InsecurePorts::new(state.insecure_ports);
+        let tuning = Tuning {
+            live: settings.clone(),
+            configured: configured_settings.clone(),
+            auth: auth_shared.clone(),
+        };
+        tuning.apply(Settings::clone(&settings.current()));
+        let snapshots: Vec<Box<dyn Snapshot>> = vec![
+            Box::new(certificates.clone()),
+            Box::new(auth_shared.clone()),
+            Box::new(insecure_ports.clone()),
+            Box::new(tuning),
+        ];
+        let mailbox = supervise::Mailbox::<ListenerSupervisor>::new();
+        let writer = Writer::new(ledger.clone(), snapshots, mailbox.address().recipient());
         let slot = OwnersSlot::default();
         let supervisor = ListenerSupervisor::new(
             listeners,
@@ -198,25 +290,21 @@ impl Owners {
             Shared {
                 tls: certificates.tls(),
                 insecure_ports: insecure_ports.clone(),
-                ledger: ledger.clone(),
+                writer: writer.clone(),
                 settings: settings.clone(),
                 events: events.clone(),
             },
         );
-        let supervisor = supervise::start("the listeners", supervisor);
-        let certificate = CertificateActor::new(
-            certificates.clone(),
-            ledger.clone(),
-            supervisor.clone().recipient(),
-            audit.clone(),
-        );
+        let supervisor = mailbox.start("the listeners", supervisor);
+        let certificate =
+            CertificateActor::new(certificates.clone(), writer.clone(), audit.clone());
         let certificate = supervise::start("the certificate", certificate);
-        let auth = AuthActor::new(auth_shared.clone(), ledger.clone());
+        let auth = AuthActor::new(auth_shared.clone(), writer.clone());
         let auth = supervise::start("the credential", auth);
         let power = PowerActor::new(configured.power, events.clone(), audit.clone());
         let owners = Self {
             certificate,
-            authenticator: Authenticator::new(auth_shared.clone()),
+            authenticator: Authenticator::new(auth_shared),
             auth,
             supervisor,
             power: supervise::start("the power", power),
@@ -228,10 +316,9 @@ impl Owners {
             events,
             settings,
             open_modes,
-            configured: Arc::new(configured.settings),
-            auth_shared,
+            configured: configured_settings,
+            writer,
         };
-        owners.apply_settings(&state.settings);
         slot.fill(owners.clone());
         let first = Handover { scope: Scope::All, reason: "start".into(), request_id: None };
         owners.supervisor.send(first).await??;
@@ -247,56 +334,60 @@ impl Owners {
         change: &SettingsChange,
         by: &Requester,
     ) -> Result<SettingsChanged, ChangeError> {
-        let mut transaction = self.ledger.begin().await;
+        let mut transaction = self.writer.begin().await;
         let before = self.settings.current();
-        let state = transaction.state().clone();
-        let settings = state.settings.with(change, &self.configured)?;
-        if settings != state.settings {
-            let next = State { settings: settings.clone(), ..state };
-            transaction.commit(next, "settings changed", by).await?;
-            self.apply_settings(&settings);
-            let differences = before.differences(&self.settings.current());
-            log::info!("settings changed by {by}: {differences}");
-            return Ok(SettingsChanged { settings: self.settings.current(), differences });
-        }
-        Ok(SettingsChanged { settings: before, differences: String::new() })
-    }
-
-    fn apply_settings(&self, stored: &StoredSettings) {
-        let settings = self.configured.with(stored);
-        self.auth_shared.limit_failures(settings.throttle_limits());
-        if settings.log_level != self.settings.current().log_level || settings.log_level.is_some() {
-            logging::set_level(settings.log_level);
-        }
-        self.settings.publish(settings);
+        let (change, configured) = (change.clone(), self.configured.clone());
+        transaction.apply(Change::ChangeSettings { change, configured }, by).await?;
+        let settings = self.settings.current();
+        let differences = before.differences(&settings);
+        Ok(SettingsChanged { settings, differences })
     }
 
     /// Default certificate, `admin`/`admin`, plain HTTP on, no job token, no key that waits for its
-    /// certificate, in one transaction: nothing of what an administrator has brought in is to
-    /// outlive a reset.
+    /// certificate, in one transaction: nothing secret that an administrator has brought in is to
+    /// outlive a reset. The settings stay.
     ///
     /// # Errors
     /// Nothing has changed then.
     pub async fn reset(&self, by: &Requester) -> Result<Generations, ChangeError> {
-        let factory = blocking::run(factory_state).await?;
-        // Settings concern no secret and no access; a reset of the security leaves them alone.
-        let factory = |now: &State| State { settings: now.settings.clone(), ..factory };
-        let mut change = self.ledger.begin().await;
+        let admin = blocking::run(AdminAccess::default_password).await?;
+        self.apply(Change::Reset(admin), by).await
+    }
+
+    /// Makes a change, whoever owns what it concerns, in one transaction.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub async fn apply(&self, change: Change, by: &Requester) -> Result<Generations, ChangeError> {
+        let mut transaction = self.writer.begin().await;
+        let kind = change.kind();
+        if kind == ChangeKind::Reset {
+            return self.reset_in(&mut transaction, change, by).await;
+        }
+        let generations = transaction.apply(change, by).await?;
+        if kind == ChangeKind::CertificateInstalled {
+            forget_used_key(self.certificates.clone()).await;
+        }
+        Ok(generations)
+    }
+
+    async fn reset_in(
+        &self,
+        transaction: &mut Transaction,
+        change: Change,
+        by: &Requester,
+    ) -> Result<Generations, ChangeError> {
         // The keys first, so that a crash in between rather loses a key than keeps one.
         let aside = self.waiting_keys(WaitingKeys::set_aside).await??;
-        match self.transform_in(&mut change, "reset", by, factory).await {
-            Ok(generations) => {
-                let discarded = self.waiting_keys(|waiting| waiting.discard(aside)).await?;
-                if let Err(err) = discarded {
-                    log::error!("a key that waits no more is removed by the next start: {err}");
-                }
-                Ok(generations)
-            }
-            Err(err) => {
-                self.waiting_keys(|waiting| waiting.put_back(aside)).await?;
-                Err(err)
-            }
+        let made = transaction.apply(change, by).await;
+        let is_made = made.is_ok();
+        let settled = self.waiting_keys(move |waiting| {
+            if is_made { waiting.discard(aside) } else { waiting.put_back(aside) }
+        });
+        if let Err(err) = settled.await {
+            log::error!("the keys that waited are removed by the next start: {err}");
         }
+        made
     }
 
     /// Calls the waiting keys on the thread of the state; the caller holds the ledger.
@@ -308,56 +399,13 @@ impl Owners {
         Ok(blocking::change(move || work(&waiting)).await?)
     }
 
-    /// Makes what `transform` makes of the state the new state, and serves it, in one transaction.
-    ///
-    /// # Errors
-    /// Nothing has changed then.
-    pub async fn transform(
-        &self,
-        what: &str,
-        by: &Requester,
-        transform: impl FnOnce(&State) -> State,
-    ) -> Result<Generations, ChangeError> {
-        self.transform_in(&mut self.ledger.begin().await, what, by, transform).await
-    }
-
-    async fn transform_in(
-        &self,
-        change: &mut Change,
-        what: &str,
-        by: &Requester,
-        transform: impl FnOnce(&State) -> State,
-    ) -> Result<Generations, ChangeError> {
-        let previous = change.state().clone();
-        let next = transform(&previous);
-        if let AdminAccess::Htpasswd(line) = &next.admin {
-            Credential::parse(line)?;
-        }
-        if next.tls.is_none() {
-            self.certificates.refresh_default().await;
-        }
-        change.commit(next.clone(), what, by).await?;
-        match self.serve(&previous, &next, what, by).await {
-            Ok(generations) => {
-                log::info!("{what} by {by}");
-                Ok(generations)
-            }
-            Err(err) => {
-                let undone = self.serve_without_handover(&previous);
-                change.undo(previous, "undone: it could not be served", by).await;
-                undone?;
-                Err(err)
-            }
-        }
-    }
-
     /// Reads the state again, for somebody may have edited its files, and serves it if it has
     /// changed and is sound. Tells whether it had changed.
     ///
     /// # Errors
     /// What is wrong with the files; what served before goes on serving.
-    pub async fn reload(&self) -> Result<bool, ReloadError> {
-        let mut change = self.ledger.begin().await;
+    pub async fn reload(&self, by: &Requester) -> Result<bool, ReloadError> {
+        let mut transaction = self.writer.begin().await;
         let store = self.ledger.store();
         let loaded = blocking::change(move || store.load())
             .await
@@ -366,63 +414,12 @@ impl Owners {
         if let Some(unusable) = loaded.unusable_bundle {
             return Err(unusable.into());
         }
-        let (previous, next) = (change.state().clone(), loaded.state);
-        if previous == next {
+        if loaded.state == *transaction.state() {
             return Ok(false);
         }
-        if let AdminAccess::Htpasswd(line) = &next.admin {
-            Credential::parse(line).map_err(ReloadError::Credential)?;
-        }
-        if next.tls.is_none() {
-            self.certificates.refresh_default().await;
-        }
-        if let Some(reason) = self.certificates.activate(&next).fallback {
-            return Err(ReloadError::Certificate(reason));
-        }
-        let by = Requester::appliance();
-        match self.serve(&previous, &next, "state files edited", &by).await {
-            Ok(_) => {
-                change.adopt(next);
-                log::info!("the state files were edited; what they hold serves now");
-                Ok(true)
-            }
-            Err(err) => {
-                self.serve_without_handover(&previous)?;
-                Err(err.into())
-            }
-        }
-    }
-
-    /// Publishes `next` and hands over the listeners that see a difference.
-    async fn serve(
-        &self,
-        previous: &State,
-        next: &State,
-        what: &str,
-        by: &Requester,
-    ) -> Result<Generations, ChangeError> {
-        self.serve_without_handover(next)?;
-        let scope = match (previous.tls != next.tls, previous.insecure_ports != next.insecure_ports)
-        {
-            (false, false) => return Ok(Generations::new()),
-            (true, false) => Scope::Tls,
-            (false, true) => Scope::Plain,
-            (true, true) => Scope::All,
-        };
-        let handover = Handover { scope, reason: what.into(), request_id: by.request_id };
-        match self.supervisor.send(handover).await {
-            Ok(Ok(generations)) => Ok(generations),
-            failed => Err(ChangeError::from_handover(failed)),
-        }
-    }
-
-    fn serve_without_handover(&self, state: &State) -> Result<(), ChangeError> {
-        let active = Arc::new(self.certificates.activate(state));
-        self.certificates.publish(active).map_err(ChangeError::Tls)?;
-        self.auth_shared.publish(state)?;
-        self.insecure_ports.set(state.insecure_ports);
-        self.apply_settings(&state.settings);
-        Ok(())
+        transaction.apply(Change::AdoptFiles(Box::new(loaded.state)), by).await?;
+        log::info!("the state files were edited; what they hold serves now");
+        Ok(true)
     }
 }
 

@@ -65,33 +65,53 @@ pub fn why_no_answer() -> String {
     }
 }
 
+/// The mailbox of an owner that does not live yet, for those who have to know its address before.
+pub(crate) struct Mailbox<A: Actor<Context = Context<A>>>(Context<A>);
+
+impl<A> Mailbox<A>
+where
+    A: Actor<Context = Context<A>> + Supervised,
+{
+    pub(crate) fn new() -> Self {
+        Self(Context::new())
+    }
+
+    pub(crate) fn address(&self) -> Addr<A> {
+        self.0.address()
+    }
+
+    /// Starts the owner, and again whenever it panics.
+    pub(crate) fn start(self, name: &'static str, actor: A) -> Addr<A> {
+        let address = self.address();
+        let mut life = self.0.into_future(actor);
+        // Told from the start on, as a zero: an alert needs something to compare with.
+        drop(METRICS.owner_deaths.get_or_create(&OwnerLabels { owner: name }));
+        actix::spawn(async move {
+            let mut died: Option<Instant> = None;
+            // It ends without a panic when nobody holds its address any more.
+            while let Err(panic) = AssertUnwindSafe(&mut life).catch_unwind().await {
+                bury(name, &*panic);
+                if died.replace(Instant::now()).is_some_and(|before| before.elapsed() < SOON) {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                let restarted = std::panic::catch_unwind(AssertUnwindSafe(|| life.restart()));
+                match restarted {
+                    Ok(true) => revive(name),
+                    Ok(false) => return,
+                    Err(panic) => bury(name, &*panic),
+                }
+            }
+        });
+        address
+    }
+}
+
 /// Starts an owner, and again whenever it panics.
 pub(crate) fn start<A>(name: &'static str, actor: A) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
 {
-    let context = Context::new();
-    let address = context.address();
-    let mut life = context.into_future(actor);
-    // Told from the start on, as a zero: an alert needs something to compare with.
-    drop(METRICS.owner_deaths.get_or_create(&OwnerLabels { owner: name }));
-    actix::spawn(async move {
-        let mut died: Option<Instant> = None;
-        // It ends without a panic when nobody holds its address any more.
-        while let Err(panic) = AssertUnwindSafe(&mut life).catch_unwind().await {
-            bury(name, &*panic);
-            if died.replace(Instant::now()).is_some_and(|before| before.elapsed() < SOON) {
-                tokio::time::sleep(PAUSE).await;
-            }
-            let restarted = std::panic::catch_unwind(AssertUnwindSafe(|| life.restart()));
-            match restarted {
-                Ok(true) => revive(name),
-                Ok(false) => return,
-                Err(panic) => bury(name, &*panic),
-            }
-        }
-    });
-    address
+    Mailbox::new().start(name, actor)
 }
 
 fn bury(name: &'static str, panic: &(dyn Any + Send)) {

@@ -29,22 +29,21 @@ const SUITES: [rustls::SupportedCipherSuite; 9] = [
 #[derive(Debug)]
 pub(crate) struct TlsConfigs(ArcSwap<Pair>);
 
+/// The two configurations of one certificate.
 #[derive(Debug)]
-struct Pair {
+pub(crate) struct Pair {
     http2: Arc<ServerConfig>,
     http1: Arc<ServerConfig>,
 }
 
 impl TlsConfigs {
-    pub(crate) fn new(key: &Arc<CertifiedKey>) -> Result<Self, rustls::Error> {
-        Ok(Self(ArcSwap::from_pointee(Pair::new(key)?)))
+    pub(crate) fn new(pair: Pair) -> Self {
+        Self(ArcSwap::from_pointee(pair))
     }
 
-    /// Serves `key` from now on. Sessions that were begun before cannot be resumed, for the
-    /// configuration brings a ticketer and a session store of its own.
-    pub(crate) fn replace(&self, key: &Arc<CertifiedKey>) -> Result<(), rustls::Error> {
-        self.0.store(Arc::new(Pair::new(key)?));
-        Ok(())
+    /// Serves `pair` from now on, and gives back what it replaces.
+    pub(crate) fn swap(&self, pair: Arc<Pair>) -> Arc<Pair> {
+        self.0.swap(pair)
     }
 
     pub(crate) fn current(&self, http2: bool) -> Arc<ServerConfig> {
@@ -54,7 +53,9 @@ impl TlsConfigs {
 }
 
 impl Pair {
-    fn new(key: &Arc<CertifiedKey>) -> Result<Self, rustls::Error> {
+    /// Makes them with a ticketer and a session store of their own, so that a session that was begun
+    /// with another certificate cannot be resumed.
+    pub(crate) fn new(key: &Arc<CertifiedKey>) -> Result<Self, rustls::Error> {
         let provider =
             CryptoProvider { cipher_suites: SUITES.to_vec(), ..aws_lc_rs::default_provider() };
         let mut http1 = ServerConfig::builder_with_provider(Arc::new(provider))

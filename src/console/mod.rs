@@ -23,16 +23,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use portcullis_actors::{
     Requester,
     audit::{self, Audit, AuditEntry, Outcome},
-    auth::{Credential, DEFAULT_PASSWORD},
+    auth::DEFAULT_PASSWORD,
     certificate::{
         ActiveCertificate, CertificateBundle, CertificateError, Judgement, Options, Upload,
-        WaitingKeys, load_or_generate, resolve_certificate,
+        load_or_generate, resolve_certificate,
     },
-    clock::Moment,
-    factory_state, storage,
+    change_stopped, factory_state, storage,
     store::{
-        AdminAccess, ChangeNote, FileStore, Loaded, State, StateStore, StoreError, close_to_others,
-        describe_open_modes,
+        FileStore, Loaded, State, StateStore, StoreError, close_to_others, describe_open_modes,
     },
 };
 use serde_json::json;
@@ -293,24 +291,25 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
         let unusable = loaded.unusable_bundle.as_ref().map(StoreError::chain);
         Ok(resolve_certificate(&state, unusable, &load_or_generate(data_dir)?))
     };
-    match request {
-        Request::Status => {
-            credential_of(&state, data_dir)?;
-            return Ok(answer::status(&state, &active()?, None));
-        }
-        Request::ShowCertificate => return Ok(answer::certificate(&active()?)),
-        Request::History => return Ok(answer::history(&store.history()?)),
-        _ => {}
-    }
+    let Some(kind) = request.kind() else {
+        return Ok(match request {
+            Request::ShowCertificate => answer::certificate(&active()?),
+            Request::History => answer::history(&store.history()?),
+            _ => {
+                credential_of(&state, data_dir)?;
+                answer::status(&state, &active()?, None)
+            }
+        });
+    };
     if let Some(told) = describe_open_modes(&close_to_others(data_dir)) {
         log::warn!("{told}");
     }
     let by = Requester::local("console");
     let audit = Audit::open(data_dir)?;
-    let done = change_offline(request, data_dir, &by, store, &state);
+    let done = change_offline(request, data_dir, &by, &*store, &state);
     let fingerprint = |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
     let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
-    let mut entry = AuditEntry::new(&by, request.action(), outcome);
+    let mut entry = AuditEntry::new(&by, kind.action(), outcome);
     match &done {
         Ok((_, next)) => {
             let new = resolve_certificate(next, None, &load_or_generate(data_dir)?);
@@ -328,8 +327,7 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
 
 /// The appliance would not start with a stored password that cannot be used.
 fn credential_of(state: &State, data_dir: &Path) -> Result<(), StoreError> {
-    let AdminAccess::Htpasswd(line) = &state.admin else { return Ok(()) };
-    Credential::parse(line).map(drop).map_err(|err| {
+    state.admin.check().map_err(|err| {
         let path = data_dir.join("state/current/management-auth-secret/users");
         let reason = format!("cannot be used: {err}");
         StoreError::Malformed { path, reason }.with_remedy(data_dir)
@@ -351,19 +349,13 @@ fn change_offline(
     request: &Request,
     data_dir: &Path,
     by: &Requester,
-    store: Arc<dyn StateStore>,
+    store: &dyn StateStore,
     state: &State,
 ) -> anyhow::Result<(Reply, State)> {
-    let change =
-        request.change(state, &*store, &by.to_string()).map_err(|reason| anyhow!(reason))?;
+    let change = request.change(store, by).map_err(|reason| anyhow!(reason))?;
     let change = change.context("nothing is to be changed")?;
-    let (what, done) = (change.what.clone(), change.done.clone());
-    let next = change.apply(state);
-    let note = ChangeNote { at: OffsetDateTime::now_utc(), what, by: by.to_string() };
-    let revision = store.commit(&next, &note)?;
-    if matches!(request, Request::Reset) {
-        WaitingKeys::open(data_dir, Moment::now())?.remove_all()?;
-    }
+    let (next, revision) = change_stopped(store, data_dir, state, change, by)?;
+    let done = request.done();
     let reply =
         Reply { text: format!("{done}\n"), data: json!({ "message": done, "revision": revision }) };
     Ok((reply, next))

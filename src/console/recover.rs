@@ -6,7 +6,6 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use portcullis_actors::{
     Requester,
     audit::{Audit, AuditEntry, Outcome},
-    auth::Credential,
     store::{AdminAccess, FileStore, Kept, Loaded, Revision, StateStore, StoreError},
 };
 use serde_json::{Value, json};
@@ -97,12 +96,7 @@ fn choose(
 
 fn usable(kept: &Kept) -> Result<(), String> {
     let loaded = kept.loaded.as_ref().map_err(StoreError::chain)?;
-    match &loaded.state.admin {
-        AdminAccess::Htpasswd(line) => {
-            Credential::parse(line).map(drop).map_err(|err| err.to_string())
-        }
-        AdminAccess::Open => Ok(()),
-    }
+    loaded.state.admin.check().map_err(|err| err.to_string())
 }
 
 fn list(all: &[Kept]) -> String {

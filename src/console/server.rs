@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use portcullis_actors::{
     Owners, Requester,
     audit::{AuditEntry, Outcome},
+    certificate::ActiveCertificate,
     supervisor::GetListeners,
 };
 use serde_json::json;
@@ -141,53 +142,55 @@ async fn converse(mut stream: UnixStream, owners: Owners) {
 }
 
 async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer {
-    let state = owners.ledger.state().await;
     let active = owners.certificates.active();
+    let kind = match request.kind() {
+        Some(kind) => kind,
+        None => return tell(&request, owners, &active).await,
+    };
+    let (store, asked_by, done) = (owners.ledger.store(), by.clone(), request.done());
+    let change = tokio::task::spawn_blocking(move || request.change(&*store, &asked_by))
+        .await
+        .map_err(|err| err.to_string())?;
+    let made = match change {
+        Ok(Some(change)) => owners.apply(change, by).await.map_err(|err| {
+            let outcome = if err.is_refusal() { Outcome::Refused } else { Outcome::Failed };
+            (outcome, err.to_string())
+        }),
+        Ok(None) => return Err("nothing is to be changed".into()),
+        Err(reason) => Err((Outcome::Refused, reason)),
+    };
+    let outcome = made.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Done);
+    let fingerprint = |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
+    let new = owners.certificates.active();
+    let mut entry = AuditEntry::new(by, kind.action(), outcome)
+        .fingerprints(&fingerprint(&active), &fingerprint(&new));
+    if let Err((_, reason)) = &made {
+        entry = entry.detail(reason);
+    }
+    owners.audit.record(entry);
+    let generations = made.map_err(|(_, reason)| reason)?;
+    Ok(Reply {
+        text: format!("{done}\n"),
+        data: json!({ "message": done, "generations": generations }),
+    })
+}
+
+/// Answers a question.
+async fn tell(request: &Request, owners: &Owners, active: &ActiveCertificate) -> Answer {
     match request {
-        Request::Status => {
-            let listeners =
-                owners.supervisor.send(GetListeners).await.map_err(|err| err.to_string())?;
-            return Ok(answer::status(&state, &active, Some(&listeners)));
-        }
-        Request::ShowCertificate => return Ok(answer::certificate(&active)),
+        Request::ShowCertificate => Ok(answer::certificate(active)),
         Request::History => {
             let store = owners.ledger.store();
             let entries = tokio::task::spawn_blocking(move || store.history())
                 .await
                 .map_err(|err| err.to_string())?
                 .map_err(|err| err.to_string())?;
-            return Ok(answer::history(&entries));
+            Ok(answer::history(&entries))
         }
-        _ => {}
+        _ => {
+            let listeners =
+                owners.supervisor.send(GetListeners).await.map_err(|err| err.to_string())?;
+            Ok(answer::status(&owners.ledger.state().await, active, Some(&listeners)))
+        }
     }
-    let resets = matches!(request, Request::Reset);
-    let action = request.action();
-    let (store, name) = (owners.ledger.store(), by.to_string());
-    let change = tokio::task::spawn_blocking(move || request.change(&state, &*store, &name))
-        .await
-        .map_err(|err| err.to_string())?
-        .inspect_err(|reason| {
-            owners.audit.record(AuditEntry::new(by, action, Outcome::Refused).detail(reason));
-        })?
-        .ok_or("nothing is to be changed")?;
-    let (what, done) = (change.what.clone(), change.done.clone());
-    let old = active.bundle.facts().fingerprint_sha256.clone();
-    let made = if resets {
-        owners.reset(by).await
-    } else {
-        owners.transform(&what, by, |state| change.apply(state)).await
-    };
-    let outcome = if made.is_ok() { Outcome::Done } else { Outcome::Failed };
-    let new = owners.certificates.active();
-    let mut entry = AuditEntry::new(by, &what, outcome)
-        .fingerprints(&old, &new.bundle.facts().fingerprint_sha256);
-    if let Err(err) = &made {
-        entry = entry.detail(err.to_string());
-    }
-    owners.audit.record(entry);
-    let generations = made.map_err(|err| err.to_string())?;
-    Ok(Reply {
-        text: format!("{done}\n"),
-        data: json!({ "message": done, "generations": generations }),
-    })
 }

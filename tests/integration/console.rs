@@ -10,11 +10,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::support::certificates::CertificateAuthority;
 use crate::support::console::{Console, Machine, said};
 use crate::support::http::Connection;
 use crate::support::process::Process;
 use crate::support::service::{Installation, Program, Service};
-use crate::support::stored::Stored;
+use crate::support::stored::{Stored, files_below};
+use crate::support::tls::served_fingerprint;
 use crate::support::{seconds, wait_until, wait_until_blocking};
 
 async fn opens(service: &Service, password: &str) -> bool {
@@ -119,6 +121,67 @@ async fn reset_brings_back_a_new_appliance_when_it_is_confirmed() {
         assert!(!opens(&service, "own").await);
         assert_eq!(plain_status(&service).await, 200);
     }
+}
+
+/// The files of the state below its folder: what differs from appliance to appliance, the salted
+/// hash of the password and the note of the change, by name alone.
+fn state_files(machine: &Machine) -> Vec<(String, Vec<u8>)> {
+    let root = std::fs::canonicalize(Stored::in_data_dir(&machine.data_dir()).link());
+    let root = root.expect("the current revision");
+    let mut files: Vec<_> = files_below(&root)
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(&root).expect("below").display().to_string();
+            let differs = ["users", "change.json"].iter().any(|end| name.ends_with(end));
+            let bytes = if differs { Vec::new() } else { std::fs::read(&path).expect("a file") };
+            (name, bytes)
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn reset_makes_the_same_state_with_the_server_running_and_stopped() {
+    let authority = CertificateAuthority::new();
+    let bundle = authority.pair_a();
+    let mut states = Vec::new();
+    for stops in [false, true] {
+        let service = Service::portcullis().start();
+        let admin = service.admin();
+        admin.install(&bundle).await;
+        let key = serde_json::json!({ "subject": { "common_name": "a" }, "key_type": "ec-p256" });
+        for (path, body, status) in [
+            ("/v2/security/csr", key, 201),
+            ("/v2/security/jobtoken", serde_json::json!({ "user_token": "word" }), 200),
+            ("/v2/management/cleanupinterval", serde_json::json!({ "minutes": 77 }), 200),
+        ] {
+            let answer = admin.post(path, &body).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        }
+        admin.set_insecure_ports(false).await;
+        admin.set_password("own").await;
+        let machine = if stops {
+            Machine::Stopped(Box::new(service.stop()))
+        } else {
+            Machine::Running(Box::new(service))
+        };
+        let waiting = machine.data_dir().join("waiting-keys");
+        assert!(!files_below(&waiting).is_empty(), "a key waits");
+        machine.console().done(&["reset", "--yes"]);
+        assert!(files_below(&waiting).is_empty(), "no key waits");
+        states.push(state_files(&machine));
+
+        let service = machine.serving();
+        let interval = service.admin().get("/v2/management/cleanupinterval").await;
+        assert_eq!((interval.status, &interval.json()["minutes"]), (200, &77.into()));
+        assert_ne!(served_fingerprint(service.port("https")).await, bundle.fingerprint);
+        assert_eq!(plain_status(&service).await, 200);
+    }
+    let names: Vec<_> = states[0].iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains(&"settings.json"), "settings stay: {names:?}");
+    assert!(!names.contains(&"job-token") && !names.contains(&"tls/tls.key"), "{names:?}");
+    assert!(states[0] == states[1], "running {:?}, stopped {:?}", states[0], states[1]);
 }
 
 #[tokio::test]

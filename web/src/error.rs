@@ -114,11 +114,12 @@ impl From<ChangeError> for ApiError {
     fn from(err: ChangeError) -> Self {
         match &err {
             ChangeError::Store(store) => Self::from_chain(&err, store_status(store)),
-            ChangeError::Tls(_) | ChangeError::Handover(_) | ChangeError::Credential(_) => {
+            ChangeError::Unusable { .. } | ChangeError::Handover(_) => {
                 Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR)
             }
             ChangeError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
             ChangeError::Settings(refused) => Self::BadRequest(refused.to_string()),
+            ChangeError::AuthenticationIsOn => Self::Conflict(err.to_string()),
             ChangeError::Stopping => Self::Unavailable,
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::spelling::canonical;
+use crate::store::AdminAccess;
 
 /// The only user there is.
 pub const ADMIN: &str = "admin";
@@ -101,6 +102,31 @@ impl Credential {
     #[must_use]
     pub fn line(&self) -> String {
         format!("{ADMIN}:{}", self.hash)
+    }
+}
+
+impl AdminAccess {
+    /// Access by this password, which [`validate_password`] let through. Hashes: blocks 50 ms.
+    #[must_use]
+    pub fn password(password: &str) -> Self {
+        Self::Htpasswd(Credential::hash(password).line())
+    }
+
+    /// Access by the default password. Hashes: blocks 50 ms.
+    #[must_use]
+    pub fn default_password() -> Self {
+        Self::password(DEFAULT_PASSWORD)
+    }
+
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// Says what is wrong with the stored line.
+    pub fn check(&self) -> Result<(), CredentialError> {
+        match self {
+            Self::Htpasswd(line) => Credential::parse(line).map(drop),
+            Self::Open => Ok(()),
+        }
     }
 }
 

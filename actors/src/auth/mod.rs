@@ -15,6 +15,7 @@ mod throttle;
 mod words;
 
 use std::{
+    future::ready,
     net::IpAddr,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
@@ -45,7 +46,7 @@ pub use self::{
 use crate::{
     blocking,
     bounds::Client,
-    change::{Change, ChangeError, Ledger},
+    change::{Change, ChangeError, Prepared, Snapshot, Undo, Writer},
     events::{EventKind, EventLog},
     metrics::{METRICS, ReasonLabels, TokenLabels},
     request_id::RequestId,
@@ -55,12 +56,42 @@ use crate::{
 };
 
 /// What requests are judged by; replaced whole by every change.
-struct Snapshot {
+struct Judged {
     access: Access,
     /// Counts the changes of `access`.
     epoch: u64,
     /// `None` while the speech services are open.
     job_token: Option<Arc<Known>>,
+}
+
+/// The part of it that the state says.
+struct Rules {
+    access: Access,
+    job_token: Option<Arc<Known>>,
+}
+
+impl Rules {
+    fn of(state: &State, key: &hmac::Key) -> Result<Self, CredentialError> {
+        Ok(Self { access: Access::from_state(&state.admin)?, job_token: job_token(key, state) })
+    }
+}
+
+impl Snapshot for Arc<AuthShared> {
+    fn prepare(
+        &self,
+        serving: Option<&State>,
+        next: &State,
+    ) -> Result<Option<Prepared>, ChangeError> {
+        let is_same = |now: &State| (&now.admin, &now.job_token) == (&next.admin, &next.job_token);
+        if serving.is_some_and(is_same) {
+            return Ok(None);
+        }
+        let rules = Rules::of(next, &self.key)
+            .map_err(|err| ChangeError::unusable("the stored credential", err))?;
+        let shared = self.clone();
+        let publish = Box::new(move || shared.publish(rules));
+        Ok(Some(Prepared { scope: None, remark: None, publish }))
+    }
 }
 
 #[derive(Clone)]
@@ -100,7 +131,7 @@ pub struct Authenticator {
 
 /// What the actor and its readers share.
 pub(crate) struct AuthShared {
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: ArcSwap<Judged>,
     /// The epoch of the snapshot.
     epoch: watch::Sender<u64>,
     passwords: Mutex<Throttle>,
@@ -189,11 +220,8 @@ impl AuthShared {
         let rng = aws_lc_rs::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &rng)
             .expect("the operating system gives random bytes");
-        let snapshot = Snapshot {
-            access: Access::from_state(&state.admin)?,
-            epoch: 0,
-            job_token: job_token(&key, state),
-        };
+        let Rules { access, job_token } = Rules::of(state, &key)?;
+        let snapshot = Judged { access, epoch: 0, job_token };
         // Half the cores may hash at once, so that requests that need none are not held up.
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
@@ -237,20 +265,22 @@ impl AuthShared {
         }
     }
 
-    /// Adopts what a change has made durable. What is known of a credential that stays is kept.
-    pub(crate) fn publish(&self, state: &State) -> Result<(), CredentialError> {
-        let fresh = Access::from_state(&state.admin)?;
-        let before = self.snapshot.load();
-        let stays = fresh.is_same(&before.access);
-        let access = if stays { before.access.clone() } else { fresh };
-        let job_token = match (job_token(&self.key, state), &before.job_token) {
+    /// Lets requests be judged by `next` from now on, and gives the way back. What is known of a
+    /// credential that stays is kept.
+    fn publish(self: Arc<Self>, next: Rules) -> Undo {
+        let before = self.snapshot.load_full();
+        let stays = next.access.is_same(&before.access);
+        let access = if stays { before.access.clone() } else { next.access };
+        let job_token = match (next.job_token, &before.job_token) {
             (Some(fresh), Some(known)) if fresh.is_same(known) => Some(known.clone()),
             (fresh, _) => fresh,
         };
+        // Also on the way back: who was let in meanwhile is let in no more.
         let epoch = if stays { before.epoch } else { before.epoch + 1 };
-        self.snapshot.store(Arc::new(Snapshot { access, epoch, job_token }));
+        self.snapshot.store(Arc::new(Judged { access, epoch, job_token }));
         self.epoch.send_replace(epoch);
-        Ok(())
+        let before = Rules { access: before.access.clone(), job_token: before.job_token.clone() };
+        Box::new(move || drop(self.publish(before)))
     }
 
     /// Judges a token, or the several that one request brings.
@@ -499,12 +529,21 @@ fn verify(
 /// Owns the admin credential and the job token.
 pub struct AuthActor {
     shared: Arc<AuthShared>,
-    ledger: Ledger,
+    writer: Writer,
 }
 
 impl AuthActor {
-    pub(crate) fn new(shared: Arc<AuthShared>, ledger: Ledger) -> Self {
-        Self { shared, ledger }
+    pub(crate) fn new(shared: Arc<AuthShared>, writer: Writer) -> Self {
+        Self { shared, writer }
+    }
+
+    /// Makes a change, as part of the request that asked for it.
+    fn change(&self, change: Change, by: Requester) -> ResponseFuture<Result<(), AuthError>> {
+        let writer = self.writer.clone();
+        Box::pin(async move {
+            by.scope(writer.apply(change, &by)).await?;
+            Ok(())
+        })
     }
 
     /// Tells operators about an unchanged default password without waiting for a login.
@@ -534,8 +573,10 @@ impl Actor for AuthActor {
 impl Supervised for AuthActor {
     /// What was published may not be what the ledger holds: the change that died is not undone.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        actix::spawn(async move { publish(&shared, &ledger.begin().await) });
+        let writer = self.writer.clone();
+        actix::spawn(async move {
+            writer.realign("the owner of the credential was started again").await;
+        });
     }
 }
 
@@ -543,21 +584,22 @@ impl Handler<SetAdminPassword> for AuthActor {
     type Result = ResponseFuture<Result<(), AuthError>>;
 
     fn handle(&mut self, msg: SetAdminPassword, _ctx: &mut Self::Context) -> Self::Result {
-        let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        let by = msg.by.clone();
-        Box::pin(scoped(by, async move {
-            validate_password(&msg.password)?;
-            let password = msg.password.clone();
-            let hashed = blocking::run(move || Credential::hash(&password).line()).await;
-            let line = hashed.map_err(ChangeError::from)?;
-            let mut change = ledger.begin().await;
-            let next = State { admin: AdminAccess::Htpasswd(line), ..change.state().clone() };
-            change.commit(next, "admin password set", &msg.by).await?;
-            publish(&shared, &change);
-            shared.know(&msg.password);
-            log::info!("admin password set by {}", msg.by);
-            Ok(())
-        }))
+        let (shared, writer) = (self.shared.clone(), self.writer.clone());
+        let SetAdminPassword { password, by } = msg;
+        Box::pin(async move {
+            let work = async {
+                validate_password(&password)?;
+                let hashed = password.clone();
+                let admin = blocking::run(move || AdminAccess::password(&hashed)).await;
+                let change = Change::SetAdminPassword(admin.map_err(ChangeError::from)?);
+                let mut transaction = writer.begin().await;
+                transaction.apply(change, &by).await?;
+                // Before the next change, which may be of the password as well.
+                shared.know(&password);
+                Ok(())
+            };
+            by.scope(work).await
+        })
     }
 }
 
@@ -565,16 +607,7 @@ impl Handler<DisableAuthentication> for AuthActor {
     type Result = ResponseFuture<Result<(), AuthError>>;
 
     fn handle(&mut self, msg: DisableAuthentication, _ctx: &mut Self::Context) -> Self::Result {
-        let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        let by = msg.by.clone();
-        Box::pin(scoped(by, async move {
-            let mut change = ledger.begin().await;
-            let next = State { admin: AdminAccess::Open, ..change.state().clone() };
-            change.commit(next, "authentication switched off", &msg.by).await?;
-            publish(&shared, &change);
-            log::warn!("authentication switched off by {}: anybody may administer", msg.by);
-            Ok(())
-        }))
+        self.change(Change::SwitchAuthenticationOff, msg.by)
     }
 }
 
@@ -582,30 +615,12 @@ impl Handler<SetJobToken> for AuthActor {
     type Result = ResponseFuture<Result<(), AuthError>>;
 
     fn handle(&mut self, msg: SetJobToken, _ctx: &mut Self::Context) -> Self::Result {
-        let (shared, ledger) = (self.shared.clone(), self.ledger.clone());
-        let by = msg.by.clone();
-        Box::pin(scoped(by, async move {
-            let fits = |token: &Zeroizing<String>| {
-                (1..=4096).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
-            };
-            if !msg.token.as_ref().is_none_or(fits) {
-                return Err(AuthError::Token);
-            }
-            let what = if msg.token.is_some() { "job token set" } else { "job token removed" };
-            let mut change = ledger.begin().await;
-            let next = State { job_token: msg.token, ..change.state().clone() };
-            change.commit(next, what, &msg.by).await?;
-            publish(&shared, &change);
-            log::info!("{what} by {}", msg.by);
-            Ok(())
-        }))
+        let fits = |token: &Zeroizing<String>| {
+            (1..=4096).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if !msg.token.as_ref().is_none_or(fits) {
+            return Box::pin(ready(Err(AuthError::Token)));
+        }
+        self.change(Change::SetJobToken(msg.token), msg.by)
     }
-}
-
-async fn scoped<F: Future>(by: Requester, work: F) -> F::Output {
-    by.scope(work).await
-}
-
-fn publish(shared: &AuthShared, change: &Change) {
-    shared.publish(change.state()).expect("portcullis wrote the credential itself");
 }

@@ -26,11 +26,6 @@ pub struct RestoreDefaultCertificate {
     pub by: Requester,
 }
 
-/// Replies with what is served now.
-#[derive(Debug, Message)]
-#[rtype(result = "Arc<ActiveCertificate>")]
-pub struct GetCertificate;
-
 /// Makes a key and a certificate request for it; replies once the key waits on the disk. Keys are
 /// made one after another.
 #[derive(Debug, Message)]

@@ -12,8 +12,8 @@ mod request;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorFutureExt, ActorStreamExt, AsyncContext, Context, Handler, MessageResult,
-    Recipient, ResponseActFuture, ResponseFuture, Supervised, WrapFuture, WrapStream,
+    Actor, ActorFutureExt, ActorStreamExt, AsyncContext, Context, Handler, ResponseActFuture,
+    ResponseFuture, Supervised, WrapFuture, WrapStream,
 };
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
@@ -28,8 +28,8 @@ pub use self::{
         Options, Part, Upload, WaitingKey, Warning,
     },
     messages::{
-        CertificateInstalled, DeleteCertificateRequest, GetCertificate, InstallCertificate,
-        RemoveExpiredRequests, RequestCertificate, RestoreDefaultCertificate,
+        CertificateInstalled, DeleteCertificateRequest, InstallCertificate, RemoveExpiredRequests,
+        RequestCertificate, RestoreDefaultCertificate,
     },
     request::{
         CertificateRequest, InvalidRequest, KeyType, MAX_WAITING, NewRequest, NoSuchRequest,
@@ -40,13 +40,13 @@ pub use self::{
 use crate::{
     audit::{Audit, AuditEntry, Outcome},
     blocking,
-    change::{ChangeError, Ledger},
+    change::{Change, ChangeError, ChangeKind, Prepared, Snapshot, Undo, Writer},
     clock::{self, Moment},
     events::EventKind,
-    handover::{Handover, Scope},
+    handover::Scope,
     requester::Requester,
     store::{Installed, State, StoreError, StoredBundle},
-    tls::TlsConfigs,
+    tls::{Pair, TlsConfigs},
 };
 
 /// The certificate bundle that serves, and how it came to.
@@ -92,7 +92,7 @@ impl Certificates {
         data_dir: &Path,
     ) -> Result<Self, rustls::Error> {
         let active = resolve_certificate(state, unusable, &default);
-        let tls = Arc::new(TlsConfigs::new(&active.bundle.certified_key())?);
+        let tls = Arc::new(TlsConfigs::new(Pair::new(&active.bundle.certified_key())?));
         Ok(Self {
             active: Arc::new(ArcSwap::from_pointee(active)),
             tls,
@@ -133,39 +133,107 @@ impl Certificates {
         self.tls.clone()
     }
 
-    /// Serves `active` in every handshake from now on; what it replaces is given back.
-    pub(crate) fn publish(
-        &self,
-        active: Arc<ActiveCertificate>,
-    ) -> Result<Arc<ActiveCertificate>, rustls::Error> {
-        self.tls.replace(&active.bundle.certified_key())?;
-        Ok(self.active.swap(active))
-    }
-
-    /// What serving `state` means.
-    pub(crate) fn activate(&self, state: &State) -> ActiveCertificate {
-        resolve_certificate(state, None, &self.default.load())
-    }
-
     /// Whether the default certificate has to be made anew, or the new one does not serve yet
     /// where it should.
     fn wants_fresh_default(&self) -> bool {
-        let (default, active) = (self.default.load(), self.active.load());
-        default::is_out_of_date(&default)
-            || active.is_default && active.bundle.chain() != default.chain()
+        default::is_out_of_date(&self.default.load()) || self.serves_old_default()
     }
 
-    /// Makes the default certificate anew if it has expired or is not valid yet. The caller holds
-    /// the ledger and publishes. One that cannot be made is told in the log.
-    pub(crate) async fn refresh_default(&self) {
-        if !default::is_out_of_date(&self.default.load()) {
-            return;
+    /// Whether an older default certificate serves than the one there is.
+    fn serves_old_default(&self) -> bool {
+        let active = self.active.load();
+        active.is_default && active.bundle.chain() != self.default.load().chain()
+    }
+
+    /// Makes the default certificate anew if it has expired or is not valid yet; it is not published
+    /// yet. One that cannot be made is told in the log. Blocks. The caller holds the ledger.
+    fn refresh_default(&self) {
+        if default::is_out_of_date(&self.default.load()) {
+            match load_or_generate(&self.data_dir) {
+                Ok(bundle) => self.default.store(Arc::new(bundle)),
+                Err(err) => log::error!("the default certificate cannot be made anew: {err}"),
+            }
         }
-        let data_dir = self.data_dir.clone();
-        match blocking::change(move || load_or_generate(&data_dir)).await {
-            Ok(Ok(bundle)) => self.default.store(Arc::new(bundle)),
-            Ok(Err(err)) => log::error!("the default certificate cannot be made anew: {err}"),
-            Err(err) => log::error!("the default certificate cannot be made anew: {err}"),
+    }
+
+    /// What serves once `next` is the state; `None`: what serves now.
+    fn activate(
+        &self,
+        serving: Option<&State>,
+        next: &State,
+    ) -> Result<Option<ActiveCertificate>, ChangeError> {
+        let before = self.active();
+        if serving.is_some_and(|serving| serving.tls == next.tls) {
+            let default = self.default.load();
+            let stays = !before.is_default || before.bundle.chain() == default.chain();
+            let fresh = || ActiveCertificate::default_one(&default, before.fallback.clone());
+            return Ok((!stays).then(fresh));
+        }
+        let Some(stored) = &next.tls else {
+            self.refresh_default();
+            return Ok(Some(ActiveCertificate::default_one(&self.default.load(), None)));
+        };
+        let active = ActiveCertificate::installed_one(stored).map_err(|err| {
+            ChangeError::unusable("the certificate (tls/tls.crt and tls/tls.key)", err)
+        })?;
+        Ok(Some(active))
+    }
+
+    /// Serves `served` in every handshake and shows it in every answer from now on; gives the way
+    /// back.
+    fn publish(self, served: Served) -> Undo {
+        let tls = self.tls.swap(served.tls);
+        let active = self.active.swap(served.active);
+        Box::new(move || drop(self.publish(Served { tls, active })))
+    }
+}
+
+/// What is published at once.
+struct Served {
+    tls: Arc<Pair>,
+    active: Arc<ActiveCertificate>,
+}
+
+impl Snapshot for Certificates {
+    fn prepare(
+        &self,
+        serving: Option<&State>,
+        next: &State,
+    ) -> Result<Option<Prepared>, ChangeError> {
+        let Some(active) = self.activate(serving, next)? else { return Ok(None) };
+        let tls = Pair::new(&active.bundle.certified_key())
+            .map_err(|err| ChangeError::unusable("the certificate", err))?;
+        let differs = self.active().bundle.chain() != active.bundle.chain();
+        let remark = differs.then(|| active.bundle.facts().fingerprint_sha256.clone());
+        let (certificates, active) = (self.clone(), Arc::new(active));
+        Ok(Some(Prepared {
+            scope: differs.then_some(Scope::Tls),
+            remark,
+            publish: Box::new(move || certificates.publish(Served { tls: Arc::new(tls), active })),
+        }))
+    }
+}
+
+impl ActiveCertificate {
+    fn default_one(default: &CertificateBundle, fallback: Option<String>) -> Self {
+        Self { bundle: default.clone(), is_default: true, installed: None, fallback }
+    }
+
+    fn installed_one(stored: &StoredBundle) -> Result<Self, CertificateError> {
+        let bundle = from_stored(stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes())?;
+        let installed = stored.installed.clone();
+        Ok(Self { bundle, is_default: false, installed, fallback: None })
+    }
+}
+
+impl StoredBundle {
+    /// A bundle that `by` installs now.
+    #[must_use]
+    pub fn installed_now(bundle: &CertificateBundle, by: &Requester) -> Self {
+        Self {
+            certificate_pem: bundle.certificate_pem(),
+            key_pem: bundle.key_pem(),
+            installed: Some(Installed { at: OffsetDateTime::now_utc(), by: by.to_string() }),
         }
     }
 }
@@ -177,17 +245,17 @@ pub fn resolve_certificate(
     unusable: Option<String>,
     default: &CertificateBundle,
 ) -> ActiveCertificate {
-    let read = state.tls.as_ref().map(|stored| {
-        from_stored(stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes())
-            .map(|bundle| (bundle, stored.installed.clone()))
-    });
-    match read {
-        Some(Ok((bundle, installed))) => {
-            ActiveCertificate { bundle, is_default: false, installed, fallback: None }
-        }
-        Some(Err(err)) => fall_back(default, Some(err.to_string())),
-        None => fall_back(default, unusable),
+    let fallback = match state.tls.as_ref().map(ActiveCertificate::installed_one) {
+        Some(Ok(active)) => return active,
+        Some(Err(err)) => Some(err.to_string()),
+        None => unusable,
+    };
+    if let Some(reason) = &fallback {
+        log::error!(
+            "the installed certificate cannot be used, the default certificate serves: {reason}"
+        );
     }
+    ActiveCertificate::default_one(default, fallback)
 }
 
 fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, CertificateError> {
@@ -217,23 +285,13 @@ impl CertificateBundle {
     }
 }
 
-fn fall_back(default: &CertificateBundle, fallback: Option<String>) -> ActiveCertificate {
-    if let Some(reason) = &fallback {
-        log::error!(
-            "the installed certificate cannot be used, the default certificate serves: {reason}"
-        );
-    }
-    ActiveCertificate { bundle: default.clone(), is_default: true, installed: None, fallback }
-}
-
 /// How often keys that have waited too long are looked for.
 const LOOK_FOR_EXPIRED: Duration = Duration::from_secs(24 * 3600);
 
 /// Owns the active certified key, the default one, and the keys that wait for a certificate.
 pub struct CertificateActor {
     certificates: Certificates,
-    ledger: Ledger,
-    supervisor: Recipient<Handover>,
+    writer: Writer,
     /// The last stage towards its end that was told.
     expiry: ExpiryStage,
     audit: Audit,
@@ -245,25 +303,14 @@ pub struct CertificateActor {
 const EXPIRY_INTERVAL: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl CertificateActor {
-    pub(crate) fn new(
-        certificates: Certificates,
-        ledger: Ledger,
-        supervisor: Recipient<Handover>,
-        audit: Audit,
-    ) -> Self {
-        Self {
-            certificates,
-            ledger,
-            supervisor,
-            audit,
-            expiry: ExpiryStage::Far,
-            making: Arc::new(Semaphore::new(1)),
-        }
+    pub(crate) fn new(certificates: Certificates, writer: Writer, audit: Audit) -> Self {
+        let making = Arc::new(Semaphore::new(1));
+        Self { certificates, writer, audit, expiry: ExpiryStage::Far, making }
     }
 
     fn check_expiry(&mut self) {
         let active = self.certificates.active();
-        self.expiry = expiry::check(&active, self.expiry, self.ledger.events());
+        self.expiry = expiry::check(&active, self.expiry, self.writer.ledger().events());
     }
 
     /// Looks at what time has brought: the default certificate is made anew if it is out of date,
@@ -272,38 +319,35 @@ impl CertificateActor {
         if !self.certificates.wants_fresh_default() {
             return self.check_expiry();
         }
-        let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
-        let (supervisor, audit) = (self.supervisor.clone(), self.audit.clone());
+        let (certificates, writer) = (self.certificates.clone(), self.writer.clone());
+        let audit = self.audit.clone();
         let work = async move {
-            let _change = ledger.begin().await;
-            certificates.refresh_default().await;
-            let before = certificates.active();
-            let new = Arc::new(ActiveCertificate {
-                bundle: CertificateBundle::clone(&certificates.default.load()),
-                is_default: true,
-                installed: None,
-                fallback: before.fallback.clone(),
-            });
-            if !before.is_default || new.bundle.chain() == before.bundle.chain() {
+            let mut transaction = writer.begin().await;
+            let fresh = certificates.clone();
+            if let Err(err) = blocking::change(move || fresh.refresh_default()).await {
+                log::error!("the default certificate cannot be made anew: {err}");
+            }
+            if !certificates.serves_old_default() {
                 return;
             }
-            let what = "default certificate made anew";
-            let served = serve_fresh_default(&certificates, &supervisor, &new, &before, what).await;
-            let fingerprint =
-                |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
-            let (old, new) = (fingerprint(&before), fingerprint(&new));
+            let kind = ChangeKind::DefaultCertificateRenewed;
+            let fingerprint = || certificates.active().bundle.facts().fingerprint_sha256.clone();
+            let old = fingerprint();
+            let served = transaction.serve_again(kind).await;
             let outcome = if served.is_ok() { Outcome::Done } else { Outcome::Failed };
-            let mut entry = AuditEntry::new(&Requester::appliance(), what, outcome);
+            let mut entry = AuditEntry::new(&Requester::appliance(), kind.action(), outcome);
             match served {
                 Ok(()) => {
-                    let message = format!("{what}, for it was out of date: {new}");
+                    let new = fingerprint();
+                    let message = format!("{}, for it was out of date: {new}", kind.text());
                     log::warn!("{message}");
                     let code = "default-certificate-renewed".to_owned();
-                    ledger.events().publish(EventKind::CertificateWarning { code, message });
+                    let event = EventKind::CertificateWarning { code, message };
+                    writer.ledger().events().publish(event);
                     entry = entry.fingerprints(&old, &new);
                 }
                 Err(err) => {
-                    log::error!("{what}, but it cannot be served yet: {err}");
+                    log::error!("{}, but it cannot be served yet: {err}", kind.text());
                     entry = entry.detail(err.to_string());
                 }
             }
@@ -312,65 +356,22 @@ impl CertificateActor {
         ctx.spawn(work.into_actor(self).map(|(), act, _| act.check_expiry()));
     }
 
-    /// One transaction: persist, publish, hand over; undone where a step fails.
+    /// Makes a change of the certificate.
     fn change(
         &self,
-        bundle: Option<CertificateBundle>,
-        what: &'static str,
+        change: Change,
         by: Requester,
     ) -> ResponseActFuture<Self, Result<CertificateInstalled, ChangeError>> {
-        let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
-        let supervisor = self.supervisor.clone();
-        let requester = by.clone();
+        let (certificates, writer) = (self.certificates.clone(), self.writer.clone());
         let work = async move {
-            let installed = Installed { at: OffsetDateTime::now_utc(), by: by.to_string() };
-            let mut change = ledger.begin().await;
-            let previous = change.state().clone();
-            if bundle.is_none() {
-                certificates.refresh_default().await;
-            }
-            let next = State {
-                tls: bundle.as_ref().map(|bundle| StoredBundle {
-                    certificate_pem: bundle.certificate_pem(),
-                    key_pem: bundle.key_pem(),
-                    installed: Some(installed.clone()),
-                }),
-                ..previous.clone()
+            let work = async {
+                let mut transaction = writer.begin().await;
+                let generations = transaction.apply(change, &by).await?;
+                forget_used_key(certificates.clone()).await;
+                Ok(CertificateInstalled { certificate: certificates.active(), generations })
             };
-            let active = Arc::new(match bundle {
-                Some(bundle) => ActiveCertificate {
-                    bundle,
-                    is_default: false,
-                    installed: Some(installed),
-                    fallback: None,
-                },
-                None => certificates.activate(&next),
-            });
-            change.commit(next, what, &by).await?;
-            let undo = match certificates.publish(active.clone()) {
-                Ok(before) => before,
-                Err(err) => {
-                    change.undo(previous, "undone: the certificate cannot be served", &by).await;
-                    return Err(ChangeError::Tls(err));
-                }
-            };
-            let request_id = by.request_id;
-            let handover = Handover { scope: Scope::Tls, reason: what.into(), request_id };
-            match supervisor.send(handover).await {
-                Ok(Ok(generations)) => {
-                    let fingerprint = &active.bundle.facts().fingerprint_sha256;
-                    log::info!("{what} by {by}: {fingerprint}");
-                    forget_used_key(certificates).await;
-                    Ok(CertificateInstalled { certificate: active, generations })
-                }
-                failed => {
-                    certificates.publish(undo).map_err(ChangeError::Tls)?;
-                    change.undo(previous, "undone: new listeners did not start", &by).await;
-                    Err(ChangeError::from_handover(failed))
-                }
-            }
+            by.scope(work).await
         };
-        let work = async move { requester.scope(work).await };
         Box::pin(work.into_actor(self).map(|done, act, _| {
             act.check_expiry();
             done
@@ -378,28 +379,8 @@ impl CertificateActor {
     }
 }
 
-/// Serves `new` in every handshake and hands the listeners over; `before` serves on where that
-/// fails. Nothing is persisted: the state says that the default certificate serves.
-async fn serve_fresh_default(
-    certificates: &Certificates,
-    supervisor: &Recipient<Handover>,
-    new: &Arc<ActiveCertificate>,
-    before: &Arc<ActiveCertificate>,
-    what: &str,
-) -> Result<(), ChangeError> {
-    certificates.publish(new.clone()).map_err(ChangeError::Tls)?;
-    let handover = Handover { scope: Scope::Tls, reason: what.into(), request_id: None };
-    match supervisor.send(handover).await {
-        Ok(Ok(_)) => Ok(()),
-        failed => {
-            certificates.publish(before.clone()).map_err(ChangeError::Tls)?;
-            Err(ChangeError::from_handover(failed))
-        }
-    }
-}
-
 /// Removes the waiting key that an installed certificate was made for: it lies in the state now.
-async fn forget_used_key(certificates: Certificates) {
+pub(crate) async fn forget_used_key(certificates: Certificates) {
     match on_thread_of_state(move || Ok(certificates.forget_used_key()?)).await {
         Ok(true) => log::info!("the waiting key of the installed certificate is removed"),
         Ok(false) => {}
@@ -434,24 +415,9 @@ impl Actor for CertificateActor {
 impl Supervised for CertificateActor {
     /// What was published may not be what the ledger holds: the change that died is not undone.
     fn restarting(&mut self, _ctx: &mut Self::Context) {
-        let (certificates, ledger) = (self.certificates.clone(), self.ledger.clone());
-        let supervisor = self.supervisor.clone();
+        let writer = self.writer.clone();
         actix::spawn(async move {
-            let change = ledger.begin().await;
-            let active = Arc::new(certificates.activate(change.state()));
-            let served = certificates.active();
-            if active.bundle.facts().fingerprint_sha256 == served.bundle.facts().fingerprint_sha256
-            {
-                return;
-            }
-            if let Err(err) = certificates.publish(active) {
-                return log::error!("the certificate cannot be served: {err}");
-            }
-            let reason = "the owner of the certificate was started again".into();
-            let handover = Handover { scope: Scope::Tls, reason, request_id: None };
-            if let Err(err) = ChangeError::of_handover(supervisor.send(handover).await) {
-                log::error!("the certificate is published, and the old listeners stay: {err}");
-            }
+            writer.realign("the owner of the certificate was started again").await;
         });
     }
 }
@@ -460,7 +426,8 @@ impl Handler<InstallCertificate> for CertificateActor {
     type Result = ResponseActFuture<Self, Result<CertificateInstalled, ChangeError>>;
 
     fn handle(&mut self, msg: InstallCertificate, _ctx: &mut Self::Context) -> Self::Result {
-        self.change(Some(msg.bundle), "certificate installed", msg.by)
+        let bundle = StoredBundle::installed_now(&msg.bundle, &msg.by);
+        self.change(Change::InstallCertificate(bundle), msg.by)
     }
 }
 
@@ -468,15 +435,7 @@ impl Handler<RestoreDefaultCertificate> for CertificateActor {
     type Result = ResponseActFuture<Self, Result<CertificateInstalled, ChangeError>>;
 
     fn handle(&mut self, msg: RestoreDefaultCertificate, _ctx: &mut Self::Context) -> Self::Result {
-        self.change(None, "default certificate restored", msg.by)
-    }
-}
-
-impl Handler<GetCertificate> for CertificateActor {
-    type Result = MessageResult<GetCertificate>;
-
-    fn handle(&mut self, _msg: GetCertificate, _ctx: &mut Self::Context) -> Self::Result {
-        MessageResult(self.certificates.active())
+        self.change(Change::RestoreDefaultCertificate, msg.by)
     }
 }
 
@@ -484,7 +443,7 @@ impl Handler<RequestCertificate> for CertificateActor {
     type Result = ResponseFuture<Result<Arc<CertificateRequest>, RequestError>>;
 
     fn handle(&mut self, msg: RequestCertificate, _ctx: &mut Self::Context) -> Self::Result {
-        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.writer.ledger().clone());
         let making = self.making.clone();
         Box::pin(async move {
             let RequestCertificate { details, by } = msg;
@@ -493,7 +452,7 @@ impl Handler<RequestCertificate> for CertificateActor {
                 waiting.check_room(clock::running_time())?;
                 blocking::run(|| FreshRequest::make(details)).await??
             };
-            let _change = ledger.begin().await;
+            let _turn = ledger.begin().await;
             let now = Moment::now();
             let request = on_thread_of_state(move || waiting.add(fresh, now)).await?;
             log::info!("certificate request {} made by {by}", request.id);
@@ -506,10 +465,10 @@ impl Handler<DeleteCertificateRequest> for CertificateActor {
     type Result = ResponseFuture<Result<(), RequestError>>;
 
     fn handle(&mut self, msg: DeleteCertificateRequest, _ctx: &mut Self::Context) -> Self::Result {
-        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.writer.ledger().clone());
         Box::pin(async move {
             let DeleteCertificateRequest { id, by } = msg;
-            let _change = ledger.begin().await;
+            let _turn = ledger.begin().await;
             let now = clock::running_time();
             let removed = id.clone();
             on_thread_of_state(move || {
@@ -527,9 +486,9 @@ impl Handler<RemoveExpiredRequests> for CertificateActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _msg: RemoveExpiredRequests, _ctx: &mut Self::Context) -> Self::Result {
-        let (waiting, ledger) = (self.certificates.waiting.clone(), self.ledger.clone());
+        let (waiting, ledger) = (self.certificates.waiting.clone(), self.writer.ledger().clone());
         Box::pin(async move {
-            let _change = ledger.begin().await;
+            let _turn = ledger.begin().await;
             let now = clock::running_time();
             if let Err(err) = on_thread_of_state(move || Ok(waiting.remove_expired(now)?)).await {
                 log::error!("a key that has waited too long is still there: {err}");

@@ -1,9 +1,9 @@
-//! The one place through which the state changes.
+//! The state, and who may change it now.
 //!
 //! Every change is a transaction that holds the ledger from its first look at the state until its
 //! new listeners serve, so that changes happen one after another whichever actor they belong to.
-//! While it holds the ledger an actor may send the supervisor a handover, which never takes the
-//! ledger itself; that order keeps the actors from waiting for each other.
+//! While it holds the ledger it sends the supervisor a handover, which never takes the ledger
+//! itself; that order keeps the actors from waiting for each other.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,7 +12,7 @@ use arc_swap::ArcSwapOption;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::ChangeError;
+use super::{ChangeError, ChangeKind, kind::UNDONE};
 use crate::{
     blocking,
     events::{EventKind, EventLog},
@@ -38,8 +38,8 @@ impl Ledger {
     }
 
     /// Waits for its turn, first come, first served.
-    pub(crate) async fn begin(&self) -> Change {
-        Change {
+    pub(crate) async fn begin(&self) -> Turn {
+        Turn {
             store: self.store.clone(),
             current: self.current.clone().lock_owned().await,
             events: self.events.clone(),
@@ -74,8 +74,9 @@ impl Ledger {
     }
 }
 
-/// A change under way; dropping it lets the next one begin.
-pub(crate) struct Change {
+/// The right to change the state, and whatever else is changed under the ledger; dropping it lets
+/// the next one begin.
+pub(crate) struct Turn {
     store: Arc<dyn StateStore>,
     current: OwnedMutexGuard<State>,
     events: EventLog,
@@ -83,14 +84,14 @@ pub(crate) struct Change {
     begun: Instant,
     /// What was committed last and not taken back.
     committed: Option<Revision>,
-    /// What was changed, in kebab case, and how it ended, once something was tried.
-    ended: Option<(String, &'static str)>,
+    /// What was changed and how it ended, once something was tried.
+    ended: Option<(ChangeKind, &'static str)>,
 }
 
-impl Drop for Change {
+impl Drop for Turn {
     fn drop(&mut self) {
         if let Some((kind, outcome)) = self.ended.take() {
-            let labels = ChangeLabels { kind, outcome };
+            let labels = ChangeLabels { kind: kind.label(), outcome };
             METRICS.changes.get_or_create(&labels).inc();
             let seconds = self.begun.elapsed().as_secs_f64();
             METRICS.change_duration.get_or_create(&labels).observe(seconds);
@@ -98,13 +99,13 @@ impl Drop for Change {
     }
 }
 
-impl Change {
+impl Turn {
     pub(crate) fn state(&self) -> &State {
         &self.current
     }
 
     /// Takes over a state that is on disk already.
-    pub(crate) fn adopt(&mut self, next: State) {
+    pub(super) fn adopt(&mut self, next: State) {
         *self.current = next;
         self.divergence.store(None);
     }
@@ -112,7 +113,7 @@ impl Change {
     /// Takes back what was committed and could not be served, so that no rollback finds it. Where
     /// that cannot be stored, the state is `previous` all the same, for that is what serves, and
     /// [`Ledger::divergence`] tells.
-    pub(crate) async fn undo(&mut self, previous: State, what: &str, by: &Requester) {
+    pub(super) async fn undo(&mut self, previous: State, by: &Requester) {
         let Some(revision) = self.committed.take() else { return };
         self.ended = self.ended.take().map(|(kind, _)| (kind, "undone"));
         let store = self.store.clone();
@@ -123,7 +124,7 @@ impl Change {
         match withdrawn {
             Ok(revision) => {
                 self.adopt(previous);
-                self.tell(revision, what, by);
+                self.tell(revision, UNDONE, by);
             }
             Err(reason) => {
                 self.diverge(&reason);
@@ -142,18 +143,16 @@ impl Change {
     }
 
     /// Makes `next` durable; on an error the state is what it was.
-    pub(crate) async fn commit(
+    pub(super) async fn commit(
         &mut self,
         next: State,
-        what: &str,
+        kind: ChangeKind,
         by: &Requester,
     ) -> Result<Revision, ChangeError> {
-        let note =
-            ChangeNote { at: OffsetDateTime::now_utc(), what: what.to_owned(), by: by.to_string() };
+        let note = note(kind, by);
         let store = self.store.clone();
         let written = next.clone();
         let committed = blocking::change(move || store.commit(&written, &note)).await;
-        let kind = what.replace(' ', "-").to_ascii_lowercase();
         let outcome = if matches!(committed, Ok(Ok(_))) { "done" } else { "failed" };
         self.ended = Some((kind, outcome));
         match &committed {
@@ -168,7 +167,7 @@ impl Change {
         })?;
         self.committed = Some(revision);
         self.adopt(next);
-        self.tell(revision, what, by);
+        self.tell(revision, kind.text(), by);
         Ok(revision)
     }
 
@@ -179,80 +178,8 @@ impl Change {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-    use super::*;
-    use crate::{
-        factory_state,
-        store::{FileStore, HistoryEntry, Loaded},
-    };
-
-    /// A store whose disk can be full.
-    struct Disk {
-        files: FileStore,
-        full: AtomicBool,
-    }
-
-    impl Disk {
-        fn has_room(&self) -> Result<(), StoreError> {
-            if self.full.load(Relaxed) {
-                let source = std::io::ErrorKind::StorageFull.into();
-                return Err(StoreError::Io { action: "write", path: "state".into(), source });
-            }
-            Ok(())
-        }
-    }
-
-    impl StateStore for Disk {
-        fn load(&self) -> Result<Option<Loaded>, StoreError> {
-            self.files.load()
-        }
-
-        fn commit(&self, state: &State, note: &ChangeNote) -> Result<Revision, StoreError> {
-            self.has_room()?;
-            self.files.commit(state, note)
-        }
-
-        fn withdraw(&self, revision: Revision) -> Result<Revision, StoreError> {
-            self.has_room()?;
-            self.files.withdraw(revision)
-        }
-
-        fn history(&self) -> Result<Vec<HistoryEntry>, StoreError> {
-            self.files.history()
-        }
-
-        fn revision(&self, revision: Revision) -> Result<Loaded, StoreError> {
-            self.files.revision(revision)
-        }
-    }
-
-    #[tokio::test]
-    async fn undoing_that_cannot_be_stored_is_told_until_a_change_is_stored() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = FileStore::open(folder.path()).unwrap();
-        let disk = Arc::new(Disk { files, full: AtomicBool::new(false) });
-        let (before, by) = (factory_state(), Requester::appliance());
-        let ledger = Ledger::new(disk.clone(), before.clone(), EventLog::default());
-
-        let mut change = ledger.begin().await;
-        let next = State { insecure_ports: false, ..before.clone() };
-        change.commit(next.clone(), "plain HTTP switched off", &by).await.unwrap();
-        disk.full.store(true, Relaxed);
-        change.undo(before.clone(), "undone", &by).await;
-        drop(change);
-        assert!(ledger.state().await == before, "what serves");
-        assert!(disk.load().unwrap().unwrap().state == next, "what the disk holds");
-        let told = ledger.divergence().expect("it is told");
-        assert!(told.contains("cannot write state"), "{told}");
-
-        disk.full.store(false, Relaxed);
-        let token = Some(zeroize::Zeroizing::new("token".to_owned()));
-        let next = State { job_token: token, ..before };
-        ledger.begin().await.commit(next.clone(), "job token set", &by).await.unwrap();
-        assert_eq!(ledger.divergence(), None);
-        assert!(disk.load().unwrap().unwrap().state == next);
-    }
+/// What the history says of a change that is made now.
+pub(crate) fn note(kind: ChangeKind, by: &Requester) -> ChangeNote {
+    let (what, by) = (kind.text().to_owned(), by.to_string());
+    ChangeNote { at: OffsetDateTime::now_utc(), what, by }
 }

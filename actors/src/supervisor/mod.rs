@@ -47,7 +47,7 @@ pub use self::{
     sockets::BindError,
 };
 use crate::{
-    change::{ChangeError, Ledger},
+    change::{Change, ChangeError, Prepared, Snapshot, Undo, Writer},
     events::{EventKind, EventLog},
     handover::{GenerationNumber, Generations, Handover, HandoverError, Scope},
     metrics::{GenerationLabels, ListenerLabels, METRICS},
@@ -76,8 +76,27 @@ impl InsecurePorts {
         self.0.load(Acquire)
     }
 
-    pub(crate) fn set(&self, enabled: bool) {
+    fn set(&self, enabled: bool) {
         self.0.store(enabled, Release);
+    }
+}
+
+impl Snapshot for InsecurePorts {
+    fn prepare(
+        &self,
+        _serving: Option<&State>,
+        next: &State,
+    ) -> Result<Option<Prepared>, ChangeError> {
+        let (before, enabled) = (self.are_enabled(), next.insecure_ports);
+        if before == enabled {
+            return Ok(None);
+        }
+        let exposure = self.clone();
+        let publish = Box::new(move || -> Undo {
+            exposure.set(enabled);
+            Box::new(move || exposure.set(before))
+        });
+        Ok(Some(Prepared { scope: Some(Scope::Plain), remark: None, publish }))
     }
 }
 
@@ -154,7 +173,7 @@ pub struct ListenerSupervisor {
     application: Arc<dyn Application>,
     tls: Arc<TlsConfigs>,
     insecure_ports: InsecurePorts,
-    ledger: Ledger,
+    writer: Writer,
     settings: LiveSettings,
     events: EventLog,
 }
@@ -163,7 +182,7 @@ pub struct ListenerSupervisor {
 pub(crate) struct Shared {
     pub(crate) tls: Arc<TlsConfigs>,
     pub(crate) insecure_ports: InsecurePorts,
-    pub(crate) ledger: Ledger,
+    pub(crate) writer: Writer,
     pub(crate) settings: LiveSettings,
     pub(crate) events: EventLog,
 }
@@ -198,7 +217,7 @@ impl ListenerSupervisor {
         application: Arc<dyn Application>,
         shared: Shared,
     ) -> Self {
-        let Shared { tls, insecure_ports, ledger, settings, events } = shared;
+        let Shared { tls, insecure_ports, writer, settings, events } = shared;
         let listeners = bound
             .into_iter()
             .map(|bound| Listener {
@@ -211,7 +230,7 @@ impl ListenerSupervisor {
             })
             .collect();
         let admission = Admission::new(limits);
-        Self { listeners, admission, application, tls, insecure_ports, ledger, settings, events }
+        Self { listeners, admission, application, tls, insecure_ports, writer, settings, events }
     }
 
     /// What starting a generation on each listener in scope needs, taken out of the actor.
@@ -437,8 +456,10 @@ impl Supervised for ListenerSupervisor {
             }
             ctx.notify(Revive { listener: index });
         }
-        let (ledger, exposure) = (self.ledger.clone(), self.insecure_ports.clone());
-        actix::spawn(async move { exposure.set(ledger.begin().await.state().insecure_ports) });
+        let writer = self.writer.clone();
+        actix::spawn(async move {
+            writer.realign("the owner of the listeners was started again").await;
+        });
     }
 }
 
@@ -500,36 +521,19 @@ impl Handler<SetInsecurePorts> for ListenerSupervisor {
     // Not atomic: it sends this same actor a handover while it holds the ledger.
     type Result = ResponseFuture<Result<Generations, ChangeError>>;
 
-    fn handle(&mut self, msg: SetInsecurePorts, ctx: &mut Self::Context) -> Self::Result {
-        let (ledger, exposure, addr) =
-            (self.ledger.clone(), self.insecure_ports.clone(), ctx.address());
-        let requester = msg.by.clone();
-        let work = async move {
-            let what =
-                if msg.enabled { "plain HTTP switched on" } else { "plain HTTP switched off" };
-            let mut change = ledger.begin().await;
-            if change.state().insecure_ports == msg.enabled {
-                return Ok(Generations::new());
-            }
-            let previous = change.state().clone();
-            let next = State { insecure_ports: msg.enabled, ..previous.clone() };
-            change.commit(next, what, &msg.by).await?;
-            exposure.set(msg.enabled);
-            let request_id = msg.by.request_id;
-            let handover = Handover { scope: Scope::Plain, reason: what.into(), request_id };
-            match addr.send(handover).await {
-                Ok(Ok(generations)) => {
-                    log::info!("{what} by {}", msg.by);
-                    Ok(generations)
+    fn handle(&mut self, msg: SetInsecurePorts, _ctx: &mut Self::Context) -> Self::Result {
+        let writer = self.writer.clone();
+        Box::pin(async move {
+            let SetInsecurePorts { enabled, by } = msg;
+            let work = async {
+                let mut transaction = writer.begin().await;
+                if transaction.state().insecure_ports == enabled {
+                    return Ok(Generations::new());
                 }
-                failed => {
-                    exposure.set(previous.insecure_ports);
-                    change.undo(previous, "undone: new listeners did not start", &msg.by).await;
-                    Err(ChangeError::from_handover(failed))
-                }
-            }
-        };
-        Box::pin(async move { requester.scope(work).await })
+                transaction.apply(Change::SetInsecurePorts(enabled), &by).await
+            };
+            by.scope(work).await
+        })
     }
 }
 

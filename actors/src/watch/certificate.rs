@@ -12,6 +12,7 @@ use crate::{
     Owners,
     audit::{AuditEntry, Outcome},
     certificate::{CertificateBundle, InstallCertificate, Judgement, Options, Upload},
+    change::ChangeKind,
     events::EventKind,
     files::read_at_most,
     requester::Requester,
@@ -124,7 +125,8 @@ async fn look(watched: &WatchedCertificate, owners: &Owners, served: &mut Option
         Ok(Err(reason)) => Err(reason),
         Err(_) => return,
     };
-    let entry = |outcome| AuditEntry::new(&requester(), "install certificate", outcome);
+    let action = ChangeKind::CertificateInstalled.action_of_files();
+    let entry = |outcome| AuditEntry::new(&requester(), action, outcome);
     match outcome {
         Ok(None) => {}
         Ok(Some((old, new))) => {

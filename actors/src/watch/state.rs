@@ -6,6 +6,7 @@ use super::{Nudge, follow};
 use crate::{
     Owners, ReloadError,
     audit::{AuditEntry, Outcome},
+    change::ChangeKind,
     requester::Requester,
 };
 
@@ -23,8 +24,9 @@ pub async fn follow_state(data_dir: &Path, owners: Owners, nudge: Nudge) {
 /// One look; a reason against the files is logged once.
 async fn look(owners: &Owners, told: &mut Option<String>) {
     let by = Requester::local("edited files");
-    let entry = |outcome| AuditEntry::new(&by, "edit state files", outcome);
-    match owners.reload().await {
+    let action = ChangeKind::StateFilesEdited.action_of_files();
+    let entry = |outcome| AuditEntry::new(&by, action, outcome);
+    match owners.reload(&by).await {
         Ok(changed) => {
             if told.take().is_some() {
                 log::info!("the state files are sound again");

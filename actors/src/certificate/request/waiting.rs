@@ -223,11 +223,6 @@ impl WaitingKeys {
         Ok(count)
     }
 
-    /// Removes every one, those that cannot be read included. Blocks.
-    pub fn remove_all(&self) -> Result<(), StoreError> {
-        self.discard(self.set_aside()?)
-    }
-
     /// Lets none wait any more, those that cannot be read included, until they are put back or
     /// discarded; a start removes them as well. Blocks. On an error they all wait as before.
     pub(crate) fn set_aside(&self) -> Result<SetAside, StoreError> {
@@ -269,12 +264,20 @@ impl WaitingKeys {
         self.requests.store(aside.requests);
     }
 
-    /// Removes what was set aside. Blocks.
-    pub(crate) fn discard(&self, aside: SetAside) -> Result<(), StoreError> {
-        for (_, path) in &aside.moved {
-            fs::remove_dir_all(path).map_err(io("remove", path))?;
+    /// Removes what was set aside. What cannot be removed waits no more all the same, is told in the
+    /// log, and is removed by the next start. Blocks.
+    pub(crate) fn discard(&self, aside: SetAside) {
+        let mut removed = aside
+            .moved
+            .iter()
+            .try_for_each(|(_, path)| fs::remove_dir_all(path).map_err(io("remove", path)));
+        removed = removed.and_then(|()| sync_dir(&self.folder));
+        if let Err(err) = removed {
+            log::error!(
+                "a key that waits no more is removed by the next start: {}",
+                with_source(&err)
+            );
         }
-        sync_dir(&self.folder)
     }
 
     fn remove_where(
@@ -559,7 +562,7 @@ mod tests {
         waiting.add(fresh(), START).unwrap();
         waiting.add(fresh(), after(WAITING_TIME)).expect("the others are over by then");
         assert_eq!(waiting.requests(START.running).len(), 1);
-        waiting.remove_all().unwrap();
+        waiting.discard(waiting.set_aside().unwrap());
         assert!(waiting.requests(START.running).is_empty());
     }
 
@@ -607,7 +610,7 @@ mod tests {
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
         assert!(!half.exists() && waiting.path(&damaged.id).exists());
         assert_eq!(waiting.requests(START.running), [whole]);
-        waiting.remove_all().unwrap();
+        waiting.discard(waiting.set_aside().unwrap());
         assert!(!waiting.path(&damaged.id).exists());
     }
 
@@ -625,8 +628,7 @@ mod tests {
         }
         let waiting = WaitingKeys::open(dir.path(), START).unwrap();
         waiting.add(fresh(), START).unwrap();
-        waiting.remove_all().unwrap();
-        waiting.discard(waiting.set_aside().unwrap()).unwrap();
+        waiting.discard(waiting.set_aside().unwrap());
         WaitingKeys::open(dir.path(), START).unwrap();
         let mut left: Vec<_> =
             fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
