@@ -1,12 +1,16 @@
 //! Who may use a mount: the check that stands before its routes.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    future::{Ready, ready},
+    net::IpAddr,
+    time::Duration,
+};
 
 use actix_http::{Method, RequestHead};
 use actix_web::{
-    HttpMessage, HttpResponse, ResponseError,
+    FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::BoxBody,
-    dev::{ServiceRequest, ServiceResponse},
+    dev::{Payload, ServiceRequest, ServiceResponse},
     http::header,
     middleware::Next,
 };
@@ -23,6 +27,22 @@ pub(crate) struct Granted {
     requester: Requester,
     /// How long that holds, where it was by the admin password.
     validity: Option<Validity>,
+}
+
+/// On whose behalf a request is made; the mount's authentication has put it there. Where nobody is
+/// known the request fails: nothing is done in the appliance's own name because a route was put in
+/// the wrong place.
+pub(crate) struct By(pub(crate) Requester);
+
+impl FromRequest for By {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let requester = request.extensions().get::<Requester>().cloned();
+        let unknown = || ApiError::Internal("nobody is known who asks; nothing was done".into());
+        ready(requester.map(Self).ok_or_else(unknown))
+    }
 }
 
 /// Lets a request pass, or gives the answer that it gets instead.
@@ -143,5 +163,22 @@ pub(crate) async fn layer(
             next.call(request).await
         }
         Err(response) => Ok(request.into_response(response)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{http::StatusCode, test::TestRequest};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn where_nobody_is_known_a_request_fails() {
+        let request = TestRequest::default().to_http_request();
+        let refused = By::extract(&request).await.err().expect("nobody is known");
+        assert_eq!(refused.status_code(), StatusCode::INTERNAL_SERVER_ERROR);
+        let by = Requester::new("admin", [192, 0, 2, 7].into());
+        request.extensions_mut().insert(by.clone());
+        assert_eq!(By::extract(&request).await.expect("somebody is known").0, by);
     }
 }

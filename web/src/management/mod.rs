@@ -10,12 +10,12 @@ mod realtime;
 mod settings;
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
+    HttpResponse,
     http::{Method, StatusCode},
     web::{self, ServiceConfig},
 };
 use portcullis_actors::{
-    Requester, supervise,
+    supervise,
     supervisor::{GetListeners, ListenerStatus},
 };
 use serde::Serialize;
@@ -137,11 +137,6 @@ fn routes(context: Context, config: &mut ServiceConfig) {
     Endpoint::new("/shutdown/cancel").post(power::cancel_shutdown).register(config);
     Endpoint::new("/logs").get(logs::logs).register(config);
     Endpoint::new("/logs/zip").get(logs::zip).register(config);
-}
-
-/// On whose behalf a request of this API is made.
-fn requester(request: &HttpRequest) -> Requester {
-    request.extensions().get::<Requester>().cloned().unwrap_or_else(Requester::appliance)
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

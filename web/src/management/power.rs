@@ -1,13 +1,16 @@
 //! Rebooting and shutting down the machine.
 
 use actix_web::{HttpRequest, web};
-use portcullis_actors::power::{CancelPower, PowerAction, PowerError, SchedulePower, Scheduled};
+use portcullis_actors::{
+    Requester,
+    power::{CancelPower, PowerAction, PowerError, SchedulePower, Scheduled},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::requester;
 use crate::{
     audit,
+    authentication::By,
     error::{ApiError, ErrorBody},
     openapi::Refusals,
     service::Context,
@@ -32,10 +35,11 @@ impl From<PowerError> for ApiError {
 
 async fn schedule(
     request: &HttpRequest,
+    by: Requester,
     context: &Context,
     action: PowerAction,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    let schedule = SchedulePower { action, by: requester(request) };
+    let schedule = SchedulePower { action, by };
     let scheduled = context.owners.power.send(schedule).await??;
     audit::note_change(request, format!("{action} at {}", scheduled.due_text()));
     let message =
@@ -47,43 +51,48 @@ async fn schedule(
 #[utoipa::path(delete, path = "/v2/management/reboot", tag = "Management", operation_id = "Reboot", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody), (status = 501, body = ErrorBody)))]
 pub(super) async fn reboot(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    schedule(&request, &context, PowerAction::Reboot).await
+    schedule(&request, by, &context, PowerAction::Reboot).await
 }
 
 /// `DELETE /v2/management/shutdown`: powers the machine off in a minute.
 #[utoipa::path(delete, path = "/v2/management/shutdown", tag = "Management", operation_id = "Shutdown", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody), (status = 501, body = ErrorBody)))]
 pub(super) async fn shutdown(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    schedule(&request, &context, PowerAction::Shutdown).await
+    schedule(&request, by, &context, PowerAction::Shutdown).await
 }
 
 /// `POST /v2/management/reboot/cancel`: the machine stays up, whichever was scheduled.
 #[utoipa::path(post, path = "/v2/management/reboot/cancel", tag = "Management", operation_id = "CancelReboot", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody)))]
 pub(super) async fn cancel_reboot(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    cancel(&request, &context).await
+    cancel(&request, by, &context).await
 }
 
 /// `POST /v2/management/shutdown/cancel`: the same.
 #[utoipa::path(post, path = "/v2/management/shutdown/cancel", tag = "Management", operation_id = "CancelShutdown", responses((status = 200, body = PowerAnswer), Refusals, (status = 409, body = ErrorBody)))]
 pub(super) async fn cancel_shutdown(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    cancel(&request, &context).await
+    cancel(&request, by, &context).await
 }
 
 async fn cancel(
     request: &HttpRequest,
+    by: Requester,
     context: &Context,
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
-    let cancel = CancelPower { by: requester(request) };
+    let cancel = CancelPower { by };
     let Some(scheduled) = context.owners.power.send(cancel).await? else {
         return Err(ApiError::Conflict("neither a reboot nor a shutdown is scheduled".into()));
     };

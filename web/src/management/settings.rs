@@ -4,8 +4,9 @@ use actix_web::{HttpRequest, web};
 use portcullis_actors::settings::{Settings, SettingsChange};
 use serde::{Deserialize, Serialize};
 
-use super::requester;
-use crate::{audit, body::Json, error::ApiError, openapi::Refusals, service::Context};
+use crate::{
+    audit, authentication::By, body::Json, error::ApiError, openapi::Refusals, service::Context,
+};
 
 /// `GET /v2/management/settings`: what holds now.
 #[utoipa::path(get, path = "/v2/management/settings", tag = "Management", operation_id = "GetSettings", responses((status = 200, body = Settings), Refusals))]
@@ -17,10 +18,11 @@ pub(super) async fn get_settings(context: web::Data<Context>) -> web::Json<Setti
 #[utoipa::path(put, path = "/v2/management/settings", tag = "Management", operation_id = "PutSettings", request_body = SettingsChange, responses((status = 200, body = Settings), Refusals))]
 pub(super) async fn put_settings(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     Json(change): Json<SettingsChange>,
 ) -> Result<web::Json<Settings>, ApiError> {
-    let changed = context.owners.change_settings(&change, &requester(&request)).await?;
+    let changed = context.owners.change_settings(&change, &by).await?;
     audit::note_change(&request, changed.differences);
     Ok(web::Json(Settings::clone(&changed.settings)))
 }
@@ -47,6 +49,7 @@ pub(super) async fn get_cleanup_interval(
 #[utoipa::path(post, path = "/v2/management/cleanupinterval", tag = "Management", operation_id = "Management_SetCleanupInterval", request_body = CleanupInterval, responses((status = 200, body = CleanupInterval), Refusals))]
 pub(super) async fn set_cleanup_interval(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     Json(interval): Json<CleanupInterval>,
 ) -> Result<web::Json<CleanupInterval>, ApiError> {
@@ -54,7 +57,7 @@ pub(super) async fn set_cleanup_interval(
         cleanup_interval_minutes: Some(Some(interval.minutes)),
         ..SettingsChange::default()
     };
-    let changed = context.owners.change_settings(&change, &requester(&request)).await?;
+    let changed = context.owners.change_settings(&change, &by).await?;
     audit::note_change(&request, changed.differences);
     Ok(web::Json(interval))
 }

@@ -12,12 +12,10 @@ use portcullis_actors::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    documents::{Done, PemOrJson, WaitingRequests},
-    requester,
-};
+use super::documents::{Done, PemOrJson, WaitingRequests};
 use crate::{
     audit::note_change,
+    authentication::By,
     body::Json,
     error::{ApiError, ErrorBody},
     openapi::Refusals,
@@ -41,12 +39,12 @@ fn waiting(context: &Context, running: Duration) -> &WaitingKeys {
 #[utoipa::path(post, path = "/v2/security/csr", tag = "Security", operation_id = "RequestCertificate", request_body = NewRequest, responses((status = 201, body = CertificateRequest, headers(("Location" = String, description = "Where the request can be read"))), Refusals, (status = 409, body = ErrorBody)))]
 pub(super) async fn create(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     Json(new): Json<NewRequest>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request)?.finish()?;
     let details = new.check().map_err(RequestError::from)?;
-    let by = requester(&request);
     let made = context.owners.certificate.send(RequestCertificate { details, by }).await??;
     note_change(&request, format!("certificate request {}", made.id));
     let location = format!("/v2/security/csr/{}", made.id);
@@ -90,12 +88,12 @@ pub(super) async fn get(
 #[utoipa::path(delete, path = "/v2/security/csr/{id}", tag = "Security", operation_id = "DeleteCertificateRequest", params(("id" = String, Path, description = "32 hexadecimal digits")), responses((status = 200, body = Done), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn delete(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     id: web::Path<String>,
 ) -> Result<web::Json<Value>, ApiError> {
     Query::of(&request)?.finish()?;
     let id: RequestId = id.parse().map_err(RequestError::from)?;
-    let by = requester(&request);
     context.owners.certificate.send(DeleteCertificateRequest { id, by }).await??;
     Ok(web::Json(json!({ "message": "Certificate request deleted" })))
 }

@@ -7,11 +7,10 @@ pub(crate) mod documents;
 mod upload;
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     web::{self, ServiceConfig},
 };
 use portcullis_actors::{
-    Requester,
     auth::{DisableAuthentication, SetAdminPassword, SetJobToken},
     blocking,
     certificate::{
@@ -37,6 +36,7 @@ use self::{
 };
 use crate::{
     audit::note_change,
+    authentication::By,
     body::Json,
     error::{ApiError, ErrorBody},
     openapi::{self, Refusals},
@@ -153,11 +153,6 @@ fn changed(message: &str, active: &ActiveCertificate, generations: &Generations)
     })
 }
 
-/// On whose behalf the request is made; the mount's authentication has put it there.
-fn requester(request: &HttpRequest) -> Requester {
-    request.extensions().get::<Requester>().cloned().unwrap_or_else(Requester::appliance)
-}
-
 /// `GET /v2/security/sslcertificate`, as JSON or with `?format=pem` the chain that is served.
 #[utoipa::path(get, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "GetCertificate", params(("format" = Option<PemOrJson>, Query)), responses((status = 200, content((CertificateServed = "application/json"), (String = "application/x-pem-file"))), Refusals))]
 async fn get_certificate(
@@ -190,7 +185,7 @@ async fn get_certificate(
 /// expired one, `?dry_run=true` tells what would be installed and changes nothing.
 #[utoipa::path(post, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "InstallCertificate", params(("force" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)), request_body(content = CertificateForm, content_type = "multipart/form-data"), responses((status = 200, body = CertificateChanged), Refusals, (status = 415, body = ErrorBody)))]
 async fn install_certificate(
-    request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     options: UploadOptions,
     upload: CertificateUpload,
@@ -224,7 +219,6 @@ async fn install_certificate(
             watched.certificate.display()
         )));
     }
-    let by = requester(&request);
     let install = InstallCertificate { bundle, by };
     let installed = context.owners.certificate.send(install).await??;
     let mut answer =
@@ -236,10 +230,10 @@ async fn install_certificate(
 /// `DELETE /v2/security/sslcertificate`: the default certificate serves again.
 #[utoipa::path(delete, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "RestoreDefaultCertificate", responses((status = 200, body = CertificateChanged), Refusals))]
 async fn restore_default_certificate(
-    request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<Value>, ApiError> {
-    let restore = RestoreDefaultCertificate { by: requester(&request) };
+    let restore = RestoreDefaultCertificate { by };
     let restored = context.owners.certificate.send(restore).await??;
     let message = "Default certificate restored";
     Ok(web::Json(changed(message, &restored.certificate, &restored.generations)))
@@ -262,11 +256,12 @@ async fn get_insecure_ports(context: web::Data<Context>) -> web::Json<InsecurePo
 #[utoipa::path(post, path = "/v2/security/insecureports", tag = "Security", operation_id = "SetInsecurePorts", request_body = InsecurePortsSetting, responses((status = 200, body = InsecurePortsSetting), Refusals))]
 async fn set_insecure_ports(
     request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     Json(setting): Json<InsecurePortsSetting>,
 ) -> Result<web::Json<InsecurePortsSetting>, ApiError> {
     let enabled = setting.enable_insecure_ports;
-    let set = SetInsecurePorts { enabled, by: requester(&request) };
+    let set = SetInsecurePorts { enabled, by };
     context.owners.supervisor.send(set).await??;
     note_change(&request, format!("plain HTTP {}", if enabled { "on" } else { "off" }));
     Ok(web::Json(setting))
@@ -292,11 +287,11 @@ async fn get_admin_password(context: web::Data<Context>) -> web::Json<Value> {
 /// `POST /v2/security/adminpassword`: the old one fails everywhere once this is answered.
 #[utoipa::path(post, path = "/v2/security/adminpassword", tag = "Security", operation_id = "SetAdminPassword", request_body = NewPassword, responses((status = 200, body = Done), Refusals))]
 async fn set_admin_password(
-    request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     Json(new): Json<NewPassword>,
 ) -> Result<web::Json<Value>, ApiError> {
-    let set = SetAdminPassword { password: new.password, by: requester(&request) };
+    let set = SetAdminPassword { password: new.password, by };
     context.owners.auth.send(set).await??;
     Ok(web::Json(json!({ "message": "Admin password updated" })))
 }
@@ -304,10 +299,10 @@ async fn set_admin_password(
 /// `DELETE /v2/security/adminpassword`: authentication is off until a password is set.
 #[utoipa::path(delete, path = "/v2/security/adminpassword", tag = "Security", operation_id = "DisableAuthentication", responses((status = 200, body = Done), Refusals))]
 async fn disable_authentication(
-    request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<Value>, ApiError> {
-    let disable = DisableAuthentication { by: requester(&request) };
+    let disable = DisableAuthentication { by };
     context.owners.auth.send(disable).await??;
     Ok(web::Json(json!({
         "message": "Authentication switched off",
@@ -325,11 +320,11 @@ struct NewJobToken {
 /// `POST /v2/security/jobtoken`
 #[utoipa::path(post, path = "/v2/security/jobtoken", tag = "Security", operation_id = "SetJobToken", request_body = NewJobToken, responses((status = 200, body = Done), Refusals))]
 async fn set_job_token(
-    request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
     Json(new): Json<NewJobToken>,
 ) -> Result<web::Json<Value>, ApiError> {
-    let set = SetJobToken { token: Some(new.user_token), by: requester(&request) };
+    let set = SetJobToken { token: Some(new.user_token), by };
     context.owners.auth.send(set).await??;
     Ok(web::Json(json!({ "message": "Job token set" })))
 }
@@ -337,10 +332,10 @@ async fn set_job_token(
 /// `DELETE /v2/security/jobtoken`
 #[utoipa::path(delete, path = "/v2/security/jobtoken", tag = "Security", operation_id = "RemoveJobToken", responses((status = 200, body = Done), Refusals))]
 async fn remove_job_token(
-    request: HttpRequest,
+    By(by): By,
     context: web::Data<Context>,
 ) -> Result<web::Json<Value>, ApiError> {
-    let remove = SetJobToken { token: None, by: requester(&request) };
+    let remove = SetJobToken { token: None, by };
     context.owners.auth.send(remove).await??;
     Ok(web::Json(json!({ "message": "Job token removed" })))
 }
@@ -354,11 +349,8 @@ async fn throttled(context: web::Data<Context>) -> web::Json<ThrottledAddresses>
 
 /// `DELETE /v2/security/reset`: waiting keys go as well.
 #[utoipa::path(delete, path = "/v2/security/reset", tag = "Security", operation_id = "Reset", responses((status = 200, body = CertificateChanged), Refusals))]
-async fn reset(
-    request: HttpRequest,
-    context: web::Data<Context>,
-) -> Result<web::Json<Value>, ApiError> {
-    let generations = context.owners.reset(&requester(&request)).await?;
+async fn reset(By(by): By, context: web::Data<Context>) -> Result<web::Json<Value>, ApiError> {
+    let generations = context.owners.reset(&by).await?;
     let active = context.owners.certificates.active();
     let message = "Security settings reset: default certificate, default password, plain HTTP on, no job token, no waiting keys";
     Ok(web::Json(changed(message, &active, &generations)))
