@@ -84,7 +84,7 @@ pub enum PowerError {
         "the configuration names no command for this; add {0} = [\"systemctl\", \"…\"] under [power] and restart"
     )]
     NotConfigured(PowerAction),
-    #[error("a {} is scheduled already; POST /v2/management/reboot/cancel calls it off", .0.action)]
+    #[error("a {} is scheduled already", .0.action)]
     AlreadyScheduled(Scheduled),
 }
 

@@ -150,7 +150,7 @@ pub enum StoreError {
         path.display()
     )]
     Locked { path: PathBuf },
-    #[error("there is no revision {0}; `portcullis console history` lists the kept ones")]
+    #[error("there is no revision {0}; `{console} history` lists the kept ones", console = console())]
     NoSuchRevision(Revision),
     #[error("revision {0} was never in force: a crash or a refused change left it behind")]
     NeverCurrent(Revision),
@@ -162,8 +162,8 @@ pub enum StoreError {
         newest: Option<Revision>,
     },
     #[error(
-        "the state cannot be used: {reason}; nothing was changed. Mend that, or `portcullis console --data-dir {} recover` shows which revision can be gone back to",
-        data_dir.display()
+        "the state cannot be used: {reason}; nothing was changed. Mend that, or `{} --data-dir {} recover` shows which revision can be gone back to",
+        console(), data_dir.display()
     )]
     Unusable { data_dir: PathBuf, reason: String },
     #[error(
@@ -209,14 +209,21 @@ impl StoreError {
     }
 }
 
+/// The console of this very program: an appliance may have another name.
+fn console() -> String {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let name = called.as_deref().and_then(Path::file_name).unwrap_or("portcullis".as_ref());
+    format!("{} console", name.display())
+}
+
 fn remedy(data_dir: &Path, newest: Option<Revision>) -> String {
-    let shown = data_dir.display();
+    let (console, shown) = (console(), data_dir.display());
     match newest {
         Some(revision) => format!(
-            "`portcullis console --data-dir {shown} recover` puts it right (by hand, with what lies there moved away: ln -sfn revisions/{revision} {shown}/state/current)"
+            "`{console} --data-dir {shown} recover` puts it right (by hand, with what lies there moved away: ln -sfn revisions/{revision} {shown}/state/current)"
         ),
         None => format!(
-            "Put state/ back from a backup; or, to begin anew with the default password, `portcullis console --data-dir {shown} reset --yes`"
+            "Put state/ back from a backup; or, to begin anew with the default password, `{console} --data-dir {shown} reset --yes`"
         ),
     }
 }

@@ -28,7 +28,9 @@ impl From<PowerError> for ApiError {
     fn from(err: PowerError) -> Self {
         match err {
             PowerError::NotConfigured(_) => Self::NotImplemented(err.to_string()),
-            PowerError::AlreadyScheduled(_) => Self::Conflict(err.to_string()),
+            PowerError::AlreadyScheduled(_) => {
+                Self::Conflict(format!("{err}; POST /v2/management/reboot/cancel calls it off"))
+            }
         }
     }
 }
