@@ -12,7 +12,6 @@ use portcullis_actors::{
     auth::{AuthError, PasswordError},
     blocking::NotDone,
     certificate::{CertificateError, RequestError},
-    storage::STATE,
     store::StoreError,
     supervise,
 };
@@ -58,6 +57,9 @@ pub enum ApiError {
     Timeout(u64),
     #[error("{0}")]
     Change(String, StatusCode),
+    /// Something of the appliance's own failed; the front logs it.
+    #[error("{0}")]
+    Failed(String, StatusCode),
     #[error("{0}")]
     Internal(String),
     #[error("{0}")]
@@ -97,8 +99,14 @@ impl ApiError {
             text = format!("{text}: {err}");
             source = err.source();
         }
+        Self::Failed(text, status)
+    }
+}
+
+/// Logs what `err` says if it is of the appliance's own.
+pub(crate) fn tell(err: &actix_web::Error) {
+    if let Some(ApiError::Failed(text, _)) = err.as_error() {
         log::error!("{text}");
-        Self::Change(text, status)
     }
 }
 
@@ -148,12 +156,7 @@ impl From<RequestError> for ApiError {
             RequestError::TooMany => Self::Conflict(err.to_string()),
             RequestError::NoSuchRequest(_) => Self::Missing(err.to_string()),
             RequestError::Make(_) => Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR),
-            RequestError::Store(store) => {
-                if let StoreError::Io { path, source, .. } = store {
-                    STATE.failed(path, source);
-                }
-                Self::from_chain(&err, store_status(store))
-            }
+            RequestError::Store(store) => Self::from_chain(&err, store_status(store)),
             RequestError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
             RequestError::Stopping => Self::Unavailable,
         }
@@ -184,7 +187,7 @@ impl ResponseError for ApiError {
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Change(_, status) => *status,
+            Self::Change(_, status) | Self::Failed(_, status) => *status,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
@@ -208,7 +211,9 @@ impl ResponseError for ApiError {
             Self::Busy => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
             }
-            Self::Unavailable | Self::Change(_, StatusCode::SERVICE_UNAVAILABLE) => {
+            Self::Unavailable
+            | Self::Change(_, StatusCode::SERVICE_UNAVAILABLE)
+            | Self::Failed(_, StatusCode::SERVICE_UNAVAILABLE) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("5")));
             }
             _ => {}

@@ -31,7 +31,7 @@ use portcullis_actors::{
 use crate::{
     audit::Auditor,
     authentication, body,
-    error::ApiError,
+    error::{self, ApiError},
     host::Host,
     instruments::{Measured, RequestInstruments},
     mounts::{Matched, Mounts},
@@ -311,6 +311,9 @@ async fn pass_numbered(
         Some(response) => request.into_response(response),
         None => next.call(request).await?,
     };
+    if let Some(err) = response.response().error() {
+        error::tell(err);
+    }
     if let Some(attempt) = attempt {
         auditor.end(attempt, &response);
     }

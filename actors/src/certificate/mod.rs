@@ -45,6 +45,7 @@ use crate::{
     events::EventKind,
     handover::Scope,
     requester::Requester,
+    storage::STATE,
     store::{Installed, State, StoreError, StoredBundle},
     tls::{Pair, TlsConfigs},
 };
@@ -391,7 +392,11 @@ pub(crate) async fn forget_used_key(certificates: Certificates) {
 async fn on_thread_of_state<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RequestError> + Send + 'static,
 ) -> Result<T, RequestError> {
-    blocking::change(work).await?
+    let done = blocking::change(work).await?;
+    if let Err(RequestError::Store(StoreError::Io { path, source, .. })) = &done {
+        STATE.failed(path, source);
+    }
+    done
 }
 
 impl Actor for CertificateActor {
