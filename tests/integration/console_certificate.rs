@@ -172,8 +172,16 @@ fn check_refuses_with_the_words_of_an_upload() {
         let error = judged.upload(key, certificate, 400);
         let detail = error["detail"].as_str().expect("a detail");
         let line = judged.check(&[key, certificate]).refusal();
-        assert_eq!(line.trim_end(), detail, "{key} with {certificate}");
+        assert_eq!(no_clock(line.trim_end()), no_clock(detail), "{key} with {certificate}");
     }
+}
+
+/// A refusal without what the clock says, which may be a second later for the second one asked.
+fn no_clock(refusal: &str) -> String {
+    const CLOCK: &str = "clock says ";
+    let Some((before, after)) = refusal.split_once(CLOCK) else { return refusal.to_owned() };
+    let (_, after) = after.split_once(';').expect("more after the time");
+    format!("{before}{CLOCK}…;{after}")
 }
 
 #[test]
