@@ -212,7 +212,7 @@ impl StoreError {
 /// The console of this very program: an appliance may have another name.
 fn console() -> String {
     let called = std::env::args_os().next().map(PathBuf::from);
-    let name = called.as_deref().and_then(Path::file_name).unwrap_or("portcullis".as_ref());
+    let name = called.as_deref().and_then(Path::file_name).unwrap_or_else(|| "portcullis".as_ref());
     format!("{} console", name.display())
 }
 
