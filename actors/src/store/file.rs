@@ -17,9 +17,10 @@ use nix::unistd::geteuid;
 use super::{
     ChangeNote, HistoryEntry, Loaded, Revision, State, StateStore, StoreError,
     ballast::Ballast,
+    kind::kind,
     lock::DirectoryLock,
     revision::{self, CHANGE, HELPERS, Owner, WAS_CURRENT, remove},
-    survey::{Found, USED, first_start_was_cut_short, kind, number_of, numbers_in, survey},
+    survey::{Found, USED, first_start_was_cut_short, number_of, numbers_in, survey},
 };
 use crate::blocking::Pool;
 

@@ -5,6 +5,7 @@
 
 mod ballast;
 mod file;
+mod kind;
 mod lock;
 mod modes;
 mod revision;

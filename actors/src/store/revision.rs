@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
-    AdminAccess, ChangeNote, Loaded, State, StoreError, StoredBundle, create_file, io, make_dir,
-    survey::{Kind, kind},
+    AdminAccess, ChangeNote, Loaded, State, StoreError, StoredBundle, create_file, io,
+    kind::{Kind, kind},
+    make_dir,
 };
 use crate::{blocking::Pool, files::read_at_most, settings::StoredSettings};
 

@@ -40,14 +40,16 @@ mod review;
 mod signature;
 mod sources;
 mod text;
+mod upload;
 mod warning;
 mod wrapped;
 mod x509;
 
-pub use self::bundle::{CertificateBundle, Judgement, Options, Upload, WaitingKey};
+pub use self::bundle::{CertificateBundle, Judgement};
 pub use self::error::{CertificateError, Part};
 pub use self::facts::{CertificateFacts, ChainEntry};
 pub use self::kind::Kind;
+pub use self::upload::{Options, Upload, WaitingKey};
 pub use self::warning::Warning;
 
 /// A key as the PEM that the store keeps.

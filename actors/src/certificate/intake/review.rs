@@ -3,10 +3,10 @@
 use time::{Duration, OffsetDateTime};
 
 use super::algorithm::{Curve, KeyKind};
-use super::bundle::Options;
 use super::error::CertificateError;
 use super::facts::timestamp;
 use super::limits::{LARGE_CHAIN_SIZE, MAX_CHAIN_SIZE, MIN_RSA_BITS};
+use super::upload::Options;
 use super::warning::Warning;
 use super::x509::Certificate;
 

@@ -2,7 +2,6 @@
 
 use zeroize::Zeroizing;
 
-use super::bundle::{Options, Upload, WaitingKey};
 use super::encryption::{EncryptionError, Secret};
 use super::error::{CertificateError, Part};
 use super::key::PrivateKey;
@@ -10,6 +9,7 @@ use super::kind::Kind;
 use super::limits::{MAX_BLOCKS, MAX_KEYS, WorkBudget};
 use super::material::{FoundCertificate, FoundKey, Material};
 use super::pkcs12;
+use super::upload::{Options, Upload, WaitingKey};
 use super::warning::Warning;
 
 const TWO_KEYS: &str = "keyfile holds a private key, certfile a PKCS#12 file with a key of its own";
