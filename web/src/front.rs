@@ -172,8 +172,8 @@ pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context
     let names = service_names(plan);
     app = app.default_service(web::to(move || not_found(names.clone())));
     let instruments = RequestInstruments::new(&plan.name);
-    let watch = Rc::new(Watch { front, mounts: table, auditor, instruments });
-    let app = app.wrap(from_fn(move |request, next| pass(watch.clone(), request, next)));
+    let worker = Rc::new(WorkerFront { front, mounts: table, auditor, instruments });
+    let app = app.wrap(from_fn(move |request, next| pass(worker.clone(), request, next)));
     let factory = app
         .into_factory()
         .map_err(|err: actix_web::Error| Response::from(err.error_response()))
@@ -265,7 +265,7 @@ fn announced_length(head: &RequestHead) -> Option<u64> {
 const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-id");
 
 /// What stands at the front of one worker and looks at every request.
-struct Watch {
+struct WorkerFront {
     front: Front,
     mounts: Mounts,
     auditor: Auditor,
@@ -275,23 +275,23 @@ struct Watch {
 /// The outermost middleware: numbers and measures the request, counts it on its connection, judges
 /// it, and finishes its answer.
 async fn pass(
-    watch: Rc<Watch>,
+    worker: Rc<WorkerFront>,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = RequestId::next();
-    id.scope(pass_numbered(id, watch, request, next)).await
+    id.scope(pass_numbered(id, worker, request, next)).await
 }
 
 async fn pass_numbered(
     id: RequestId,
-    watch: Rc<Watch>,
+    worker: Rc<WorkerFront>,
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let connection = connection_of(&request);
     let mut in_progress = connection.as_ref().map(Connection::begin_request);
-    let Watch { front, mounts, auditor, instruments } = &*watch;
+    let WorkerFront { front, mounts, auditor, instruments } = &*worker;
     let mount = mounts.resolve(&request);
     let attempt = auditor.begin(&request, mount);
     let started = std::time::Instant::now();

@@ -4,7 +4,7 @@
 //! is the built-in one), [`Jobs`] is the store with the threads that work on it, and [`render`]
 //! writes a finished job in one of its forms.
 
-mod apart;
+mod attempt_process;
 pub mod config;
 mod files;
 mod identify;
@@ -15,7 +15,7 @@ mod sqlite;
 mod store;
 
 pub use self::{
-    apart::{APART_COMMAND, transcribe_apart},
+    attempt_process::{APART_COMMAND, transcribe_apart},
     config::{ConfigError, JobConfig},
     files::IncomingFile,
     render::{Format, transcript},

@@ -14,7 +14,7 @@ use std::{
 use tokio::sync::broadcast;
 
 use super::{
-    apart::Apart,
+    attempt_process::AttemptProcess,
     process::{Failure, JobLog, Work},
     store::{Finished, Job, JobId, JobStore, StoreError},
 };
@@ -84,7 +84,7 @@ struct Shared {
     store: Arc<dyn JobStore>,
     /// The longest audio that is taken.
     longest_audio: Duration,
-    apart: Apart,
+    attempt_process: AttemptProcess,
     audio_done_ms: AtomicU64,
     work_done_ms: AtomicU64,
     events: broadcast::Sender<JobEvent>,
@@ -143,7 +143,7 @@ impl Jobs {
         let jobs = Self(Arc::new(Shared {
             store,
             longest_audio: settings.longest_audio,
-            apart: Apart::new(settings.clone()),
+            attempt_process: AttemptProcess::new(settings.clone()),
             audio_done_ms: AtomicU64::new(0),
             work_done_ms: AtomicU64::new(0),
             events: broadcast::channel(EVENTS).0,
@@ -298,7 +298,7 @@ impl Jobs {
             let audio = self.0.store.open_audio(job.id)?;
             let audio = audio.ok_or_else(|| Failure::Rejected("the audio is gone".into()))?;
             if job.crashes >= MOST_CRASHES {
-                return self.0.apart.run(job, audio, &cancel, &mut log, progress);
+                return self.0.attempt_process.run(job, audio, &cancel, &mut log, progress);
             }
             let work = Work {
                 config: &job.config,

@@ -7,7 +7,7 @@ use portcullis_speech::transcript::language_name;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Desk, document::JobRefusals, error::BatchError};
+use super::{BatchContext, document::JobRefusals, error::BatchError};
 
 /// What the speech services can do.
 #[derive(Serialize, ToSchema)]
@@ -58,8 +58,8 @@ struct Transcription {
 
 /// `GET /v1/discovery/features`: languages above all.
 #[utoipa::path(get, path = "/v1/discovery/features", tag = "Jobs", operation_id = "GetFeatures", security((), ("jobToken" = [])), responses((status = 200, body = Features), JobRefusals))]
-pub(super) async fn features(desk: Data<Desk>) -> Result<web::Json<Features>, BatchError> {
-    let recogniser = desk.recogniser().await?;
+pub(super) async fn features(batch: Data<BatchContext>) -> Result<web::Json<Features>, BatchError> {
+    let recogniser = batch.recogniser().await?;
     let info = recogniser.info();
     let codes = info.codes();
     let named = codes.iter().map(|code| {

@@ -11,7 +11,7 @@ use portcullis_actors::{
 use portcullis_speech::jobs::JobEvent;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Desk, callbacks};
+use super::{BatchContext, callbacks};
 use crate::service::Context;
 
 /// How often finished jobs are looked at; a new interval holds from the next look on.
@@ -28,25 +28,25 @@ pub fn start(context: &Context) {
     if !context.speech.serves_jobs() {
         return;
     }
-    let desk = Desk::new(context);
+    let batch = BatchContext::new(context);
     let (settings, events) = (context.owners.settings.clone(), context.owners.events.clone());
     actix_web::rt::spawn(async move {
-        while desk.jobs().is_err() {
+        while batch.jobs().is_err() {
             tokio::time::sleep(LOOK_FOR_JOBS).await;
         }
-        actix_web::rt::spawn(callbacks::run(desk.clone()));
-        actix_web::rt::spawn(clear(desk.clone(), settings));
-        actix_web::rt::spawn(tell(desk, events));
+        actix_web::rt::spawn(callbacks::run(batch.clone()));
+        actix_web::rt::spawn(clear(batch.clone(), settings));
+        actix_web::rt::spawn(tell(batch, events));
     });
 }
 
 /// Clears away what was finished longer ago than the clean-up interval says, in time that has
 /// passed while the appliance ran: a wall clock that is set says nothing about ages.
-async fn clear(desk: Desk, settings: LiveSettings) {
+async fn clear(batch: BatchContext, settings: LiveSettings) {
     loop {
         let minutes = settings.current().cleanup_interval_minutes;
         let age = Duration::from_secs(u64::from(minutes) * 60);
-        match desk.store(move |store| store.expire(age)).await {
+        match batch.store(move |store| store.expire(age)).await {
             Ok(0) => {}
             Ok(count) => log::info!("{count} jobs that ended {minutes} minutes ago are cleared"),
             // The store has logged why.
@@ -58,12 +58,12 @@ async fn clear(desk: Desk, settings: LiveSettings) {
 }
 
 /// Publishes how many jobs wait and run whenever that changes, and how far the running ones are.
-async fn tell(desk: Desk, events: EventLog) {
-    let Ok(jobs) = desk.jobs() else { return };
+async fn tell(batch: BatchContext, events: EventLog) {
+    let Ok(jobs) = batch.jobs() else { return };
     let mut news = jobs.events();
     let mut told = None;
     loop {
-        if let Ok(counts) = desk.store(|store| store.counts()).await {
+        if let Ok(counts) = batch.store(|store| store.counts()).await {
             let number = |count| usize::try_from(count).unwrap_or(usize::MAX);
             let waiting = number(counts.fetching + counts.queued);
             let now = (waiting, number(counts.running));

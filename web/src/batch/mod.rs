@@ -55,7 +55,7 @@ impl Service for Batch {
     }
 
     fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let [jobs, usage, features] = [(); 3].map(|()| Desk::new(context));
+        let [jobs, usage, features] = [(); 3].map(|()| BatchContext::new(context));
         vec![
             Mount::new("/v2/jobs", Authentication::JobToken, move |config| routes(jobs, config)),
             Mount::new("/v2/usage", Authentication::JobToken, move |config| {
@@ -95,8 +95,8 @@ impl Service for Batch {
     }
 }
 
-fn routes(desk: Desk, config: &mut ServiceConfig) {
-    config.app_data(web::Data::new(desk));
+fn routes(batch: BatchContext, config: &mut ServiceConfig) {
+    config.app_data(web::Data::new(batch));
     // Clients follow no redirect, so both forms of every path are served.
     for slash in ["", "/"] {
         let path = |path: &str| format!("{path}{slash}");
@@ -113,12 +113,12 @@ fn routes(desk: Desk, config: &mut ServiceConfig) {
 
 /// What the handlers work with.
 #[derive(Clone)]
-struct Desk {
+struct BatchContext {
     speech: Arc<Speech>,
     outbound: Arc<Outbound>,
 }
 
-impl Desk {
+impl BatchContext {
     fn new(context: &Context) -> Self {
         Self { speech: context.speech.clone(), outbound: context.appliance.outbound.clone() }
     }

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    Desk, blocking,
+    BatchContext, blocking,
     document::{JobErrorBody, JobRefusals, NoSuchJob, Transcript},
     error::BatchError,
     view::{self, JobDetails, JobList, JobReply, Standing},
@@ -48,10 +48,10 @@ pub(super) struct ListQuery {
 /// `GET /v2/jobs`: newest first. However many there are, one page of them is in memory at a time.
 #[utoipa::path(get, path = "/v2/jobs", tag = "Jobs", operation_id = "ListJobs", security((), ("jobToken" = [])), params(ListQuery), responses((status = 200, body = JobList), JobRefusals))]
 pub(super) async fn list(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, BatchError> {
-    desk.check_recogniser()?;
+    batch.check_recogniser()?;
     let filter = ListFilter {
         limit: query.limit.as_deref().map(limit).transpose()?,
         before: None,
@@ -59,17 +59,17 @@ pub(super) async fn list(
         created_after: moment("created_after", query.created_after.as_deref())?,
         include_deleted: boolean("include_deleted", query.include_deleted.as_deref())?,
     };
-    let first = page(&desk, filter).await?;
+    let first = page(&batch, filter).await?;
     if filter.limit.is_some() || first.len() < LONGEST_PAGE as usize {
         return Ok(HttpResponse::Ok().json(JobList { jobs: first }));
     }
     let head = stream::once(async { Ok(Bytes::from_static(b"{\"jobs\":[")) });
     let pages = stream::try_unfold((Some(first), filter), move |(page_, filter)| {
-        let desk = desk.clone();
+        let batch = batch.clone();
         async move {
             let (jobs, begun) = match page_ {
                 Some(first) => (first, false),
-                None => (page(&desk, filter).await?, true),
+                None => (page(&batch, filter).await?, true),
             };
             let Some(last) = jobs.last() else { return Ok(None) };
             let next = ListFilter { before: last.number(), ..filter };
@@ -81,15 +81,15 @@ pub(super) async fn list(
     Ok(HttpResponse::Ok().content_type("application/json").streaming(body))
 }
 
-async fn page(desk: &Desk, filter: ListFilter) -> Result<Vec<JobDetails>, BatchError> {
-    let listed = desk.store(move |store| {
+async fn page(batch: &BatchContext, filter: ListFilter) -> Result<Vec<JobDetails>, BatchError> {
+    let listed = batch.store(move |store| {
         let listed = store.list(&filter)?;
         let any_waits = listed.iter().any(|job| job.status == JobStatus::Queued);
         let places = if any_waits { store.places()? } else { Places::default() };
         Ok((listed, places))
     });
     let (listed, places) = listed.await?;
-    let jobs = desk.jobs()?;
+    let jobs = batch.jobs()?;
     let standing = |job: &JobSummary| Standing::of(job.id, job.status, jobs, &places);
     Ok(listed.iter().map(|job| view::summary(job, standing(job))).collect())
 }
@@ -137,10 +137,10 @@ fn boolean(name: &str, text: Option<&str>) -> Result<bool, BatchError> {
 }
 
 /// Waits until a job has ended, for [`HOLD`] at most.
-async fn hold(desk: &Desk, id: &str) -> Result<Job, BatchError> {
-    let mut events = desk.jobs()?.events();
+async fn hold(batch: &BatchContext, id: &str) -> Result<Job, BatchError> {
+    let mut events = batch.jobs()?.events();
     let until = Instant::now() + HOLD;
-    let mut job = desk.find(id).await?;
+    let mut job = batch.find(id).await?;
     while !job.status.is_final() {
         let left = until.saturating_duration_since(Instant::now());
         let ended = async {
@@ -157,7 +157,7 @@ async fn hold(desk: &Desk, id: &str) -> Result<Job, BatchError> {
         if tokio::time::timeout(left, ended).await.is_err() {
             return Ok(job);
         }
-        job = desk.find(id).await?;
+        job = batch.find(id).await?;
     }
     Ok(job)
 }
@@ -165,16 +165,16 @@ async fn hold(desk: &Desk, id: &str) -> Result<Job, BatchError> {
 /// `GET /v2/jobs/{id}`: while it is running the answer is held for two seconds.
 #[utoipa::path(get, path = "/v2/jobs/{id}", tag = "Jobs", operation_id = "GetJob", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, body = JobReply), JobRefusals, NoSuchJob))]
 pub(super) async fn job(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     id: Path<String>,
 ) -> Result<web::Json<JobReply>, BatchError> {
-    let job = hold(&desk, &id).await?;
+    let job = hold(&batch, &id).await?;
     let status = job.status;
     let places = match status {
-        JobStatus::Queued => desk.store(|store| store.places()).await?,
+        JobStatus::Queued => batch.store(|store| store.places()).await?,
         _ => Places::default(),
     };
-    let standing = Standing::of(job.id, status, desk.jobs()?, &places);
+    let standing = Standing::of(job.id, status, batch.jobs()?, &places);
     Ok(web::Json(view::details(&job, standing)))
 }
 
@@ -189,16 +189,16 @@ pub(super) struct DeleteQuery {
 /// `DELETE /v2/jobs/{id}`
 #[utoipa::path(delete, path = "/v2/jobs/{id}", tag = "Jobs", operation_id = "DeleteJob", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1"), DeleteQuery), responses((status = 200, body = JobReply), JobRefusals, NoSuchJob, (status = 423, description = "It is running", body = JobErrorBody)))]
 pub(super) async fn delete(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     id: Path<String>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<web::Json<JobReply>, BatchError> {
     let force = boolean("force", query.force.as_deref())?;
-    let mut job = desk.find(&id).await?;
+    let mut job = batch.find(&id).await?;
     if !job.status.is_final() && !force {
         return Err(BatchError::Locked);
     }
-    let (jobs, number) = (desk.jobs()?.clone(), job.id);
+    let (jobs, number) = (batch.jobs()?.clone(), job.id);
     blocking(move || jobs.delete(number)).await??;
     job.status = JobStatus::Deleted;
     Ok(web::Json(view::details(&job, Standing::default())))
@@ -215,13 +215,13 @@ pub(super) struct TranscriptQuery {
 /// `GET /v2/jobs/{id}/transcript?format=json-v2|txt|srt`: also held while the job is running.
 #[utoipa::path(get, path = "/v2/jobs/{id}/transcript", tag = "Jobs", operation_id = "GetTranscript", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1"), TranscriptQuery), responses((status = 200, content((Transcript = "application/json"), (String = "text/plain"))), JobRefusals, NoSuchJob))]
 pub(super) async fn transcript(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     id: Path<String>,
     Query(query): Query<TranscriptQuery>,
 ) -> Result<HttpResponse, BatchError> {
     let format = query.format.as_deref().unwrap_or("json-v2");
     let format: Format = format.parse().map_err(|_| BatchError::Format)?;
-    let job = hold(&desk, &id).await?;
+    let job = hold(&batch, &id).await?;
     match job.status {
         JobStatus::Done => {}
         JobStatus::Rejected => {
@@ -234,7 +234,7 @@ pub(super) async fn transcript(
             return Err(BatchError::NotReady);
         }
     }
-    let text = desk
+    let text = batch
         .store(move |store| {
             let Some(found) = store.transcript(job.id)? else { return Ok(None) };
             let config = JobConfig::parse(&job.config).ok();
@@ -247,26 +247,32 @@ pub(super) async fn transcript(
 
 /// `GET /v2/jobs/{id}/log`: what the work on it said.
 #[utoipa::path(get, path = "/v2/jobs/{id}/log", tag = "Jobs", operation_id = "GetJobLog", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "text/plain", body = String), JobRefusals, NoSuchJob))]
-pub(super) async fn log(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
-    let job = desk.find(&id).await?;
-    let log = desk.store(move |store| store.log(job.id)).await?.ok_or(BatchError::NoLog)?;
+pub(super) async fn log(
+    batch: Data<BatchContext>,
+    id: Path<String>,
+) -> Result<HttpResponse, BatchError> {
+    let job = batch.find(&id).await?;
+    let log = batch.store(move |store| store.log(job.id)).await?.ok_or(BatchError::NoLog)?;
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(log))
 }
 
 /// `GET /v2/jobs/{id}/data`: the audio as it was sent; what was fetched, once the job is done.
 #[utoipa::path(get, path = "/v2/jobs/{id}/data", tag = "Jobs", operation_id = "GetJobData", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), JobRefusals, NoSuchJob))]
-pub(super) async fn data(desk: Data<Desk>, id: Path<String>) -> Result<HttpResponse, BatchError> {
-    let job = desk.find(&id).await?;
+pub(super) async fn data(
+    batch: Data<BatchContext>,
+    id: Path<String>,
+) -> Result<HttpResponse, BatchError> {
+    let job = batch.find(&id).await?;
     if !may_be_handed_out(&job) {
         return Err(BatchError::NoData);
     }
-    let file = desk.store(move |store| store.open_audio(job.id)).await?;
+    let file = batch.store(move |store| store.open_audio(job.id)).await?;
     let length = file.ok_or(BatchError::FileExpired)?.metadata()?.len();
     let body = stream::unfold(Some(0), move |offset| {
-        let desk = desk.clone();
+        let batch = batch.clone();
         async move {
             let offset = offset?;
-            match desk.store(move |store| audio_at(store, job.id, offset)).await {
+            match batch.store(move |store| audio_at(store, job.id, offset)).await {
                 Ok(chunk) if chunk.is_empty() => None,
                 Ok(chunk) => {
                     let next = offset + chunk.len() as u64;
@@ -304,9 +310,9 @@ fn audio_at(store: &dyn JobStore, id: JobId, offset: u64) -> Result<Bytes, Store
 
 /// `GET /v2/jobs/{id}/text` and `/alignment`: there are no alignment jobs.
 pub(super) async fn alignment(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     id: Path<String>,
 ) -> Result<HttpResponse, BatchError> {
-    desk.find(&id).await?;
+    batch.find(&id).await?;
     Err(BatchError::NotAlignment)
 }

@@ -20,7 +20,7 @@ use portcullis_actors::metrics::{METRICS, ReasonLabels};
 use portcullis_speech::jobs::{ConfigError, JobConfig, NewJob};
 
 use super::{
-    Desk,
+    BatchContext,
     document::{JobErrorBody, JobForm, JobRefusals},
     error::BatchError,
     upload::{Audio, AudioUpload, begin_posting, client_of},
@@ -46,11 +46,11 @@ const MAX_NAME: usize = 255;
 /// `POST /v2/jobs`: 201 once the audio and the job are on the disk.
 #[utoipa::path(post, path = "/v2/jobs", tag = "Jobs", operation_id = "PostJob", security((), ("jobToken" = [])), request_body(content = JobForm, content_type = "multipart/form-data"), responses((status = 201, body = JobMade), JobRefusals, (status = 413, description = "The configuration or something beside the audio is too large", body = JobErrorBody), (status = 429, description = "Too many jobs of this address wait or are being posted", body = JobErrorBody), (status = 507, description = "The disk is full; nothing was kept", body = JobErrorBody)))]
 pub(super) async fn submit(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, BatchError> {
-    let made = make(&desk, &request, payload).await;
+    let made = make(&batch, &request, payload).await;
     if let Some(reason) = made.as_ref().err().and_then(BatchError::excess) {
         METRICS.jobs_refused.get_or_create(&ReasonLabels { reason }).inc();
     }
@@ -58,24 +58,24 @@ pub(super) async fn submit(
 }
 
 async fn make(
-    desk: &Desk,
+    batch: &BatchContext,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, BatchError> {
-    desk.check_recogniser()?;
+    batch.check_recogniser()?;
     check_media_type(request)?;
     let client = client_of(request);
     let _posting = begin_posting(client)?;
     let client = client.to_string();
     let name = client.clone();
-    desk.store(move |store| store.check_room(&name)).await?;
+    batch.store(move |store| store.check_room(&name)).await?;
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     let mut body = Shared(Rc::new(RefCell::new(payload.into_inner())));
     let multipart = Multipart::new(request.headers(), body.clone());
     let reading = async {
         let mut ignored = Ignored::default();
-        let parts = read_parts(desk, &client, multipart, announced, &mut ignored).await?;
+        let parts = read_parts(batch, &client, multipart, announced, &mut ignored).await?;
         // The form ends before the body does; a body that is cut there was not sent whole.
         while let Some(chunk) = body.try_next().await? {
             ignored.add(chunk.len())?;
@@ -102,8 +102,8 @@ async fn make(
         audio: parts.audio.and_then(Audio::into_file),
         notify: !config.notifications.is_empty(),
     };
-    let id = desk.store(move |store| store.create(job)).await?;
-    desk.jobs()?.announce(id);
+    let id = batch.store(move |store| store.create(job)).await?;
+    batch.jobs()?.announce(id);
     Ok(HttpResponse::Created().json(JobMade { id: id.to_string() }))
 }
 
@@ -164,7 +164,7 @@ impl From<MultipartError> for BatchError {
 /// Reads the parts in whichever order they come. A configuration that is wrong ends it at once,
 /// before the audio is sent if it comes first.
 async fn read_parts(
-    desk: &Desk,
+    batch: &BatchContext,
     client: &str,
     mut multipart: Multipart,
     announced: u64,
@@ -184,11 +184,11 @@ async fn read_parts(
         let repeated = || BatchError::Malformed(format!("the field {name} was sent twice"));
         match name.as_str() {
             "config" if parts.config.is_some() => return Err(repeated()),
-            "config" => parts.config = Some(read_config(desk, &mut field).await?),
+            "config" => parts.config = Some(read_config(batch, &mut field).await?),
             "data_file" if parts.audio.is_some() => return Err(repeated()),
             "data_file" => {
                 parts.name = file_name(&field);
-                parts.audio = read_audio(desk, client, &mut field, announced).await?;
+                parts.audio = read_audio(batch, client, &mut field, announced).await?;
             }
             // `text_file` belongs to alignment jobs; what is not known is not needed.
             _ => {
@@ -201,7 +201,7 @@ async fn read_parts(
     Ok(parts)
 }
 
-async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchError> {
+async fn read_config(batch: &BatchContext, field: &mut Field) -> Result<JobConfig, BatchError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = field.next().await {
         let chunk = chunk?;
@@ -216,8 +216,8 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
     let text = json::as_utf8(&bytes)
         .map_err(|why| BatchError::Malformed(format!("the field config cannot be read: {why}")))?;
     let config = JobConfig::parse(text)?;
-    check_addresses(desk, &config)?;
-    let recogniser = desk.recogniser().await?;
+    check_addresses(batch, &config)?;
+    let recogniser = batch.recogniser().await?;
     config.check_languages(recogniser.info()).map_err(BatchError::Rejected)?;
     match patterns::compile(config.replacements().clone()).await {
         Ok(_) => Ok(config),
@@ -229,7 +229,7 @@ async fn read_config(desk: &Desk, field: &mut Field) -> Result<JobConfig, BatchE
 }
 
 /// Refuses addresses and headers that could never be used.
-fn check_addresses(desk: &Desk, config: &JobConfig) -> Result<(), BatchError> {
+fn check_addresses(batch: &BatchContext, config: &JobConfig) -> Result<(), BatchError> {
     let fetch = config.fetch.iter().map(|fetch| ("fetch_data", &fetch.url, &fetch.auth_headers));
     let notifications = config.notifications.iter();
     let notifications =
@@ -241,18 +241,18 @@ fn check_addresses(desk: &Desk, config: &JobConfig) -> Result<(), BatchError> {
             outbound::Error::Address(err) => refused(format!(".url {err}")),
             err => refused(format!(": {err}")),
         })?;
-        desk.outbound.judge(&request).map_err(|err| refused(format!(".url: {err}")))?;
+        batch.outbound.judge(&request).map_err(|err| refused(format!(".url: {err}")))?;
     }
     Ok(())
 }
 
 async fn read_audio(
-    desk: &Desk,
+    batch: &BatchContext,
     client: &str,
     field: &mut Field,
     announced: u64,
 ) -> Result<Option<Audio>, BatchError> {
-    let mut upload = AudioUpload::begin(desk, client, announced).await?;
+    let mut upload = AudioUpload::begin(batch, client, announced).await?;
     while let Some(chunk) = field.next().await {
         upload.write(&chunk?).await?;
     }

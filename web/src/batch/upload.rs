@@ -9,7 +9,7 @@ use actix_web::{
 use portcullis_actors::bounds::{Client, Full, Held, Quota};
 use portcullis_speech::jobs::{IncomingFile, StoreError};
 
-use super::{Desk, blocking, error::BatchError};
+use super::{BatchContext, blocking, error::BatchError};
 
 /// Bytes that are gathered before they are written.
 const GATHER: usize = 256 << 10;
@@ -66,12 +66,12 @@ pub(super) struct AudioUpload {
 impl AudioUpload {
     /// Begins a file; `announced` is how many bytes will come, as far as that is known.
     pub(super) async fn begin(
-        desk: &Desk,
+        batch: &BatchContext,
         client: &str,
         announced: u64,
     ) -> Result<Self, BatchError> {
         let client = client.to_owned();
-        let file = desk.store(move |store| store.begin_upload(&client, announced)).await?;
+        let file = batch.store(move |store| store.begin_upload(&client, announced)).await?;
         Ok(Self { audio: Audio(Some(file)), gathered: BytesMut::new() })
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use time::{Date, Duration, OffsetDateTime, macros::format_description};
 use utoipa::ToSchema;
 
-use super::{Desk, document::JobRefusals, error::BatchError};
+use super::{BatchContext, document::JobRefusals, error::BatchError};
 use crate::body::Query;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -68,15 +68,15 @@ impl UsageEntry {
 /// not ended and does not count.
 #[utoipa::path(get, path = "/v2/usage", tag = "Jobs", operation_id = "GetUsage", security((), ("jobToken" = [])), params(UsageQuery), responses((status = 200, body = Usage), JobRefusals))]
 pub(super) async fn usage(
-    desk: Data<Desk>,
+    batch: Data<BatchContext>,
     Query(query): Query<UsageQuery>,
 ) -> Result<web::Json<Usage>, BatchError> {
-    desk.check_recogniser()?;
+    batch.check_recogniser()?;
     let yesterday = OffsetDateTime::now_utc().date() - Duration::days(1);
     let since = date("since", query.since.as_deref())?;
     let until = date("until", query.until.as_deref())?.unwrap_or(yesterday).min(yesterday);
     let since = since.unwrap_or_else(|| OffsetDateTime::UNIX_EPOCH.date());
-    let rows = desk.store(move |store| store.usage(since, until)).await?;
+    let rows = batch.store(move |store| store.usage(since, until)).await?;
     let count = rows.iter().map(|row| row.count).sum();
     let total = UsageEntry::new(count, rows.iter().map(|row| row.duration).sum());
     Ok(web::Json(Usage {

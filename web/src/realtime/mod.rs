@@ -86,7 +86,7 @@ pub struct Realtime {
 }
 
 /// What all sessions share.
-struct Desk {
+struct RealtimeContext {
     speech: Arc<Speech>,
     sessions: SessionBoard,
     pipes: Option<Arc<Pipes>>,
@@ -110,14 +110,14 @@ impl Service for Realtime {
             let told = |err| log::error!("realtime sessions cannot be served: {err}");
             started.map_err(told).ok().map(Arc::new)
         });
-        let desk = Arc::new(Desk {
+        let shared = Arc::new(RealtimeContext {
             speech: context.speech.clone(),
             sessions,
             pipes: pipes.clone(),
             settings: facts.realtime.clone(),
             version: format!("{} {}", facts.name, facts.version),
         });
-        vec![Mount::new("/v2", Authentication::JobToken, move |config| routes(desk, config))]
+        vec![Mount::new("/v2", Authentication::JobToken, move |config| routes(shared, config))]
     }
 
     fn takes_websocket(&self, path: &str) -> bool {
@@ -134,8 +134,8 @@ impl Service for Realtime {
     }
 }
 
-fn routes(desk: Arc<Desk>, config: &mut ServiceConfig) {
-    config.app_data(web::Data::from(desk));
+fn routes(shared: Arc<RealtimeContext>, config: &mut ServiceConfig) {
+    config.app_data(web::Data::from(shared));
     for path in PATHS {
         Endpoint::new(path).get(open).register(config);
     }
@@ -143,11 +143,11 @@ fn routes(desk: Arc<Desk>, config: &mut ServiceConfig) {
 
 /// `GET /v2[/{language}]` with an upgrade to WebSocket.
 async fn open(
-    desk: web::Data<Desk>,
+    shared: web::Data<RealtimeContext>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    session::start(desk.into_inner(), &request, payload)
+    session::start(shared.into_inner(), &request, payload)
 }
 
 /// What a channel has cost and how late it was, once it is over.

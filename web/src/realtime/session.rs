@@ -28,7 +28,7 @@ use portcullis_speech::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
-use super::Desk;
+use super::RealtimeContext;
 use crate::{
     patterns,
     websocket::{self, Heartbeat, Socket},
@@ -45,7 +45,7 @@ const LONGEST_ID: usize = 128;
 
 /// Opens the WebSocket of a request.
 pub(super) fn start(
-    desk: Arc<Desk>,
+    shared: Arc<RealtimeContext>,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
@@ -53,13 +53,13 @@ pub(super) fn start(
     let began = Instant::now();
     let (events, mut heard) = mpsc::channel(EVENTS);
     let (answers, mut answered) = mpsc::channel(1);
-    let peer_timeout = desk.settings.peer_timeout;
+    let peer_timeout = shared.settings.peer_timeout;
     let heartbeat = Heartbeat { interval: peer_timeout / 4, patience: peer_timeout };
     let session = RealtimeSession {
-        protocol: Protocol::new(desk.settings.limits, path_language, Duration::ZERO),
+        protocol: Protocol::new(shared.settings.limits, path_language, Duration::ZERO),
         id: id_of(request),
         client: websocket::client_of(request),
-        desk,
+        shared,
         began,
         plan: None,
         pipes: Vec::new(),
@@ -106,7 +106,7 @@ pub(super) struct Admission {
 }
 
 struct RealtimeSession {
-    desk: Arc<Desk>,
+    shared: Arc<RealtimeContext>,
     protocol: Protocol,
     id: String,
     client: Client,
@@ -158,12 +158,12 @@ impl RealtimeSession {
 
     /// Looks for room and a recogniser; the answer comes as an event.
     fn ask(&mut self, plan: SessionPlan) {
-        let (desk, id, answers) = (self.desk.clone(), self.id.clone(), self.answers.clone());
+        let (shared, id, answers) = (self.shared.clone(), self.id.clone(), self.answers.clone());
         let client = self.client;
         self.plan = Some(plan.clone());
         actix::spawn(async move {
             tokio::select! {
-                admission = admit(&desk, id, client, plan) => {
+                admission = admit(&shared, id, client, plan) => {
                     let _ = answers.send(Box::new(admission)).await;
                 }
                 // The client has gone.
@@ -173,7 +173,7 @@ impl RealtimeSession {
     }
 
     fn answered(&mut self, admission: Result<Admission, Refusal>, socket: &mut Socket<'_>) {
-        let input = match (admission, self.plan.take(), &self.desk.pipes) {
+        let input = match (admission, self.plan.take(), &self.shared.pipes) {
             (Ok(Admission { open, opened, recogniser }), Some(plan), Some(pipes)) => {
                 self.open = Some(open);
                 let pipe = |index| {
@@ -207,12 +207,12 @@ impl RealtimeSession {
 }
 
 async fn admit(
-    desk: &Desk,
+    shared: &RealtimeContext,
     id: String,
     client: Client,
     plan: SessionPlan,
 ) -> Result<Admission, Refusal> {
-    let recogniser = recogniser(desk).await?;
+    let recogniser = recogniser(shared).await?;
     let info = recogniser.info();
     let (languages, language) = (&info.languages, &plan.language);
     if language == "auto" {
@@ -229,8 +229,8 @@ async fn admit(
         );
         return Err(Refusal::new(ErrorType::InvalidModel, reason));
     }
-    let (quota, share) = (desk.settings.max_sessions, desk.settings.max_sessions_per_address);
-    let (open, usage) = desk.sessions.try_open(id.clone(), client).map_err(|full| {
+    let (quota, share) = (shared.settings.max_sessions, shared.settings.max_sessions_per_address);
+    let (open, usage) = shared.sessions.try_open(id.clone(), client).map_err(|full| {
         let reason = match full {
             Full::All => {
                 format!("all {quota} sessions of this appliance are taken; try again later")
@@ -251,14 +251,14 @@ async fn admit(
     })?;
     let at = OffsetDateTime::now_utc();
     let at = at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default();
-    let opened = Opened { id, version: desk.version.clone(), usage, quota, at, replacements };
+    let opened = Opened { id, version: shared.version.clone(), usage, quota, at, replacements };
     Ok(Admission { open, opened, recogniser })
 }
 
-async fn recogniser(desk: &Desk) -> Result<Arc<dyn Recogniser>, Refusal> {
+async fn recogniser(shared: &RealtimeContext) -> Result<Arc<dyn Recogniser>, Refusal> {
     let asked = Instant::now();
     loop {
-        let reason = match desk.speech.recogniser() {
+        let reason = match shared.speech.recogniser() {
             RecogniserState::Ready(recogniser) => return Ok(recogniser),
             RecogniserState::Loading if asked.elapsed() < LOADING => {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -304,7 +304,7 @@ impl websocket::Session for RealtimeSession {
     fn restart(&mut self, left: Option<Duration>, socket: &mut Socket<'_>) {
         // A little before the cut, so that the farewell gets through.
         let left = left.map(|left| left.saturating_sub(Duration::from_secs(1)));
-        self.handle(Input::Restart(left.unwrap_or(self.desk.settings.flush)), socket);
+        self.handle(Input::Restart(left.unwrap_or(self.shared.settings.flush)), socket);
     }
 }
 

@@ -125,7 +125,7 @@ trait Sink {
 
 /// The context, and what was asked of the actor while it was lent to its session.
 struct Lent<'a, S: Session> {
-    context: &'a mut ws::WebsocketContext<Actors<S>>,
+    context: &'a mut ws::WebsocketContext<SocketActor<S>>,
     close: Option<(u16, String)>,
 }
 
@@ -177,7 +177,7 @@ pub fn start_with_events<S: Session>(
         heard: Cell::new(Instant::now()),
     });
     let inbox = Inbox::new(payload, link.clone(), client_of(request), heartbeat.patience);
-    let actor = Actors {
+    let actor = SocketActor {
         session,
         events: Some(Box::pin(events)),
         inbox: Some(inbox),
@@ -195,7 +195,7 @@ pub(crate) fn client_of(request: &HttpRequest) -> Client {
     request.peer_addr().map_or_else(|| IpAddr::from([0; 4]), |peer| peer.ip()).into()
 }
 
-struct Actors<S: Session> {
+struct SocketActor<S: Session> {
     session: S,
     /// Until the actor has started.
     events: Option<std::pin::Pin<Box<dyn Stream<Item = S::Event>>>>,
@@ -207,9 +207,9 @@ struct Actors<S: Session> {
     closing: bool,
 }
 
-type Ctx<S> = ws::WebsocketContext<Actors<S>>;
+type Ctx<S> = ws::WebsocketContext<SocketActor<S>>;
 
-impl<S: Session> Actors<S> {
+impl<S: Session> SocketActor<S> {
     /// Lends the socket to the session.
     fn lend(&mut self, ctx: &mut Ctx<S>, work: impl FnOnce(&mut S, &mut Socket<'_>)) {
         if self.closing {
@@ -278,7 +278,7 @@ async fn watch(link: Weak<Link>, patience: Duration, connection: Arc<Connection>
     }
 }
 
-impl<S: Session> Actor for Actors<S> {
+impl<S: Session> Actor for SocketActor<S> {
     type Context = Ctx<S>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -309,7 +309,7 @@ impl<S: Session> Actor for Actors<S> {
 
 struct Pushed<E>(E);
 
-impl<S: Session> StreamHandler<Pushed<S::Event>> for Actors<S> {
+impl<S: Session> StreamHandler<Pushed<S::Event>> for SocketActor<S> {
     fn handle(&mut self, Pushed(event): Pushed<S::Event>, ctx: &mut Self::Context) {
         self.lend(ctx, |session, socket| session.event(event, socket));
     }
@@ -318,7 +318,7 @@ impl<S: Session> StreamHandler<Pushed<S::Event>> for Actors<S> {
     fn finished(&mut self, _ctx: &mut Self::Context) {}
 }
 
-impl<S: Session> StreamHandler<Result<Incoming, Broken>> for Actors<S> {
+impl<S: Session> StreamHandler<Result<Incoming, Broken>> for SocketActor<S> {
     fn handle(&mut self, incoming: Result<Incoming, Broken>, ctx: &mut Self::Context) {
         match incoming {
             Ok(Incoming::Text(text)) => {
@@ -346,6 +346,6 @@ impl<S: Session> StreamHandler<Result<Incoming, Broken>> for Actors<S> {
 }
 
 /// What the crate would have read.
-impl<S: Session> StreamHandler<Result<ws::Message, ws::ProtocolError>> for Actors<S> {
+impl<S: Session> StreamHandler<Result<ws::Message, ws::ProtocolError>> for SocketActor<S> {
     fn handle(&mut self, _: Result<ws::Message, ws::ProtocolError>, _: &mut Self::Context) {}
 }

@@ -2,7 +2,7 @@
 
 use portcullis_speech::jobs::{ConfigError, IncomingFile, JobConfig, JobId, JobStatus};
 
-use super::{Errand, Kind, Office, Outcome, Pauses, count, seconds};
+use super::{CallbackRunner, Errand, Kind, Outcome, Pauses, count, seconds};
 use crate::{
     batch::{error::BatchError, upload::AudioUpload},
     outbound::{self, Request},
@@ -47,7 +47,7 @@ impl FetchError {
     }
 }
 
-impl Office {
+impl CallbackRunner {
     /// Fetches the audio of a job and queues it, or rejects it after some attempts.
     pub(super) async fn fetch(&self, errand: &Errand) {
         let id = errand.id;
@@ -60,7 +60,7 @@ impl Office {
                 Ok(None) => return,
                 Ok(Some(audio)) => {
                     let attached =
-                        self.desk.store(move |store| store.attach_audio(id, audio)).await;
+                        self.batch.store(move |store| store.attach_audio(id, audio)).await;
                     if let Err(err) = attached {
                         self.give_up(id, err.to_string()).await;
                     }
@@ -88,7 +88,7 @@ impl Office {
         let (Some(_turn), Some(request)) = (turn, self.request(errand.id).await?) else {
             return Ok(None);
         };
-        let longest = self.desk.outbound.limits().whole;
+        let longest = self.batch.outbound.limits().whole;
         let fetched = tokio::time::timeout(longest, self.download(errand, &request)).await;
         let fetched = fetched
             .unwrap_or_else(|_| Err(FetchError::TooLong(humantime::format_duration(longest))));
@@ -111,12 +111,12 @@ impl Office {
         errand: &Errand,
         request: &Request,
     ) -> Result<IncomingFile, FetchError> {
-        let mut answer = self.desk.outbound.send(request).await?;
+        let mut answer = self.batch.outbound.send(request).await?;
         if !answer.is_success() {
             return Err(FetchError::Status(answer.status()));
         }
         let announced = answer.length().unwrap_or(0);
-        let mut upload = AudioUpload::begin(&self.desk, &errand.client, announced).await?;
+        let mut upload = AudioUpload::begin(&self.batch, &errand.client, announced).await?;
         while let Some(chunk) = answer.chunk().await? {
             upload.write(&chunk).await?;
         }
@@ -125,8 +125,8 @@ impl Office {
     }
 
     async fn give_up(&self, id: JobId, reason: String) {
-        let _ = self.desk.store(move |store| store.reject(id, &reason, "")).await;
-        if let Ok(jobs) = self.desk.jobs() {
+        let _ = self.batch.store(move |store| store.reject(id, &reason, "")).await;
+        if let Ok(jobs) = self.batch.jobs() {
             jobs.announce_end(id);
         }
     }

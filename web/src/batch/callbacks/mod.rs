@@ -21,7 +21,7 @@ use portcullis_speech::jobs::{Job, JobConfig, JobEvent, JobId, JobStatus};
 use tokio::sync::broadcast::error::RecvError;
 
 use self::turns::Turns;
-use super::Desk;
+use super::BatchContext;
 use crate::outbound;
 
 /// The pauses before the attempts after the first.
@@ -29,8 +29,8 @@ type Pauses = [Duration; 3];
 
 /// What is in progress, so that nothing is begun twice.
 #[derive(Clone)]
-struct Office {
-    desk: Desk,
+struct CallbackRunner {
+    batch: BatchContext,
     busy: Arc<Mutex<HashSet<JobId>>>,
     fetches: Arc<Turns>,
     callbacks: Arc<Turns>,
@@ -50,25 +50,25 @@ enum Kind {
 }
 
 /// Serves the jobs, those first that a restart has left.
-pub(super) async fn run(desk: Desk) {
-    let Ok(jobs) = desk.jobs() else { return };
+pub(super) async fn run(batch: BatchContext) {
+    let Ok(jobs) = batch.jobs() else { return };
     let mut events = jobs.events();
     let (fetches, callbacks) = (Arc::new(Turns::new()), Arc::new(Turns::new()));
-    let office = Office { desk, busy: Arc::default(), fetches, callbacks };
-    office.look_at_all().await;
+    let runner = CallbackRunner { batch, busy: Arc::default(), fetches, callbacks };
+    runner.look_at_all().await;
     loop {
         match events.recv().await {
-            Ok(JobEvent::Changed(id) | JobEvent::Ended(id)) => office.look_at(id).await,
+            Ok(JobEvent::Changed(id) | JobEvent::Ended(id)) => runner.look_at(id).await,
             Ok(JobEvent::Progress(..)) => {}
-            Err(RecvError::Lagged(_)) => office.look_at_all().await,
+            Err(RecvError::Lagged(_)) => runner.look_at_all().await,
             Err(RecvError::Closed) => return,
         }
     }
 }
 
-impl Office {
+impl CallbackRunner {
     async fn look_at_all(&self) {
-        let ids = self.desk.store(|store| {
+        let ids = self.batch.store(|store| {
             let mut ids = store.fetching()?;
             ids.extend(store.unnotified()?);
             Ok(ids)
@@ -96,16 +96,16 @@ impl Office {
         if !self.busy().insert(id) {
             return;
         }
-        let (office, errand) = (self.clone(), Errand { id, client: job.client });
+        let (runner, errand) = (self.clone(), Errand { id, client: job.client });
         actix_web::rt::spawn(async move {
             match kind {
-                Kind::Fetch => office.fetch(&errand).await,
-                Kind::Notify => office.notify(&errand).await,
+                Kind::Fetch => runner.fetch(&errand).await,
+                Kind::Notify => runner.notify(&errand).await,
             }
-            office.busy().remove(&id);
+            runner.busy().remove(&id);
             if kind == Kind::Fetch {
                 // What became of it may need a callback.
-                if let Ok(jobs) = office.desk.jobs() {
+                if let Ok(jobs) = runner.batch.jobs() {
                     jobs.announce(id);
                 }
             }
@@ -118,7 +118,7 @@ impl Office {
 
     /// A job as it is now; `None` also where the store has failed, which the log tells.
     async fn job(&self, id: JobId) -> Option<Job> {
-        self.desk.store(move |store| store.get(id)).await.ok().flatten()
+        self.batch.store(move |store| store.get(id)).await.ok().flatten()
     }
 
     /// The same with its configuration.
@@ -134,7 +134,7 @@ impl Office {
         if let Some(left_out) = FAILURES.due() {
             log::warn!("job {id}: {message}{left_out}");
         }
-        let _ = self.desk.store(move |store| store.add_error(id, &message)).await;
+        let _ = self.batch.store(move |store| store.add_error(id, &message)).await;
     }
 }
 

@@ -7,7 +7,7 @@ use portcullis_speech::jobs::{
     transcript,
 };
 
-use super::{Errand, Kind, Office, Outcome, Pauses, count, seconds};
+use super::{CallbackRunner, Errand, Kind, Outcome, Pauses, count, seconds};
 use crate::{
     batch::{error::BatchError, read, view},
     outbound::{self, Body, Request},
@@ -46,17 +46,17 @@ enum NotifyError {
     Store(#[from] BatchError),
 }
 
-impl Office {
+impl CallbackRunner {
     /// Tells everybody who wants to know, all at once; failures are noted in the job.
     pub(super) async fn notify(&self, errand: &Errand) {
         let id = errand.id;
-        let waiting = self.desk.store(move |store| store.is_unnotified(id)).await;
+        let waiting = self.batch.store(move |store| store.is_unnotified(id)).await;
         let Ok(true) = waiting else { return };
         let Some((_, config)) = self.job_and_config(id).await else { return };
         let entries = 0..config.notifications.len();
         drop(config);
         futures::future::join_all(entries.map(|entry| self.tell(errand, entry))).await;
-        let _ = self.desk.store(move |store| store.mark_notified(id)).await;
+        let _ = self.batch.store(move |store| store.mark_notified(id)).await;
     }
 
     async fn tell(&self, errand: &Errand, entry: usize) {
@@ -94,11 +94,12 @@ impl Office {
         let request = request(&job, &notification)?;
         let put = notification.method.is_some_and(|method| method.eq_ignore_ascii_case("put"));
         let contents = notification.contents;
-        let made = self.desk.store(move |store| message(store, &job, &config, contents.as_deref()));
+        let made =
+            self.batch.store(move |store| message(store, &job, &config, contents.as_deref()));
         let Message { content_type, body } = made.await?;
         let request = request.with_body(put, &content_type, body)?;
-        let whole = self.desk.outbound.limits().whole;
-        let answer = tokio::time::timeout(whole, self.desk.outbound.send(&request)).await;
+        let whole = self.batch.outbound.limits().whole;
+        let answer = tokio::time::timeout(whole, self.batch.outbound.send(&request)).await;
         let answer = answer.unwrap_or(Err(outbound::Error::Slow));
         count(
             Kind::Notify,

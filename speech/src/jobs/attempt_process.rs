@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How attempts apart are started.
 #[derive(Debug, Clone)]
-pub(super) struct Apart {
+pub(super) struct AttemptProcess {
     program: PathBuf,
     settings: SpeechSettings,
 }
@@ -69,7 +69,7 @@ impl Drop for Other {
     }
 }
 
-impl Apart {
+impl AttemptProcess {
     /// The program is ours, also after its file was replaced.
     pub(super) fn new(settings: SpeechSettings) -> Self {
         Self { program: "/proc/self/exe".into(), settings }
