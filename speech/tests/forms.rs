@@ -314,7 +314,7 @@ fn samples_in_several_chunks_are_read_to_the_last() {
         let wav = std::fs::read(&path).expect("read");
         let at = wav.windows(4).position(|name| name == b"data").expect("samples");
         let samples = &wav[at + 8..];
-        let (first, second) = samples.split_at(samples.len() / 2 & !1);
+        let (first, second) = samples.split_at((samples.len() / 2) & !1);
         // What is written when a recording is taken up again: other chunks in between, one of them of
         // odd length, and a chunk of no samples.
         let chunk =
@@ -328,7 +328,7 @@ fn samples_in_several_chunks_are_read_to_the_last() {
         if codec == "pcm_mulaw" {
             // Chunks of odd length, with the byte that fills them up and without.
             for filled in [true, false] {
-                let (first, second) = samples.split_at(samples.len() / 2 | 1);
+                let (first, second) = samples.split_at((samples.len() / 2) | 1);
                 let fill: &[u8] = if filled { &[0] } else { &[] };
                 let split = [&wav[..at], &chunk(b"data", first), fill, &chunk(b"data", second)];
                 let path = bench.written(&format!("odd-{filled}.wav"), &split.concat());

@@ -143,10 +143,7 @@ async fn converse(mut stream: UnixStream, owners: Owners) {
 
 async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer {
     let active = owners.certificates.active();
-    let kind = match request.kind() {
-        Some(kind) => kind,
-        None => return tell(&request, owners, &active).await,
-    };
+    let Some(kind) = request.kind() else { return tell(&request, owners, &active).await };
     let (store, asked_by, done) = (owners.ledger.store(), by.clone(), request.done());
     let change = tokio::task::spawn_blocking(move || request.change(&*store, &asked_by))
         .await
