@@ -8,6 +8,7 @@ use super::{
     engine,
     segments::{Segment, segments},
     states::States,
+    times::spread,
     vocabulary::Vocabulary,
     words::{Token, Writing, words},
 };
@@ -153,6 +154,7 @@ impl Decoder {
         }
         self.states.give_back(state);
         let length = seconds((spoken + FADING).min(samples.len()) as u64);
+        spread(&mut tokens);
         let words = (!astray).then(|| words(&tokens, self.writing, seconds(start), length));
         let took = self.clock.now().duration_since(begun);
         Ok(Decoded { words, took, waited: begun.duration_since(asked) })

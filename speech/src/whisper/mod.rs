@@ -7,6 +7,7 @@ mod sounds;
 mod states;
 #[cfg(test)]
 mod tests;
+mod times;
 mod vocabulary;
 mod words;
 
