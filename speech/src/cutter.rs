@@ -51,7 +51,9 @@ impl CutterSettings {
         let utterance = live.end_of_utterance.map(|silence| seconds(silence.as_secs_f64()));
         let pause = seconds((live.max_delay.as_secs_f64() / 3.0).clamp(0.35, 0.8));
         let pause = utterance.map_or(pause, |utterance| pause.min(utterance)).max(seconds(0.2));
-        Self { pause, long_pause: pause, enough: 0, longest: seconds(15.0), utterance }
+        // A longer window is heard better and takes longer, again and again.
+        let longest = seconds((live.max_delay.as_secs_f64() * 3.75).clamp(7.5, 15.0));
+        Self { pause, long_pause: pause, enough: 0, longest, utterance }
     }
 }
 

@@ -16,6 +16,8 @@ const LEAST_IDLE: f64 = 0.25;
 /// A second of waiting for a slot makes the step this many seconds longer: before decodes queue up,
 /// sessions look less often.
 const WIDENING: f64 = 8.0;
+/// Who waits longer for a slot, in seconds, does not ask for more than is needed.
+const CROWDED: f64 = 0.1;
 /// What else delays a final: the length of the client's messages.
 const SLACK: f64 = 0.1;
 
@@ -55,6 +57,12 @@ impl Pace {
     pub(crate) fn is_due(&self, now: Instant, live: &LiveOptions) -> bool {
         let idle = now.saturating_duration_since(self.since).as_secs_f64();
         self.audio >= self.step(live) && idle >= self.audio * LEAST_IDLE
+    }
+
+    /// Whether a pause that has just begun is reason enough to decode it.
+    pub(crate) fn may_hurry(&self, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(self.since).as_secs_f64();
+        self.waited < CROWDED && self.audio >= LEAST_STEP && idle >= self.audio * LEAST_IDLE
     }
 
     /// The silence after which the open window should be decoded again if no more audio comes, in

@@ -8,7 +8,8 @@ use crate::{
     cutter::{Cutter, CutterSettings, Window},
     measures::{Measures, Meter},
     recogniser::{
-        Cancel, Clock, Heard, LiveOptions, RecogniserError, Session, SessionOptions, Word,
+        Cancel, Clock, Heard, LiveOptions, RecogniserError, SAMPLE_RATE, Session, SessionOptions,
+        Word,
     },
     silence::{EDGE, Standing},
     telling::{ByTheClock, Telling, seconds},
@@ -18,11 +19,42 @@ use crate::{
 /// model knows a word better with what follows it.
 const PATIENCE: f64 = 0.75;
 
+/// A decode that hears so much silence behind the speech knows where the sentence ends.
+const PAUSE: u64 = (EDGE * SAMPLE_RATE as f64) as u64;
+
 /// Marks that a text may end with, and that say nothing where the audio merely ends.
 const END_MARKS: &[char] = &['.', '…', '-', '—', '!', '?', '。', '！', '？', '।', '؟'];
 
-/// The start and the length of the open window in samples, and its words, if they could be made out.
-type Glance = (u64, u64, Option<Vec<Word>>);
+/// What the last decode of an open window heard. Places are samples of the stream.
+struct Glance {
+    /// Where the window, its speech and its audio began and ended.
+    start: u64,
+    spoken: u64,
+    end: u64,
+    /// `None` where they could not be made out.
+    words: Option<Vec<Word>>,
+}
+
+impl Glance {
+    /// Whether it heard all that was said in a window.
+    fn heard_speech(&self, start: u64, spoken: u64) -> bool {
+        (self.start, self.spoken) == (start, spoken)
+    }
+
+    /// Whether it heard the silence behind it as well.
+    fn heard_pause(&self, start: u64, spoken: u64) -> bool {
+        self.heard_speech(start, spoken) && self.end - spoken >= PAUSE
+    }
+
+    /// Whether it heard what is behind the end of a window that was cut off.
+    fn heard_beyond(&self, window: &Window) -> bool {
+        self.start == window.start && self.spoken >= end(window) + PAUSE
+    }
+}
+
+fn end(window: &Window) -> u64 {
+    window.start + window.samples.len() as u64
+}
 
 pub(super) struct WhisperSession {
     decoder: Decoder,
@@ -30,12 +62,7 @@ pub(super) struct WhisperSession {
     cancel: Cancel,
     clock: Clock,
     telling: Telling,
-    /// The end of the speech of the open window when it was last decoded.
-    looked: u64,
-    /// The words that it gave.
-    seen: Vec<Word>,
-    /// Whether that decode gave nothing to go by.
-    astray: bool,
+    seen: Option<Glance>,
     meter: Meter,
     waited: Duration,
 }
@@ -50,9 +77,7 @@ impl WhisperSession {
             cancel: options.cancel.clone(),
             clock: options.clock.clone(),
             telling: Telling::new(options.live.clone(), options.clock.now()),
-            looked: 0,
-            seen: Vec::new(),
-            astray: false,
+            seen: None,
             meter: Meter::default(),
             waited: Duration::ZERO,
         }
@@ -75,27 +100,31 @@ impl WhisperSession {
     /// final before the window is complete.
     fn look(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         let Some(live) = self.telling.live.clone() else { return Ok(Vec::new()) };
-        if !self.telling.pace.is_due(self.clock.now(), &live) {
-            return Ok(Vec::new());
-        }
         let Some(open) = self.cutter.open() else { return Ok(Vec::new()) };
-        let speech_end = open.start + open.spoken as u64;
-        if speech_end == self.looked {
-            // Nothing was said since; the end of the pause will close the window.
+        let (start, spoken) = (open.start, open.start + open.spoken as u64);
+        let quiet = (open.samples.len() - open.spoken) as u64;
+        let now = self.clock.now();
+        let pace = &self.telling.pace;
+        // A look that has heard a pause may be the last one of its window.
+        let due = match quiet {
+            0 => pace.is_due(now, &live),
+            PAUSE.. => pace.is_due(now, &live) || pace.may_hurry(now),
+            _ => false,
+        };
+        let seen = self.seen.as_ref().is_some_and(|seen| seen.heard_pause(start, spoken));
+        if !due || seen {
             return Ok(Vec::new());
         }
         self.look_now(&live, 0.0)
     }
 
-    /// The open window's start and length in samples, and its words, if they could be made out.
-    fn decode_open(&mut self, purpose: Purpose) -> Result<Option<Glance>, RecogniserError> {
+    /// Decodes the open window, if there is one.
+    fn decode_open(&mut self, purpose: Purpose) -> Result<Option<&Glance>, RecogniserError> {
         let Some(open) = self.cutter.open() else { return Ok(None) };
         let (start, samples, spoken) = (open.start, open.samples.to_vec(), open.spoken);
-        self.looked = start + spoken as u64;
         let words = self.decode(start, &samples, spoken, purpose)?;
-        self.astray = words.is_none();
-        self.seen = words.clone().unwrap_or_default();
-        Ok(Some((start, samples.len() as u64, words)))
+        let (spoken, end) = (start + spoken as u64, start + samples.len() as u64);
+        Ok(Some(self.seen.insert(Glance { start, spoken, end, words })))
     }
 
     /// Counts what a call that began at `begun` tells.
@@ -105,9 +134,11 @@ impl WhisperSession {
         heard
     }
 
-    fn closed(&mut self, window: &Window, words: Vec<Word>) -> Vec<Heard> {
-        let end = seconds(window.start + window.samples.len() as u64);
-        self.telling.close(seconds(window.start), end, words)
+    /// Tells the words of a window that is complete; those behind its end belong to the next one.
+    fn closed(&mut self, window: &Window, mut words: Vec<Word>) -> Vec<Heard> {
+        let last = seconds(end(window));
+        words.truncate(words.partition_point(|word| f64::midpoint(word.start, word.end) <= last));
+        self.telling.close(seconds(window.start), last, words)
     }
 }
 
@@ -121,44 +152,58 @@ impl ByTheClock for WhisperSession {
     }
 
     fn standing(&self) -> Option<Standing> {
-        let speech_end = self.cutter.open().map(|open| open.start + open.spoken as u64);
-        let unseen = speech_end.is_some_and(|end| end != self.looked);
-        self.telling.standing(&self.cutter, unseen, speech_end.is_some() && self.astray)
+        let open = self.cutter.open();
+        let spoken = open.map(|open| (open.start, open.start + open.spoken as u64));
+        let seen = self.seen.as_ref();
+        let unseen = spoken.is_some_and(|(start, spoken)| {
+            seen.is_none_or(|seen| !seen.heard_speech(start, spoken))
+        });
+        let astray = spoken.is_some() && seen.is_some_and(|seen| seen.words.is_none());
+        self.telling.standing(&self.cutter, unseen, astray)
     }
 
     fn look_now(&mut self, live: &LiveOptions, after: f64) -> Result<Vec<Heard>, RecogniserError> {
-        let Some((start, length, words)) = self.decode_open(Purpose::Look)? else {
-            return Ok(Vec::new());
-        };
-        let Some(words) = words.map(unfinished) else { return Ok(Vec::new()) };
+        let Some(seen) = self.decode_open(Purpose::Look)? else { return Ok(Vec::new()) };
+        let (start, end) = (seconds(seen.start), seconds(seen.end));
+        let Some(words) = seen.words.clone().map(unfinished) else { return Ok(Vec::new()) };
         let mut deadlines = self.telling.deadlines(live, self.cutter.position(), after, PATIENCE);
         // A word that ends with the audio goes on: its delay has not begun.
-        deadlines.due = deadlines.due.min(seconds(start + length) - EDGE);
-        Ok(self.telling.look(seconds(start), words, deadlines))
+        deadlines.due = deadlines.due.min(end - EDGE);
+        Ok(self.telling.look(start, words, deadlines))
     }
 
     fn close(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
-        let Window { start, samples, spoken } = window;
-        let words = self.decode(*start, samples, *spoken, Purpose::Whole)?.unwrap_or_default();
+        let spoken = window.start + window.spoken as u64;
+        // A look may have heard all of it already.
+        let seen = self.seen.take_if(|seen| {
+            seen.words.is_some()
+                && (seen.heard_pause(window.start, spoken) || seen.heard_beyond(window))
+        });
+        let words = match seen.and_then(|seen| seen.words) {
+            Some(words) => words,
+            None => {
+                let Window { start, samples, spoken } = window;
+                self.decode(*start, samples, *spoken, Purpose::Whole)?.unwrap_or_default()
+            }
+        };
         Ok(self.closed(window, words))
     }
 
     fn close_at_once(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
         // The last decode may have heard all that was said.
-        if self.astray || self.looked != window.start + window.spoken as u64 {
-            return self.close(window);
+        let spoken = window.start + window.spoken as u64;
+        let seen = self.seen.take_if(|seen| seen.heard_speech(window.start, spoken));
+        match seen.and_then(|seen| seen.words) {
+            Some(words) => Ok(self.closed(window, words)),
+            None => self.close(window),
         }
-        let words = std::mem::take(&mut self.seen);
-        Ok(self.closed(window, words))
     }
 
     fn tell_open(&mut self, last: bool) -> Result<Vec<Heard>, RecogniserError> {
-        let Some((start, _, words)) = self.decode_open(Purpose::Whole)? else {
-            return Ok(Vec::new());
-        };
-        let words = words.unwrap_or_default();
+        let Some(seen) = self.decode_open(Purpose::Whole)? else { return Ok(Vec::new()) };
+        let (start, words) = (seconds(seen.start), seen.words.clone().unwrap_or_default());
         let words = if last { words } else { unfinished(words) };
-        Ok(self.telling.look_last(seconds(start), words))
+        Ok(self.telling.look_last(start, words))
     }
 }
 
