@@ -8,6 +8,12 @@ use crate::recogniser::{MaxDelayMode, Word};
 /// How far a number of several words may pass its deadline, in seconds.
 const NUMBER_GRACE: f64 = 2.0;
 
+/// Where the audio ended in the middle of a word, times tell better than letters what was told: a
+/// second of difference weighs as much as so many words that differ …
+const CUT_WEIGHT: f64 = 4.0;
+/// … and any difference no more than so many.
+const MOST_CUT_WEIGHT: f64 = 1.5;
+
 /// The words of the open window.
 #[derive(Debug, Default)]
 pub(crate) struct Agreement {
@@ -17,6 +23,9 @@ pub(crate) struct Agreement {
     before: Vec<Word>,
     /// Where the last final word ends, in seconds of the stream.
     until: f64,
+    /// Where the audio ended, in seconds of the stream, if the last final word was told up to there
+    /// and may be another one when the audio goes on.
+    cut: Option<f64>,
 }
 
 /// When words have to be final; in seconds of the stream.
@@ -74,12 +83,25 @@ impl Agreement {
         (fresh, rest)
     }
 
+    /// Makes final all words of a decode of the open window; the audio ends at `end` for now, maybe in
+    /// the middle of a word.
+    pub(crate) fn look_last(&mut self, words: Vec<Word>, end: f64) -> Vec<Word> {
+        let fresh = self.untold(words);
+        self.before.clear();
+        self.tell(&fresh);
+        if !fresh.is_empty() {
+            self.cut = Some(end);
+        }
+        fresh
+    }
+
     /// Takes the words of the last decode of a window that ends at `end`; gives those that were
     /// not told yet. What was told and lies behind the end belongs to the next window.
     pub(crate) fn close(&mut self, words: Vec<Word>, end: f64) -> Vec<Word> {
         let beyond = self.told.partition_point(|word| f64::midpoint(word.start, word.end) <= end);
         let later = self.told.split_off(beyond);
         let fresh = self.untold(words);
+        self.cut = self.cut.filter(|_| !later.is_empty());
         self.told = later;
         self.before.clear();
         self.until = fresh.last().map_or(self.until, |word| word.end.max(self.until));
@@ -87,12 +109,16 @@ impl Agreement {
     }
 
     fn tell(&mut self, words: &[Word]) {
+        if !words.is_empty() {
+            self.cut = None;
+        }
         self.told.extend_from_slice(words);
         self.until = words.last().map_or(self.until, |word| word.end.max(self.until));
     }
 
     /// Leaves out the words that were told: the front that is most like them, and of fronts that
-    /// are equally like them the one that ends at the same time.
+    /// are equally like them the one that ends at the same time. Where the last one was cut off, the
+    /// word that it became begins before the cut, however little they are alike.
     fn untold(&self, mut words: Vec<Word>) -> Vec<Word> {
         // The row of the edit distance from all that was told to each front of the words.
         let mut row: Vec<usize> = (0..=words.len()).collect();
@@ -104,12 +130,19 @@ impl Agreement {
                 row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
             }
         }
+        let edge = self.cut.unwrap_or(self.until);
+        // From the moment between the front and what follows it.
         let gap = |front: usize| -> f64 {
-            let end = front.checked_sub(1).map_or(0.0, |last| words[last].end);
-            (end - self.until).abs()
+            let late = front.checked_sub(1).map_or(0.0, |last| words[last].start - edge);
+            let early = words.get(front).map_or(0.0, |next| edge - next.start);
+            late.max(early).max(0.0)
+        };
+        let unlike = |front: usize| -> f64 {
+            let cut = if self.cut.is_some() { CUT_WEIGHT } else { 0.0 };
+            row[front] as f64 + (cut * gap(front)).min(MOST_CUT_WEIGHT)
         };
         let front = (0..row.len())
-            .min_by(|a, b| row[*a].cmp(&row[*b]).then(gap(*a).total_cmp(&gap(*b))))
+            .min_by(|a, b| unlike(*a).total_cmp(&unlike(*b)).then(gap(*a).total_cmp(&gap(*b))))
             .unwrap_or(0);
         words.drain(..front);
         for word in &mut words {
@@ -210,6 +243,40 @@ mod tests {
         }
         assert_eq!(text(&agreement.untold(spoken("b x d", 0.5))), "d");
         assert_eq!(text(&agreement.untold(Vec::new())), "");
+    }
+
+    /// As the model heard a sentence, cut off in the middle of a word and whole.
+    #[test]
+    fn a_word_that_was_cut_off_does_not_come_again_when_it_is_heard_whole() {
+        let words = |words: &[(&str, f64, f64)]| -> Vec<Word> {
+            let word = |(text, start, end): &(&str, f64, f64)| Word {
+                text: (*text).to_owned(),
+                start: *start,
+                end: *end,
+                confidence: 1.0,
+            };
+            words.iter().map(word).collect()
+        };
+        let married = [("Had", 0.0, 0.23), ("he", 0.3, 0.38), ("married", 0.38, 0.92)];
+        let woman = [("amiable", 1.31, 1.84), ("woman,", 1.9, 2.44), ("he", 2.44, 2.54)];
+        let respectable = [("more", 3.93, 4.18), ("respectable", 4.18, 4.9), ("than", 4.9, 5.12)];
+        let was = [("than", 4.9, 5.12), ("he", 5.12, 5.32), ("was.", 5.32, 6.0)];
+        for (cut, end, whole, expected) in [
+            (&[("Adi", 0.0, 0.04), ("Mary", 0.26, 0.69)][..], 0.7, married, ""),
+            (&[("amiable", 1.4, 2.0), ("words", 2.0, 2.0)], 2.2, woman, "he"),
+            (&[("more", 0.87, 1.0), ("respect", 1.0, 4.49)], 4.5, respectable, "than"),
+            (&[("than", 4.75, 5.0), ("he", 5.0, 5.0), ("wanted", 5.0, 5.0)], 5.4, was, ""),
+            // Nothing was made of what was heard of the word.
+            (&[("amiable", 1.4, 2.0)], 2.1, woman, "woman, he"),
+            (&[("amiable", 1.4, 2.0), ("woman", 2.0, 2.59)], 2.6, woman, "he"),
+        ] {
+            let mut agreement = Agreement::default();
+            assert_eq!(text(&agreement.look_last(words(cut), end)), text(&words(cut)));
+            let (_, rest) = agreement.look(words(&whole), deadlines(0.0, 0.0));
+            assert_eq!(text(&rest), expected, "{cut:?}");
+            // Nor when the window ends.
+            assert_eq!(text(&agreement.close(words(&whole), 6.0)), expected, "{cut:?}");
+        }
     }
 
     #[test]

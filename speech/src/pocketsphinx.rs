@@ -230,7 +230,7 @@ impl ByTheClock for PocketSphinxSession {
         let Some(start) = self.cutter.open().map(|open| open.start) else { return Ok(Vec::new()) };
         self.looked = self.decoded;
         let words = self.words(self.decoder.words());
-        Ok(self.telling.look_last(seconds(start), words))
+        Ok(self.telling.look_last(seconds(start), seconds(self.decoded), words))
     }
 }
 

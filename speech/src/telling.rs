@@ -6,7 +6,7 @@ use crate::{
     agreement::{Agreement, Deadlines},
     cutter::{Cut, Cutter, Window},
     pace::Pace,
-    recogniser::{Heard, LiveOptions, MaxDelayMode, RecogniserError, SAMPLE_RATE, Stretch, Word},
+    recogniser::{Heard, LiveOptions, RecogniserError, SAMPLE_RATE, Stretch, Word},
     silence::{Due, EDGE, Silence, Standing},
 };
 
@@ -75,10 +75,11 @@ impl Telling {
         self.told(from, words, rest)
     }
 
-    /// The same, and all of them are final.
-    pub(crate) fn look_last(&mut self, start: f64, words: Vec<Word>) -> Vec<Heard> {
-        let all = Deadlines { agreed: f64::MAX, due: f64::MAX, mode: MaxDelayMode::Fixed };
-        self.look(start, words, all)
+    /// The same, and all of them are final; the speech in it ends at `end` for now.
+    pub(crate) fn look_last(&mut self, start: f64, end: f64, words: Vec<Word>) -> Vec<Heard> {
+        let from = self.agreement.until().max(start);
+        let words = self.agreement.look_last(words, end);
+        self.told(from, words, Vec::new())
     }
 
     /// Tells the words of the last decode of a window.

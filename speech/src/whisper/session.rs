@@ -201,9 +201,10 @@ impl ByTheClock for WhisperSession {
 
     fn tell_open(&mut self, last: bool) -> Result<Vec<Heard>, RecogniserError> {
         let Some(seen) = self.decode_open(Purpose::Whole)? else { return Ok(Vec::new()) };
-        let (start, words) = (seconds(seen.start), seen.words.clone().unwrap_or_default());
+        let (start, end) = (seconds(seen.start), seconds(seen.end));
+        let words = seen.words.clone().unwrap_or_default();
         let words = if last { words } else { unfinished(words) };
-        Ok(self.telling.look_last(start, words))
+        Ok(self.telling.look_last(start, end, words))
     }
 }
 

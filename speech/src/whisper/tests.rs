@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     engine::default_model,
-    recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, Stretch, samples_from_i16},
+    recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, Stretch, Word, samples_from_i16},
     slots::Urgency,
 };
 
@@ -137,6 +137,48 @@ fn what_follows_a_word_that_was_cut_by_force_is_heard_in_one_with_it() {
         })
         .collect();
     assert!(told.windows(2).all(|pair| pair[0].end <= pair[1].start), "{told:?}");
+}
+
+#[test]
+fn wherever_the_audio_stops_no_word_comes_twice_and_none_is_lost_but_the_one_that_was_cut() {
+    let whisper = whisper(&Slots::new(2));
+    let sentence = sentence();
+    let letters = |word: &Word| crate::agreement::letters(&word.text);
+    let words = |heard: &[Heard]| -> Vec<Word> {
+        let finals = heard.iter().filter_map(|heard| match heard {
+            Heard::Final(stretch) => Some(stretch.words.clone()),
+            Heard::Partial(_) | Heard::EndOfUtterance { .. } => None,
+        });
+        finals.flatten().collect()
+    };
+    let mut session = forced_session(&whisper);
+    session.feed(&sentence).unwrap();
+    let said = words(&session.finish().unwrap());
+    assert_eq!(said.len(), 18, "{said:?}");
+    for tenths in (6..60).step_by(4) {
+        let stop = f64::from(tenths) / 10.0;
+        let mut session = forced_session(&whisper);
+        let (first, rest) = sentence.split_at((stop * SECOND as f64) as usize);
+        let mut heard = session.feed(first).unwrap();
+        heard.extend(session.force().unwrap());
+        let before = words(&heard);
+        let mut heard = session.feed(rest).unwrap();
+        heard.extend(session.finish().unwrap());
+        let after = words(&heard);
+        // With all of the audio the words are those of the sentence, from one on.
+        let known = said.len().checked_sub(after.len()).expect("no more words than were said");
+        assert!(
+            said[known..].iter().map(letters).eq(after.iter().map(letters)),
+            "{stop}: {after:?}"
+        );
+        let unheard = said.iter().position(|word| word.start >= stop + 0.1);
+        assert!(known <= unheard.unwrap_or(said.len()), "{stop}: {before:?} {after:?}");
+        // What was cut off begins as the word does.
+        if let (Some(last), Some(next)) = (before.last(), after.first()) {
+            let (last, next) = (letters(last), letters(next));
+            assert_ne!(last.get(..2), next.get(..2), "{stop}: {last} {next}");
+        }
+    }
 }
 
 #[test]

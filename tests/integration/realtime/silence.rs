@@ -156,7 +156,7 @@ async fn words_come_by_the_clock_when_the_client_stops_sending_and_it_may_go_on(
     join_all([
         session(Way::Raw, 12.0, "flexible", false, 3.5),
         session(Way::File, 4.0, "fixed", false, 3.0),
-        session(Way::Raw, 2.0, "flexible", true, 3.0),
+        session(Way::Raw, 2.0, "flexible", true, 2.2),
     ])
     .await;
 }
