@@ -213,7 +213,7 @@ impl ByTheClock for PocketSphinxSession {
         let deadlines = self.telling.deadlines(live, self.cutter.position(), after, PATIENCE);
         self.looked = self.decoded;
         let words = self.words(self.decoder.words());
-        Ok(self.telling.look(seconds(start), words, deadlines))
+        Ok(self.telling.look(seconds(start), seconds(self.decoded), words, deadlines))
     }
 
     /// Ends the decoder's utterance.

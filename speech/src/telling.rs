@@ -22,6 +22,8 @@ pub(crate) struct Telling {
     pub(crate) pace: Pace,
     silence: Silence,
     agreement: Agreement,
+    /// Where the speech ends that the last look heard.
+    heard: f64,
     /// Whether words were told since the last end of an utterance.
     spoken: bool,
 }
@@ -33,6 +35,7 @@ impl Telling {
             pace: Pace::new(now),
             silence: Silence::default(),
             agreement: Agreement::default(),
+            heard: 0.0,
             spoken: false,
         }
     }
@@ -63,21 +66,25 @@ impl Telling {
         Deadlines { agreed, due: now + next - max_delay, mode: live.max_delay_mode }
     }
 
-    /// Tells the words of another decode of the open window, which begins at `start`.
+    /// Tells the words of another decode of the open window, which begins at `start`; the speech in
+    /// it ends at `end` for now.
     pub(crate) fn look(
         &mut self,
         start: f64,
+        end: f64,
         words: Vec<Word>,
         deadlines: Deadlines,
     ) -> Vec<Heard> {
         let from = self.agreement.until().max(start);
+        self.heard = end;
         let (words, rest) = self.agreement.look(words, deadlines);
         self.told(from, words, rest)
     }
 
-    /// The same, and all of them are final; the speech in it ends at `end` for now.
+    /// The same where the audio ends at `end` for now, and all of them are final.
     pub(crate) fn look_last(&mut self, start: f64, end: f64, words: Vec<Word>) -> Vec<Heard> {
         let from = self.agreement.until().max(start);
+        self.heard = end;
         let words = self.agreement.look_last(words, end);
         self.told(from, words, Vec::new())
     }
@@ -146,7 +153,9 @@ impl Telling {
             heard.push(Heard::Final(Stretch { start: from, end: until, words }));
         }
         if self.wants_partials() {
-            let end = rest.last().map_or(until, |word| word.end);
+            // Clients measure from the end of a partial how late it is, and wait accordingly: it is
+            // that of the speech, though its last sounds may be no word yet.
+            let end = rest.last().map_or(until, |word| word.end.max(self.heard));
             heard.push(Heard::Partial(Stretch { start: until, end, words: rest }));
         }
         heard
@@ -218,5 +227,27 @@ pub(crate) trait ByTheClock {
             }
         }
         Ok(heard)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recogniser::MaxDelayMode;
+
+    #[test]
+    fn a_partial_ends_with_the_speech_that_was_heard_though_its_last_sounds_are_no_word_yet() {
+        let live = LiveOptions { partials: true, ..LiveOptions::default() };
+        let mut telling = Telling::new(Some(live), Instant::now());
+        let word = Word { text: "had".into(), start: 0.5, end: 0.9, confidence: 1.0 };
+        let never = Deadlines { agreed: 0.0, due: 0.0, mode: MaxDelayMode::Flexible };
+        let heard = telling.look(0.1, 1.4, vec![word.clone()], never);
+        let partial = Stretch { start: 0.1, end: 1.4, words: vec![word.clone()] };
+        assert_eq!(heard, [Heard::Partial(partial)]);
+        // By the clock: what is final ends with its last word.
+        let heard = telling.ripen(0.9);
+        let told = Stretch { start: 0.0, end: 0.9, words: vec![word] };
+        let rest = Stretch { start: 0.9, end: 0.9, words: Vec::new() };
+        assert_eq!(heard, [Heard::Final(told), Heard::Partial(rest)]);
     }
 }

@@ -164,12 +164,12 @@ impl ByTheClock for WhisperSession {
 
     fn look_now(&mut self, live: &LiveOptions, after: f64) -> Result<Vec<Heard>, RecogniserError> {
         let Some(seen) = self.decode_open(Purpose::Look)? else { return Ok(Vec::new()) };
-        let (start, end) = (seconds(seen.start), seconds(seen.end));
+        let [start, spoken, end] = [seen.start, seen.spoken, seen.end].map(seconds);
         let Some(words) = seen.words.clone().map(unfinished) else { return Ok(Vec::new()) };
         let mut deadlines = self.telling.deadlines(live, self.cutter.position(), after, PATIENCE);
         // A word that ends with the audio goes on: its delay has not begun.
         deadlines.due = deadlines.due.min(end - EDGE);
-        Ok(self.telling.look(start, words, deadlines))
+        Ok(self.telling.look(start, spoken, words, deadlines))
     }
 
     fn close(&mut self, window: &Window) -> Result<Vec<Heard>, RecogniserError> {
