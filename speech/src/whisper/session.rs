@@ -19,6 +19,9 @@ use crate::{
 /// model knows a word better with what follows it.
 const PATIENCE: f64 = 0.75;
 
+/// The part of the delay for which audio has to follow a word before one decode alone makes it final.
+const LEAST_FOLLOWING: f64 = 0.25;
+
 /// A decode that hears so much silence behind the speech knows where the sentence ends.
 const PAUSE: u64 = (EDGE * SAMPLE_RATE as f64) as u64;
 
@@ -167,8 +170,10 @@ impl ByTheClock for WhisperSession {
         let [start, spoken, end] = [seen.start, seen.spoken, seen.end].map(seconds);
         let Some(words) = seen.words.clone().map(unfinished) else { return Ok(Vec::new()) };
         let mut deadlines = self.telling.deadlines(live, self.cutter.position(), after, PATIENCE);
-        // A word that ends with the audio goes on: its delay has not begun.
-        deadlines.due = deadlines.due.min(end - EDGE);
+        // A word that ends with the audio goes on: its delay has not begun. On a machine that is too slow
+        // for the delay, others too are worth a wait for some of what follows them.
+        let follows = EDGE.max(live.max_delay.as_secs_f64() * LEAST_FOLLOWING);
+        deadlines.due = deadlines.due.min(end - follows);
         Ok(self.telling.look(start, spoken, words, deadlines))
     }
 
