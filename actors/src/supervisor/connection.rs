@@ -6,11 +6,12 @@
 //! and not lost.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU32, AtomicU64,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -23,13 +24,18 @@ use std::{
 use actix_rt::net::TcpStream;
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-use super::{admission::Admitted, carried::EntryId, generation::GenerationContext};
+use super::{carried::EntryId, context::GenerationContext, places::Admitted};
 use crate::bounds::Client;
 
 /// How long a client may take to send one request head, or to begin its first one while its
 /// generation drains.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an idle keep-alive connection is kept.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a connection that has not sent anything yet may go on doing so while it drains.
 const FRESH_GRACE: Duration = Duration::from_secs(5);
@@ -46,7 +52,7 @@ const HTTP2: u8 = 1;
 /// One accepted connection, as its requests and the supervisor see it.
 #[derive(Debug)]
 pub struct Connection {
-    pub(super) id: u64,
+    id: u64,
     peer: SocketAddr,
     generation: Arc<GenerationContext>,
     accepted: Instant,
@@ -75,12 +81,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        id: u64,
-        peer: SocketAddr,
-        generation: Arc<GenerationContext>,
-        place: Admitted,
-    ) -> Self {
+    fn new(id: u64, peer: SocketAddr, generation: Arc<GenerationContext>, place: Admitted) -> Self {
         Self {
             id,
             peer,
@@ -221,7 +222,7 @@ impl Connection {
     }
 
     /// Its place is free from here on.
-    pub(super) fn leave_place(&self) {
+    fn leave_place(&self) {
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
@@ -231,21 +232,23 @@ impl Connection {
         if self.lost_place.load(Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether the client began with the preamble of a proxy, which nothing here reads.
-    pub(super) fn began_as_proxy(&self) -> bool {
-        self.began_as_proxy.load(Relaxed)
+    /// Counts that the client does not speak `protocol`, and tells it now and then. The preamble of
+    /// a proxy is told as such: nothing here reads it.
+    pub(super) fn malformed(&self, protocol: &'static str, err: &dyn std::fmt::Display) {
+        let protocol = if self.began_as_proxy.load(Relaxed) { "PROXY" } else { protocol };
+        self.generation.malformed(self.peer, protocol, err);
     }
 
     /// The client has not taken a byte for too long although there are some for it.
     fn is_stuck(&self) -> bool {
         let since = self.stuck_since.load(Relaxed);
-        since != 0 && self.since(since - 1) > self.generation.admission.write_timeout()
+        since != 0 && self.since(since - 1) > self.generation.places.write_timeout()
     }
 
     /// Decides what is due on this connection now; called again and again.
     pub(super) fn tend(&self) {
         if self.is_stuck() && !self.cut.load(Acquire) {
-            self.generation.stalled(self, "connection");
+            self.generation.stalled(self.peer, "connection");
             self.cut();
         } else if self.head_is_late() {
             self.close();
@@ -279,6 +282,60 @@ impl Connection {
         self.cut.store(true, Release);
         self.close();
         self.writer.wake();
+    }
+}
+
+/// The open connections of one generation.
+#[derive(Debug, Default)]
+pub(super) struct OpenConnections {
+    all: Mutex<HashMap<u64, Arc<Connection>>>,
+    next_id: AtomicU64,
+}
+
+impl OpenConnections {
+    fn locked<T>(&self, work: impl FnOnce(&mut HashMap<u64, Arc<Connection>>) -> T) -> T {
+        work(&mut self.all.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes up a connection that has a place.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        generation: Arc<GenerationContext>,
+        place: Admitted,
+    ) -> Registered {
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let connection = Arc::new(Connection::new(id, peer, generation, place));
+        self.locked(|all| all.insert(id, connection.clone()));
+        connection.generation.instruments.connection_opened();
+        Registered { connection, open: self.clone() }
+    }
+
+    fn forget(&self, id: u64) {
+        if let Some(connection) = self.locked(|all| all.remove(&id)) {
+            connection.leave_place();
+            connection.generation.instruments.connection_closed();
+        }
+    }
+
+    /// Calls `look` with each. It must not end one, nor wait.
+    pub(super) fn look_at_each(&self, mut look: impl FnMut(&Arc<Connection>)) {
+        self.locked(|all| all.values().for_each(&mut look));
+    }
+
+    /// Calls `work` with each that is open now.
+    pub(super) fn each(&self, work: impl Fn(&Connection)) {
+        let all: Vec<_> = self.locked(|all| all.values().cloned().collect());
+        all.iter().for_each(|connection| work(connection));
+    }
+
+    /// How many would be cut in their work if the process ended now.
+    pub(super) fn busy(&self) -> usize {
+        self.locked(|all| all.values().filter(|connection| connection.is_busy()).count())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.locked(|all| all.len())
     }
 }
 
@@ -335,57 +392,37 @@ impl Drop for RequestInProgress {
     }
 }
 
+/// A connection with TLS or without.
+pub(super) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
+
 /// The stream of a [`Connection`]; removes it from its generation when dropped.
 #[derive(Debug)]
 pub struct Tracked<T> {
     io: T,
-    connection: Arc<Connection>,
-    registration: Weak<GenerationContext>,
+    registered: Registered,
 }
 
 impl<T> Tracked<T> {
     pub(super) fn new(io: T, registered: Registered) -> Self {
-        let connection = registered.connection.clone();
-        let registration = registered.into_registration();
-        Self { io, connection, registration }
+        Self { io, registered }
     }
 
     /// The connection that this is the stream of.
     pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
+        &self.registered.connection
     }
 }
 
-impl<T> Drop for Tracked<T> {
-    fn drop(&mut self) {
-        if let Some(generation) = self.registration.upgrade() {
-            generation.forget(self.connection.id);
-        }
-    }
-}
-
-/// A connection that is being accepted: counted, but without a stream to speak over yet.
+/// A connection that is counted among those of its generation until this is dropped.
+#[derive(Debug)]
 pub(super) struct Registered {
     pub(super) connection: Arc<Connection>,
-    registration: Weak<GenerationContext>,
-}
-
-impl Registered {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        let registration = Arc::downgrade(&connection.generation);
-        Self { connection, registration }
-    }
-
-    fn into_registration(mut self) -> Weak<GenerationContext> {
-        std::mem::take(&mut self.registration)
-    }
+    open: Arc<OpenConnections>,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        if let Some(generation) = self.registration.upgrade() {
-            generation.forget(self.connection.id);
-        }
+        self.open.forget(self.connection.id);
     }
 }
 
@@ -479,8 +516,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.connection.reader.register(cx.waker());
-        if this.connection.cut.load(Acquire) {
+        this.registered.connection.reader.register(cx.waker());
+        if this.registered.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
         }
         let before = buf.filled().len();
@@ -488,13 +525,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
             Poll::Ready(Ok(())) => {
                 let read = buf.filled().len() - before;
                 if read > 0 {
-                    this.connection.bytes_read();
-                    this.connection.generation.instruments.received(read);
+                    this.registered.connection.bytes_read();
+                    this.registered.connection.generation.instruments.received(read);
                 }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(err)) => Poll::Ready(Err(err)),
-            Poll::Pending if this.connection.closing.load(Acquire) => Poll::Ready(Ok(())),
+            Poll::Pending if this.registered.connection.closing.load(Acquire) => {
+                Poll::Ready(Ok(()))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -507,20 +546,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.connection.writer.register(cx.waker());
-        if this.connection.cut.load(Acquire) {
+        this.registered.connection.writer.register(cx.waker());
+        if this.registered.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
         }
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
-        this.connection.bytes_moved();
-        this.connection.generation.instruments.sent(written);
+        this.registered.connection.bytes_moved();
+        this.registered.connection.generation.instruments.sent(written);
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.connection.writer.register(cx.waker());
-        if this.connection.cut.load(Acquire) {
+        this.registered.connection.writer.register(cx.waker());
+        if this.registered.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
         }
         Pin::new(&mut this.io).poll_flush(cx)
@@ -528,8 +567,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.connection.writer.register(cx.waker());
-        if this.connection.cut.load(Acquire) {
+        this.registered.connection.writer.register(cx.waker());
+        if this.registered.connection.cut.load(Acquire) {
             return Poll::Ready(Err(cut_off()));
         }
         Pin::new(&mut this.io).poll_shutdown(cx)

@@ -30,10 +30,7 @@ use h2::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    connection::{Connection, HEAD_TIMEOUT, Tracked},
-    generation::{KEEP_ALIVE, Stream as Io},
-};
+use super::connection::{Connection, HEAD_TIMEOUT, KEEP_ALIVE, Stream as Io, Tracked};
 
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
@@ -72,7 +69,7 @@ where
     };
     match served {
         Err(err) if err.is_library() && !err.is_io() => {
-            connection.generation().malformed(&connection, "HTTP/2", &err);
+            connection.malformed("HTTP/2", &err);
         }
         Err(err) => log::debug!("HTTP/2 connection of {} ended: {err}", connection.peer()),
         Ok(()) => {}
@@ -142,7 +139,7 @@ where
         let (request, mut respond) = stream?;
         idle_since = Instant::now();
         let generation = connection.generation();
-        let place = match generation.admission.admit_stream(connection.client()) {
+        let place = match generation.places.admit_stream(connection.client()) {
             Ok(place) => place,
             Err(full) => {
                 generation.refused(connection.peer(), "stream", full);
@@ -355,10 +352,10 @@ async fn has_room(
             None => Poll::Ready(Err(Reason::CANCEL.into())),
         }
     });
-    match timeout(connection.generation().admission.write_timeout(), room).await {
+    match timeout(connection.generation().places.write_timeout(), room).await {
         Ok(room) => room.map(|()| true),
         Err(_) => {
-            connection.generation().stalled(connection, "stream");
+            connection.generation().stalled(connection.peer(), "stream");
             stream.send_reset(Reason::CANCEL);
             Ok(false)
         }

@@ -3,10 +3,13 @@
 mod admission;
 mod carried;
 mod connection;
+mod context;
 mod generation;
 mod http2;
 mod messages;
 mod offers;
+mod places;
+mod plan;
 pub mod room;
 mod sockets;
 #[cfg(test)]
@@ -31,19 +34,19 @@ use actix::{
 };
 
 use self::{
-    admission::Admission,
-    generation::{Generation, Lines},
+    admission::Admission, connection::OpenConnections, context::Lines, generation::Generation,
 };
 pub use self::{
-    admission::AdmissionLimits,
     carried::CarriedRequest,
     connection::{Connection, HEAD_TIMEOUT, RequestInProgress, Tracked},
-    generation::{Application, ContinueGate, GenerationContext, HttpApp, ListenerPlan, Tls},
+    context::GenerationContext,
     messages::{
         Exposure, GenerationState, GenerationStatus, GetListeners, ListenerStatus,
         SetInsecurePorts, Shutdown,
     },
     offers::TakesWebSocket,
+    places::AdmissionLimits,
+    plan::{Application, ContinueGate, HttpApp, ListenerPlan, Tls},
     sockets::BindError,
 };
 use crate::{
@@ -565,13 +568,13 @@ impl Handler<Shutdown> for ListenerSupervisor {
     fn handle(&mut self, msg: Shutdown, _ctx: &mut Self::Context) -> Self::Result {
         let deadline = Instant::now() + msg.timeout;
         let mut drains = Vec::new();
-        let mut contexts = Vec::new();
+        let mut open: Vec<Arc<OpenConnections>> = Vec::new();
         for listener in &mut self.listeners {
             listener.socket = None;
             drains.extend(listener.serving().map(Generation::drain));
             for generation in &listener.generations {
                 generation.end_websockets();
-                contexts.push(generation.context.clone());
+                open.push(generation.open.clone());
             }
         }
         Box::pin(async move {
@@ -583,7 +586,7 @@ impl Handler<Shutdown> for ListenerSupervisor {
             let mut look = tokio::time::interval(Duration::from_millis(50));
             loop {
                 look.tick().await;
-                let left: usize = contexts.iter().map(|context| context.busy()).sum();
+                let left: usize = open.iter().map(|open| open.busy()).sum();
                 if left == 0 || Instant::now() >= deadline {
                     return left;
                 }

@@ -1,0 +1,66 @@
+//! What a listener is, and what answers on it.
+
+use actix_http::{Request, Response, body::BoxBody};
+use actix_service::boxed;
+
+use super::offers::TakesWebSocket;
+
+/// What answers the requests of a listener, made once a worker.
+pub type HttpApp = boxed::BoxServiceFactory<(), Request, Response<BoxBody>, Response<BoxBody>, ()>;
+
+/// What judges a request that waits for `100 Continue` before it sends its body; made once a
+/// worker. It gives the request back, or the answer that is sent instead.
+pub type ContinueGate = boxed::BoxServiceFactory<(), Request, Request, Response<BoxBody>, ()>;
+
+/// The routes, as the supervisor needs them: it never learns what they are.
+pub trait Application: Send + Sync + 'static {
+    fn app(&self, listener: &ListenerPlan) -> HttpApp;
+    fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate;
+    /// Which paths take WebSockets: on all others the offer of one is no more than a request.
+    fn takes_websocket(&self, listener: &ListenerPlan) -> TakesWebSocket;
+}
+
+/// What a listener is and stays for the life of the process.
+#[derive(Debug, Clone)]
+pub struct ListenerPlan {
+    pub name: String,
+    /// As configured; the port may be 0.
+    pub address: std::net::SocketAddr,
+    pub tls: Tls,
+    /// Whether `h2` is offered in ALPN.
+    pub http2: bool,
+    /// The names of the services, in the order of the configuration.
+    pub services: Vec<String>,
+    /// The TLS listener where requests go while plain ports are off.
+    pub redirect_to: Option<String>,
+    /// The port that redirects to `redirect_to` name where it is another one outside.
+    pub redirect_port: Option<u16>,
+    /// Whether the administration is behind it, so that it keeps a share of the connections.
+    pub administration: bool,
+    /// Threads that serve it.
+    pub workers: usize,
+}
+
+/// Whether a listener speaks TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain HTTP only: it redirects while plain ports are off.
+    Off,
+    /// TLS only.
+    On,
+    /// Both on one port, told apart by the first byte; the plain side redirects while plain ports
+    /// are off.
+    Auto,
+}
+
+impl Tls {
+    #[must_use]
+    pub fn takes_tls(self) -> bool {
+        matches!(self, Self::On | Self::Auto)
+    }
+
+    #[must_use]
+    pub fn takes_plain(self) -> bool {
+        matches!(self, Self::Off | Self::Auto)
+    }
+}
