@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use actix::{Addr, MailboxError};
+use time::OffsetDateTime;
 
 use crate::{
     audit::Audit,
@@ -159,11 +160,9 @@ pub fn roll_back(store: &dyn StateStore, revision: Revision) -> Result<Change, R
     }
     loaded.state.admin.check().map_err(|err| unusable(err.to_string()))?;
     if let Some(stored) = &loaded.state.tls {
-        CertificateBundle::judge_known(
-            stored.certificate_pem.as_bytes(),
-            stored.key_pem.as_bytes(),
-        )
-        .map_err(|err| unusable(err.to_string()))?;
+        let (certificate, key) = (stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes());
+        CertificateBundle::judge_known(certificate, key, OffsetDateTime::now_utc())
+            .map_err(|err| unusable(err.to_string()))?;
     }
     Ok(Change::RollBack(Box::new(loaded.state)))
 }

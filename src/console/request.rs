@@ -10,6 +10,7 @@ use portcullis_actors::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 /// One request, as it travels over the socket: a JSON line.
@@ -76,7 +77,9 @@ impl Request {
             Self::SetAuthentication { enabled: false } => Change::SwitchAuthenticationOff,
             Self::SetInsecurePorts { enabled } => Change::SetInsecurePorts(*enabled),
             Self::InstallCertificate { certificate, key } => {
-                let judged = CertificateBundle::judge_known(certificate.as_bytes(), key.as_bytes())
+                let now = OffsetDateTime::now_utc();
+                let (certificate, key) = (certificate.as_bytes(), key.as_bytes());
+                let judged = CertificateBundle::judge_known(certificate, key, now)
                     .map_err(|err| err.to_string())?;
                 Change::InstallCertificate(StoredBundle::installed_now(&judged.bundle, by))
             }

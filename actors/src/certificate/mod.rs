@@ -260,30 +260,8 @@ pub fn resolve_certificate(
 }
 
 fn from_stored(certificate: &[u8], key: &[u8]) -> Result<CertificateBundle, CertificateError> {
-    Ok(CertificateBundle::judge_known(certificate, key)?.bundle)
-}
-
-impl CertificateBundle {
-    /// Judges a pair that was accepted before. One that has expired since, or that an earlier
-    /// version took though it is large, is taken: it is what
-    /// clients know, and the standing warnings tell.
-    ///
-    /// # Errors
-    /// The pair is damaged or its halves do not belong together.
-    pub fn judge_known(certificate: &[u8], key: &[u8]) -> Result<Judgement, CertificateError> {
-        let upload = Upload { keyfile: Some(key), certfile: Some(certificate), passphrase: None };
-        let options = Options { allow_expired: true, allow_large: true, ..Options::default() };
-        Self::from_upload(&upload, &options, OffsetDateTime::now_utc())
-    }
-
-    /// What clients may object to now, as an upload of this bundle would be told. Parses: call it
-    /// on a blocking thread.
-    #[must_use]
-    pub fn warnings_now(&self) -> Vec<Warning> {
-        Self::judge_known(self.certificate_pem().as_bytes(), self.key_pem().as_bytes())
-            .map(|judged| judged.warnings)
-            .unwrap_or_default()
-    }
+    let judged = CertificateBundle::judge_known(certificate, key, OffsetDateTime::now_utc())?;
+    Ok(judged.bundle)
 }
 
 /// How often keys that have waited too long are looked for.

@@ -170,7 +170,8 @@ async fn get_certificate(
         }
         _ => {
             let judged = active.clone();
-            let warnings = blocking::run(move || judged.bundle.warnings_now()).await?;
+            let warnings =
+                blocking::run(move || judged.bundle.warnings_at(OffsetDateTime::now_utc())).await?;
             HttpResponse::Ok().json(json!({
                 "certificate": CertificateView::of(&active),
                 "warnings": warnings,

@@ -78,6 +78,32 @@ impl CertificateBundle {
         Ok(Judgement { bundle, warnings, waiting_key: matched.waiting_key })
     }
 
+    /// Judges a pair that was accepted before. One that has expired since, or that an earlier
+    /// version took though it is large, is taken: it is what clients know, and the standing
+    /// warnings tell.
+    ///
+    /// # Errors
+    ///
+    /// The pair is damaged or its halves do not belong together.
+    pub fn judge_known(
+        certificate: &[u8],
+        key: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Judgement, CertificateError> {
+        let upload = Upload { keyfile: Some(key), certfile: Some(certificate), passphrase: None };
+        let options = Options { allow_expired: true, allow_large: true, ..Options::default() };
+        Self::from_upload(&upload, &options, now)
+    }
+
+    /// What clients may object to at `now`, as an upload of this bundle would be told. Parses: call
+    /// it on a blocking thread.
+    #[must_use]
+    pub fn warnings_at(&self, now: OffsetDateTime) -> Vec<Warning> {
+        Self::judge_known(self.certificate_pem().as_bytes(), self.key_pem().as_bytes(), now)
+            .map(|judged| judged.warnings)
+            .unwrap_or_default()
+    }
+
     fn new(chain: &[Certificate], key: PrivateKey) -> Self {
         let served = chain.iter().map(|link| CertificateDer::from(link.der.clone())).collect();
         Self {
