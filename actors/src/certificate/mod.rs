@@ -5,7 +5,6 @@
 
 mod default;
 mod expiry;
-mod intake;
 mod messages;
 mod request;
 
@@ -19,14 +18,15 @@ use arc_swap::ArcSwap;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 
+pub use portcullis_intake::{
+    CertificateBundle, CertificateError, CertificateFacts, ChainEntry, Judgement, Kind, Options,
+    Part, Upload, WaitingKey, Warning,
+};
+
 use self::request::FreshRequest;
 pub use self::{
     default::{DefaultCertificateError, load_or_generate},
     expiry::{ExpiryStage, not_yet},
-    intake::{
-        CertificateBundle, CertificateError, CertificateFacts, ChainEntry, Judgement, Kind,
-        Options, Part, Upload, WaitingKey, Warning,
-    },
     messages::{
         CertificateInstalled, DeleteCertificateRequest, InstallCertificate, RemoveExpiredRequests,
         RequestCertificate, RestoreDefaultCertificate,

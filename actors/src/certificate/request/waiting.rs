@@ -14,6 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use portcullis_intake::{WaitingKey, private_key_pem};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -24,7 +25,6 @@ use super::{
     make::{Made, make},
 };
 use crate::{
-    certificate::intake::{WaitingKey, private_key_pem},
     clock::Moment,
     files::read_at_most,
     store::{StoreError, io, make_dir, sync_dir, write_file},

@@ -1,8 +1,6 @@
 //! One row of the table, and the promises that hold for every row.
 
-use portcullis_actors::certificate::{
-    CertificateBundle, CertificateError, Judgement, Options, Upload,
-};
+use portcullis_intake::{CertificateBundle, CertificateError, Judgement, Options, Upload};
 use time::OffsetDateTime;
 
 use crate::workshop::Workshop;

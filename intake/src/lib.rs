@@ -53,6 +53,7 @@ pub use self::upload::{Options, Upload, WaitingKey};
 pub use self::warning::Warning;
 
 /// A key as the PEM that the store keeps.
-pub(super) fn private_key_pem(pkcs8: &[u8]) -> zeroize::Zeroizing<String> {
+#[must_use]
+pub fn private_key_pem(pkcs8: &[u8]) -> zeroize::Zeroizing<String> {
     pem::encode("PRIVATE KEY", pkcs8)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use portcullis_actors::certificate::{
+use portcullis_intake::{
     CertificateBundle, CertificateError, Judgement, Options, Upload, WaitingKey,
 };
 use time::OffsetDateTime;
