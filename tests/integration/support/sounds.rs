@@ -21,18 +21,18 @@ pub(crate) fn sound(folder: &Path, name: &str) -> PathBuf {
     let sentence = sentence.to_str().expect("a plain path");
     let words = recording("cards/001.wav");
     let words = words.to_str().expect("a plain path");
+    let hum = folder.join("hum.wav");
+    let hum = hum.to_str().expect("a plain path");
     let made: &[&str] = match name.split('.').next().expect("a name") {
         "speech" => &[sentence, file],
         "pauses" => &[sentence, sentence, file, "pad", "10", "10@6.05", "10"],
         "faint" => &[sentence, file, "gain", "-50"],
         "muted" => &[sentence, file, "vol", "0"],
         "buzz" => {
-            let hum = folder.join("hum.wav");
-            let hum = hum.to_str().expect("a plain path");
             let swells = "synth 22 sawtooth 120-180 tremolo 4 90 band 700 400 vol 0.4";
             let shape = ["-R", "-n", "-r", "16000", "-b", "16", hum].into_iter();
             run("sox", &shape.chain(swells.split(' ')).collect::<Vec<_>>());
-            &[words, &hum.to_owned(), file]
+            &[words, hum, file]
         }
         "tone" => {
             &["-n", "-r", "16000", "-b", "16", file, "synth", "4", "sine", "1000", "vol", "0.3"]
