@@ -1,16 +1,17 @@
 //! Who owns what behind the front door.
 //!
-//! | owner | state | speaks to |
-//! |---|---|---|
-//! | [`certificate::CertificateActor`] | the active certified key, the default one | the supervisor, to hand over |
-//! | [`auth::AuthActor`] | the admin credential, the job token, failed attempts | nobody |
-//! | [`supervisor::ListenerSupervisor`] | the bound sockets, the exposure, every generation | nobody |
-//! | [`power::PowerActor`] | the reboot or shutdown that is scheduled | nobody |
+//! | owner | state |
+//! |---|---|
+//! | [`certificate::CertificateActor`] | the active certified key, the default one, waiting keys |
+//! | [`auth::AuthActor`] | the admin credential, the job token, failed attempts |
+//! | [`supervisor::ListenerSupervisor`] | the bound sockets, the exposure, every generation |
+//! | [`power::PowerActor`] | the reboot or shutdown that is scheduled |
 //!
-//! Writers are actors, readers hold snapshots: each owner publishes its state, and requests and
-//! handshakes read it without waiting. A change is one transaction that holds the
-//! [`change::Ledger`] while it persists, publishes and hands over. What has happened is published in
-//! the [`events::EventLog`] and counted in [`metrics`]. This crate knows no route.
+//! Writers are actors, readers hold snapshots: requests and handshakes read what an owner has
+//! published, without waiting. The owners make changes through one writer (see [`change`]), which
+//! holds the [`change::Ledger`] while it persists, publishes and asks the supervisor to hand over.
+//! What has happened is published in the [`events::EventLog`] and counted in [`metrics`]. This
+//! crate knows no route.
 
 pub mod audit;
 pub mod auth;

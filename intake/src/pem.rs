@@ -1,6 +1,6 @@
 //! Finds the PEM blocks in a text and decodes them.
 //!
-//! This is the one file that names `rustls-pemfile`. That crate is retired: its reader now
+//! In this crate only this file names `rustls-pemfile`. That crate is retired: its reader now
 //! lives in `rustls-pki-types`, and it gets no more releases. It is used because the
 //! project's set of TLS crates fixes it; being confined here, it is replaced in one place.
 //! Neither it nor its successor reads the files that people have (byte order marks, two

@@ -1,8 +1,9 @@
 //! The state in a folder: `state/current` is a symbolic link to `revisions/<n>/`.
 //!
 //! A revision is written as `revisions/<n>.new` and gets its number once it is whole, right before
-//! the link moves to it; then it is marked as one that was current. So what a crash leaves is told
-//! apart by its name, and nothing that has a number is ever removed but the oldest, by a commit.
+//! the link moves to it; then it is marked as one that was current. So the name shows what a crash
+//! has left. Only two kinds of numbered revisions are ever removed: the oldest, by a commit, and
+//! one that could not be served, when its change is undone.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},

@@ -1,6 +1,6 @@
 //! One generation of a listener: an actix server on a clone of the listening socket.
 //!
-//! `LIFECYCLE.md` tells the whole life.
+//! `LIFECYCLE.md` describes its whole life.
 
 use std::{
     future::{poll_fn, ready},
