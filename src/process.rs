@@ -109,7 +109,7 @@ impl Process {
         Ok(Self { asked, reloads: 0, step })
     }
 
-    /// Resolves when something is wanted of the process; an end goes before everything else.
+    /// Resolves when something is wanted of the process; an end takes precedence over everything else.
     pub(crate) async fn next(&mut self) -> Wanted {
         let taken_up = self.reloads;
         let wanted = |asked: &Asked| asked.end.is_some() || asked.reloads > taken_up;

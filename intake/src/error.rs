@@ -22,7 +22,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// What belongs into this field.
+    /// What belongs in this field.
     fn wanted(self) -> &'static str {
         match self {
             Self::Keyfile => "the private key",

@@ -12,7 +12,7 @@ export async function readFile(file) {
   return { name: file.name, size: file.size, content, role: roleOf(file.name, text) };
 }
 
-/** The form field that a file belongs into. */
+/** The form field that a file belongs in. */
 function roleOf(name, text) {
   if (MARKS.certificate.test(text)) return 'certfile';
   if (MARKS.key.test(text)) return 'keyfile';

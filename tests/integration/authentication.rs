@@ -32,7 +32,6 @@ fn status_with_header(service: &Service, authorization: &str) -> (u64, Option<St
     (reply.status, reply.header("www-authenticate").map(str::to_owned))
 }
 
-/// Case A01.
 #[test]
 fn colons_belong_to_the_password_and_the_scheme_is_read_in_any_case() {
     let service = Service::echo().start();
@@ -43,7 +42,6 @@ fn colons_belong_to_the_password_and_the_scheme_is_read_in_any_case() {
     }
 }
 
-/// Case A01.
 #[test]
 fn anything_but_the_right_user_and_password_is_401_with_a_challenge() {
     let service = Service::echo().start();
@@ -72,7 +70,6 @@ fn refusal_is_plain_text_that_begins_as_the_manual_shows() {
     assert!(kind.starts_with("text/plain"), "{kind}");
 }
 
-/// Case A03.
 #[test]
 fn password_in_any_script_works_as_utf_8_and_not_as_latin_1() {
     let service = Service::echo().start();
@@ -87,7 +84,6 @@ fn password_in_any_script_works_as_utf_8_and_not_as_latin_1() {
     assert_eq!(status_with_header(&service, &authorization).0, 401);
 }
 
-/// Case A04.
 #[test]
 fn password_of_72_bytes_is_whole_and_a_longer_one_refused() {
     let service = Service::echo().start();
@@ -110,7 +106,6 @@ fn password_of_72_bytes_is_whole_and_a_longer_one_refused() {
     assert_eq!(login(&service, &longest), 200);
 }
 
-/// Case A05.
 #[test]
 fn unusable_password_is_refused_and_the_old_one_stays() {
     let service = Service::echo().start();
@@ -147,7 +142,7 @@ fn stored_secret_is_one_htpasswd_line_and_no_answer_repeats_the_password() {
     assert!(!service.log().contains("xylophone"));
 }
 
-/// Case A07: every connection that was opened before asks again, with both passwords.
+/// Every connection that was opened before asks again, with both passwords.
 async fn only_the_new_password_counts(connections: &mut [Connection], old: &str, new: &str) {
     for connection in connections {
         for (password, status) in [(old, 401), (new, 200)] {
@@ -159,7 +154,6 @@ async fn only_the_new_password_counts(connections: &mut [Connection], old: &str,
     }
 }
 
-/// Case A07.
 #[tokio::test]
 async fn from_the_answer_on_only_the_new_password_counts_on_every_connection() {
     let service = Service::echo().start();
@@ -184,7 +178,7 @@ async fn from_the_answer_on_only_the_new_password_counts_on_every_connection() {
     assert_eq!((admin.about_status().await, changed.about_status().await), (401, 200));
 }
 
-/// Case A07, the reset.
+/// The reset.
 #[tokio::test]
 async fn from_the_answer_to_a_reset_on_only_the_default_password_counts() {
     let service = Service::echo().start();
@@ -196,7 +190,7 @@ async fn from_the_answer_to_a_reset_on_only_the_default_password_counts() {
     assert_eq!((changed.about_status().await, admin.about_status().await), (401, 200));
 }
 
-/// Case A07, what was accepted goes on.
+/// What was accepted goes on.
 #[tokio::test]
 async fn upload_in_progress_goes_on_over_a_password_change() {
     let service = Service::echo().start();

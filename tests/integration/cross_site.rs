@@ -28,7 +28,6 @@ const FOREIGN: [&[&str]; 8] = [
     &["Sec-Fetch-Site: same-site", "Origin: https://evil.127.0.0.1.example"],
 ];
 
-/// Case M01.
 #[test]
 fn change_asked_for_by_a_foreign_page_is_403_and_changes_nothing() {
     let service = Service::echo().start();
@@ -42,7 +41,6 @@ fn change_asked_for_by_a_foreign_page_is_403_and_changes_nothing() {
     assert!(stored.insecure_ports());
 }
 
-/// Case M01.
 #[test]
 fn every_kind_of_change_asked_for_by_a_foreign_page_is_403() {
     let service = Service::echo().start();
@@ -65,7 +63,6 @@ fn every_kind_of_change_asked_for_by_a_foreign_page_is_403() {
     assert!(stored.contents() == before, "the state on disk changed");
 }
 
-/// Case M01.
 #[test]
 fn own_page_and_clients_that_are_no_browsers_may_change() {
     let own = |service: &Service| format!("Origin: https://127.0.0.1:{}", service.port("https"));
@@ -81,7 +78,6 @@ fn own_page_and_clients_that_are_no_browsers_may_change() {
     assert!(!Stored::in_data_dir(&service.data_dir()).insecure_ports());
 }
 
-/// Case M01.
 #[test]
 fn foreign_page_is_not_let_read_an_answer_and_its_get_changes_nothing() {
     let service = Service::echo().start();

@@ -67,7 +67,6 @@ impl Load {
     }
 }
 
-/// Case H01.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_new_connection_fails_or_shows_an_old_certificate_over_fifty_replacements() {
     let service = Service::echo().start();
@@ -211,7 +210,6 @@ async fn uploads_and_websockets_cross_replacements_and_switches_untouched() {
     .await;
 }
 
-/// Case H06.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacements_leave_no_memory_threads_or_generations_behind() {
     let service = Service::echo().start();

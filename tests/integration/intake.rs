@@ -13,7 +13,6 @@ use crate::support::{millis, pace};
 /// Rounds of two uploads at once.
 const ROUNDS: usize = 25;
 
-/// Case H04.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_uploads_at_once_give_two_whole_changes_one_after_the_other() {
     let service = Service::echo().start();
@@ -37,7 +36,6 @@ async fn two_uploads_at_once_give_two_whole_changes_one_after_the_other() {
     }
 }
 
-/// Case H04, its last step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_between_two_uploads_leaves_one_whole_pair() {
     let service = Service::echo().start();

@@ -97,13 +97,13 @@ async fn the_browser_asks_for_the_password_before_anything_shows() {
     play(&service(), "prompt", json!({})).await;
 }
 
-/// Case M02 with a browser that takes the new certificate.
+/// With a browser that takes the new certificate.
 #[tokio::test]
 async fn certificates_are_judged_and_installed_and_the_page_survives_its_own_replacement() {
     play(&service(), "certificate", json!({})).await;
 }
 
-/// Case M02 with a browser that does not trust the new certificate.
+/// With a browser that does not trust the new certificate.
 #[tokio::test]
 async fn a_page_whose_new_certificate_is_not_trusted_says_so_and_does_not_spin() {
     let service = service();
@@ -117,7 +117,6 @@ async fn plain_http_password_token_and_reset_are_changed_from_the_page() {
     play(&service(), "access", json!({})).await;
 }
 
-/// Case M01.
 #[tokio::test]
 async fn a_page_of_another_site_changes_nothing_with_the_remembered_password() {
     play(&service(), "foreign", json!({})).await;

@@ -104,7 +104,6 @@ async fn nobody_waits(service: &Service, right_rate: u32, wrong_rate: u32, lasti
     assert!(chat.quantile(0.99) < millis(100), "echoes took {:?}", chat.quantile(0.99));
 }
 
-/// Case A06, its first half.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn right_password_over_and_over_slows_no_websocket() {
     let service = Service::echo().start();
@@ -118,14 +117,12 @@ async fn right_password_over_and_over_slows_no_websocket() {
     assert!(chat.quantile(0.99) < millis(100), "echoes took {:?}", chat.quantile(0.99));
 }
 
-/// Case A06, its second half.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flood_of_wrong_passwords_delays_neither_websockets_nor_the_right_password() {
     let service = Service::echo().start();
     nobody_waits(&service, 20, 200, seconds(5)).await;
 }
 
-/// Case A06, once more with a costly secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flood_against_a_costly_secret_delays_nobody_either() {
     let stopped = Service::echo().start().stop();

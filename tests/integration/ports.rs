@@ -33,7 +33,6 @@ fn one_line(stderr: &str) -> String {
     stderr.to_lowercase()
 }
 
-/// Case P01 a.
 #[test]
 fn taken_port_ends_the_start_with_one_line_and_leaves_nothing_open() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port to hold");
@@ -54,7 +53,7 @@ fn taken_port_ends_the_start_with_one_line_and_leaves_nothing_open() {
     curl(&[&service.url("https", "/healthz")]).expect(200);
 }
 
-/// Case P01 b. Run by an ordinary user it starts as that user, run by root as nobody.
+/// Run by an ordinary user it starts as that user, run by root as nobody.
 #[test]
 fn privileged_port_ends_the_start_with_one_line_that_names_the_capability() {
     let installation = on([free_port(), 1]).prepare();
@@ -79,7 +78,6 @@ fn privileged_port_ends_the_start_with_one_line_that_names_the_capability() {
     }
 }
 
-/// Case P01 c.
 #[tokio::test]
 async fn killed_service_starts_again_at_once_on_the_same_ports() {
     let ports = [free_port(), free_port()];
@@ -99,7 +97,6 @@ async fn killed_service_starts_again_at_once_on_the_same_ports() {
     curl(&[&service.url("https", "/healthz")]).expect(200);
 }
 
-/// Case P01 d.
 #[tokio::test]
 async fn upload_does_not_mind_ports_that_others_hold() {
     let service = on([free_port(), free_port()]).start();

@@ -18,7 +18,6 @@ fn switched_off() -> Service {
     service
 }
 
-/// Case R01.
 #[test]
 fn get_and_head_are_moved_with_301_and_everything_else_with_308() {
     let service = switched_off();
@@ -36,7 +35,6 @@ fn get_and_head_are_moved_with_301_and_everything_else_with_308() {
     assert_eq!(told["enable_insecure_ports"], false);
 }
 
-/// Case R01, its last step.
 #[test]
 fn body_of_a_redirected_post_arrives_whole() {
     let service = switched_off();
@@ -55,7 +53,6 @@ fn location(service: &Service, listener: &str, target: &str, host: Option<&str>)
     curl(&arguments).expect(301)
 }
 
-/// Case R02.
 #[test]
 fn location_keeps_host_path_and_query_and_takes_the_port_of_the_https_listener() {
     let service = switched_off();
@@ -86,7 +83,6 @@ fn each_plain_listener_leads_to_the_one_that_it_names() {
     assert_eq!(reply.header("location"), Some(expected.as_str()));
 }
 
-/// Case R03.
 #[test]
 fn redirect_is_not_cached_and_nothing_pins_https() {
     let service = switched_off();
@@ -125,7 +121,6 @@ async fn raw(service: &Service, request: &str) -> crate::support::http::Answer {
     answer.unwrap_or_else(|err| panic!("{err} instead of an answer to {request:?}"))
 }
 
-/// Case R04.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn missing_empty_doubled_or_malformed_host_is_400_and_leads_nowhere() {
     let service = switched_off();
@@ -150,7 +145,6 @@ async fn missing_empty_doubled_or_malformed_host_is_400_and_leads_nowhere() {
     assert!(!log.contains("panicked"), "{log}");
 }
 
-/// Case R04, its last two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_paths_stay_on_the_host_and_add_no_header() {
     let service = switched_off();
@@ -165,7 +159,6 @@ async fn odd_paths_stay_on_the_host_and_add_no_header() {
     }
 }
 
-/// Case R09.
 #[test]
 fn client_that_drops_its_password_is_told_why_and_nothing_is_reset() {
     let service = Service::echo().start();

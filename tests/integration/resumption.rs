@@ -23,7 +23,6 @@ fn connect(port: u16, version: &str, stored: Option<&Path>, store: &Path) -> Str
     shown.text
 }
 
-/// Case H05.
 #[tokio::test]
 async fn session_of_the_old_certificate_is_not_resumed_and_the_new_one_is_shown() {
     let service = Service::echo().start();
@@ -49,7 +48,6 @@ async fn session_of_the_old_certificate_is_not_resumed_and_the_new_one_is_shown(
     }
 }
 
-/// Case H05, its last sentence.
 #[test]
 fn session_of_another_appliance_breaks_no_handshake() {
     let (one, other) = (Service::echo().start(), Service::echo().start());

@@ -28,7 +28,6 @@ fn unwelcome(service: &Service, extra: &[&str]) -> Reply {
     curl_as("wrong", &[&["-F", &big, &url], extra].concat())
 }
 
-/// Case U01.
 #[test]
 fn unwelcome_upload_that_asks_first_is_refused_before_it_begins() {
     let service = Service::echo().start();
@@ -40,7 +39,6 @@ fn unwelcome_upload_that_asks_first_is_refused_before_it_begins() {
     }
 }
 
-/// Case U01.
 #[test]
 fn unwelcome_upload_that_does_not_ask_reads_its_refusal_early() {
     let service = Service::echo().start();
@@ -53,7 +51,6 @@ fn unwelcome_upload_that_does_not_ask_reads_its_refusal_early() {
     }
 }
 
-/// Case U01.
 #[test]
 fn request_after_an_unwelcome_upload_is_answered() {
     let service = Service::echo().start();
@@ -75,7 +72,6 @@ fn request_after_an_unwelcome_upload_is_answered() {
     }
 }
 
-/// Case U01.
 #[test]
 fn welcome_upload_that_asks_first_is_told_to_go_on_at_once() {
     let service = Service::echo().start();
@@ -90,7 +86,6 @@ fn welcome_upload_that_asks_first_is_told_to_go_on_at_once() {
     assert!(reply.number("time_total") < 1.0, "{}", reply.number("time_total"));
 }
 
-/// Case U01.
 #[test]
 fn unknown_expectation_is_417() {
     let service = Service::echo().start();
@@ -118,7 +113,7 @@ fn unwelcome_plain_upload_is_redirected_before_its_body() {
     }
 }
 
-/// Case U01, the size that no certificate has.
+/// The size that no certificate has.
 #[test]
 fn certificate_of_many_megabytes_is_413() {
     let service = Service::echo().start();

@@ -12,7 +12,7 @@ use crate::{
 
 /// A service behind the front door: a name for the configuration, and its mounts.
 ///
-/// One value serves all listeners and threads; state that handlers share belongs into an `Arc`
+/// One value serves all listeners and threads; state that handlers share belongs in an `Arc`
 /// that [`Service::mounts`] clones into its routes.
 pub trait Service: Send + Sync + 'static {
     /// The name under which listeners list it: lower case, unique.

@@ -111,7 +111,7 @@ fn parse(url: &str) -> Result<(Uri, String, bool), UpstreamError> {
         Some("wss") => true,
         Some(_) | None => return Err(wrong("the scheme is another one")),
     };
-    // Neither may show up in logs; a token belongs into a file.
+    // Neither may show up in logs; a token belongs in a file.
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
         || uri.query().is_some()
     {

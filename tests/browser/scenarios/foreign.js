@@ -1,4 +1,4 @@
-// Case M01: a page of another site uses the password that the browser remembers, and gets nowhere.
+// A page of another site uses the password that the browser remembers, and gets nowhere.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { given, launch, turnTo, until, visit } from '../browser.js';

@@ -69,7 +69,6 @@ fn sparse(folder: &Path, bytes: usize) -> PathBuf {
     path
 }
 
-/// Case H02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_is_posted_across_twenty_replacements_arrives_whole() {
     let service = batch_setup().quiet().start();
@@ -106,7 +105,7 @@ async fn a_job_that_is_posted_across_twenty_replacements_arrives_whole() {
     admin.until_drained().await;
 }
 
-/// Case U02: what is slow is not cut, what is silent holds no place.
+/// What is slow is not cut, what is silent holds no place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_upload_succeeds_and_hundreds_of_silent_ones_delay_nobody() {
     let service = batch_setup().quiet().start();
@@ -150,7 +149,6 @@ fn endless(service: &Service, file: &Path) -> Child {
         .expect("the curl command")
 }
 
-/// Case U03.
 #[test]
 fn uploads_whose_clients_vanish_leave_nothing_behind_also_across_a_restart() {
     let service = batch_setup().quiet().start();
@@ -183,7 +181,7 @@ fn uploads_whose_clients_vanish_leave_nothing_behind_also_across_a_restart() {
     assert_eq!(listed(&service), 1);
 }
 
-/// Case U04, the parts that need no gigabytes.
+/// The parts that need no gigabytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chunked_upload_arrives_whole_and_a_cut_one_never_counts() {
     let service = batch_setup().quiet().start();

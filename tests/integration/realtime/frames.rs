@@ -1,4 +1,4 @@
-//! Handshakes and frames: cases W01 and W03, sizes, compression.
+//! Handshakes and frames: sizes, compression.
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,7 +21,6 @@ async fn with_origin(service: &Service, origin: Option<&str>) -> u16 {
     }
 }
 
-/// Case W01.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_other_origins_open_nothing_unless_they_are_listed() {
     let listed = "[realtime]\nallowed_origins = [\"https://app.example\"]";
@@ -62,7 +61,6 @@ fn piece(data: &[u8], opcode: Data, last: bool) -> Message {
     Message::Frame(Frame::message(data.to_vec(), OpCode::Data(opcode), last))
 }
 
-/// Case W03.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_in_fragments_arrives_whole_and_pings_between_are_answered() {
     let service = realtime_setup().start();
@@ -77,7 +75,6 @@ async fn a_message_in_fragments_arrives_whole_and_pings_between_are_answered() {
     client.next_of("RecognitionStarted").await;
 }
 
-/// Case W03.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_inside_another_and_one_without_a_mask_are_errors_of_the_protocol() {
     let service = realtime_setup().start();

@@ -38,7 +38,6 @@ async fn a_session_ends_at_its_limit_although_audio_comes() {
     assert_eq!(client.closed().await, (1008, "policy_violation".to_owned()));
 }
 
-/// Case W02.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_are_gone_are_noticed_and_others_stay() {
     let service = realtime_setup().settings("[realtime]\npeer_timeout = \"4s\"").start();

@@ -122,7 +122,7 @@ struct RealtimeSession {
 impl RealtimeSession {
     fn handle(&mut self, input: Input<'_>, socket: &mut Socket<'_>) {
         let mut actions = self.protocol.handle(self.began.elapsed(), input);
-        // A pipe that fails is told to the protocol, whose answer goes before the rest.
+        // A pipe that fails is told to the protocol, whose answer comes before the rest.
         while let Err((channel, refusal)) = self.act(actions, socket) {
             let failed = Input::Channel(channel, ChannelEvent::Failed(refusal));
             actions = self.protocol.handle(self.began.elapsed(), failed);
