@@ -3,14 +3,13 @@
 use std::{path::Path, sync::Arc};
 
 use actix::{Addr, MailboxError};
-use time::OffsetDateTime;
 
 use crate::{
     audit::Audit,
     auth::{AuthActor, AuthShared, AuthStartError, Authenticator, CredentialError},
     blocking,
     certificate::{
-        CertificateActor, CertificateBundle, Certificates, DefaultCertificateError, WaitingKeys,
+        ActiveCertificate, CertificateActor, Certificates, DefaultCertificateError, WaitingKeys,
         forget_used_key, load_or_generate,
     },
     change::{
@@ -160,9 +159,7 @@ pub fn roll_back(store: &dyn StateStore, revision: Revision) -> Result<Change, R
     }
     loaded.state.admin.check().map_err(|err| unusable(err.to_string()))?;
     if let Some(stored) = &loaded.state.tls {
-        let (certificate, key) = (stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes());
-        CertificateBundle::judge_known(certificate, key, OffsetDateTime::now_utc())
-            .map_err(|err| unusable(err.to_string()))?;
+        ActiveCertificate::installed_one(stored).map_err(|err| unusable(err.to_string()))?;
     }
     Ok(Change::RollBack(Box::new(loaded.state)))
 }

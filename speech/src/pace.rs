@@ -55,14 +55,18 @@ impl Pace {
 
     /// Whether the open window should be decoded again.
     pub(crate) fn is_due(&self, now: Instant, live: &LiveOptions) -> bool {
-        let idle = now.saturating_duration_since(self.since).as_secs_f64();
-        self.audio >= self.step(live) && idle >= self.audio * LEAST_IDLE
+        self.audio >= self.step(live) && self.keeps_up(now)
     }
 
     /// Whether a pause that has just begun is reason enough to decode it.
     pub(crate) fn may_hurry(&self, now: Instant) -> bool {
+        self.waited < CROWDED && self.audio >= LEAST_STEP && self.keeps_up(now)
+    }
+
+    /// Whether the session is not behind; see [`LEAST_IDLE`].
+    fn keeps_up(&self, now: Instant) -> bool {
         let idle = now.saturating_duration_since(self.since).as_secs_f64();
-        self.waited < CROWDED && self.audio >= LEAST_STEP && idle >= self.audio * LEAST_IDLE
+        idle >= self.audio * LEAST_IDLE
     }
 
     /// The silence after which the open window should be decoded again if no more audio comes, in

@@ -307,13 +307,12 @@ fn offline(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
     let by = Requester::local("console");
     let audit = Audit::open(data_dir)?;
     let done = change_offline(request, data_dir, &by, &*store, &state);
-    let fingerprint = |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
     let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Refused };
-    let mut entry = AuditEntry::new(&by, kind.action(), outcome);
+    let mut entry = AuditEntry::new(&by, kind.text(), outcome);
     match &done {
         Ok((_, next)) => {
             let new = resolve_certificate(next, None, &load_or_generate(data_dir)?);
-            entry = entry.fingerprints(&fingerprint(&active()?), &fingerprint(&new));
+            entry = entry.fingerprints(active()?.fingerprint(), new.fingerprint());
         }
         Err(err) => entry = entry.detail(format!("{err:#}")),
     }

@@ -157,10 +157,9 @@ async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer 
         Err(reason) => Err((Outcome::Refused, reason)),
     };
     let outcome = made.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Done);
-    let fingerprint = |active: &ActiveCertificate| active.bundle.facts().fingerprint_sha256.clone();
     let new = owners.certificates.active();
-    let mut entry = AuditEntry::new(by, kind.action(), outcome)
-        .fingerprints(&fingerprint(&active), &fingerprint(&new));
+    let mut entry = AuditEntry::new(by, kind.text(), outcome)
+        .fingerprints(active.fingerprint(), new.fingerprint());
     if let Err((_, reason)) = &made {
         entry = entry.detail(reason);
     }

@@ -136,6 +136,6 @@ impl Auditor {
     }
 
     fn fingerprint(&self) -> String {
-        self.owners.certificates.active().bundle.facts().fingerprint_sha256.clone()
+        self.owners.certificates.active().fingerprint().to_owned()
     }
 }

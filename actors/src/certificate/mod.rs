@@ -64,7 +64,7 @@ pub struct ActiveCertificate {
 impl std::fmt::Debug for ActiveCertificate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ActiveCertificate")
-            .field("fingerprint_sha256", &self.bundle.facts().fingerprint_sha256)
+            .field("fingerprint_sha256", &self.fingerprint())
             .field("is_default", &self.is_default)
             .finish_non_exhaustive()
     }
@@ -205,7 +205,7 @@ impl Snapshot for Certificates {
         let tls = Pair::new(&active.bundle.certified_key())
             .map_err(|err| ChangeError::unusable("the certificate", err))?;
         let differs = self.active().bundle.chain() != active.bundle.chain();
-        let remark = differs.then(|| active.bundle.facts().fingerprint_sha256.clone());
+        let remark = differs.then(|| active.fingerprint().to_owned());
         let (certificates, active) = (self.clone(), Arc::new(active));
         Ok(Some(Prepared {
             scope: differs.then_some(Scope::Tls),
@@ -216,11 +216,17 @@ impl Snapshot for Certificates {
 }
 
 impl ActiveCertificate {
+    /// Its SHA-256 fingerprint, in hex.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.bundle.facts().fingerprint_sha256
+    }
+
     fn default_one(default: &CertificateBundle, fallback: Option<String>) -> Self {
         Self { bundle: default.clone(), is_default: true, installed: None, fallback }
     }
 
-    fn installed_one(stored: &StoredBundle) -> Result<Self, CertificateError> {
+    pub(crate) fn installed_one(stored: &StoredBundle) -> Result<Self, CertificateError> {
         let bundle = from_stored(stored.certificate_pem.as_bytes(), stored.key_pem.as_bytes())?;
         let installed = stored.installed.clone();
         Ok(Self { bundle, is_default: false, installed, fallback: None })
@@ -310,20 +316,20 @@ impl CertificateActor {
                 return;
             }
             let kind = ChangeKind::DefaultCertificateRenewed;
-            let fingerprint = || certificates.active().bundle.facts().fingerprint_sha256.clone();
-            let old = fingerprint();
+            let old = certificates.active();
             let served = transaction.serve_again(kind).await;
             let outcome = if served.is_ok() { Outcome::Done } else { Outcome::Failed };
-            let mut entry = AuditEntry::new(&Requester::appliance(), kind.action(), outcome);
+            let mut entry = AuditEntry::new(&Requester::appliance(), kind.text(), outcome);
             match served {
                 Ok(()) => {
-                    let new = fingerprint();
+                    let new = certificates.active();
+                    let (old, new) = (old.fingerprint(), new.fingerprint());
                     let message = format!("{}, for it was out of date: {new}", kind.text());
                     log::warn!("{message}");
                     let code = "default-certificate-renewed".to_owned();
                     let event = EventKind::CertificateWarning { code, message };
                     writer.ledger().events().publish(event);
-                    entry = entry.fingerprints(&old, &new);
+                    entry = entry.fingerprints(old, new);
                 }
                 Err(err) => {
                     log::error!("{}, but it cannot be served yet: {err}", kind.text());

@@ -25,8 +25,9 @@ pub enum ChangeKind {
 pub(super) const UNDONE: &str = "undone: new listeners did not start";
 
 impl ChangeKind {
-    /// What was done, in the past tense: in the history, in events, in the log, and as the reason of
-    /// the generations that come of it.
+    /// What was done, in the past tense: in the history, in events, in the log, as the reason of the
+    /// generations that come of it, and in the audit record where the console or the appliance itself
+    /// does it.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -70,18 +71,12 @@ impl ChangeKind {
         }
     }
 
-    /// What the audit record calls it where the console or the appliance itself does it.
-    #[must_use]
-    pub fn action(self) -> &'static str {
-        self.text()
-    }
-
     /// What the audit record calls it where files that are followed bring it.
     pub(crate) fn action_of_files(self) -> &'static str {
         match self {
             Self::CertificateInstalled => "install certificate",
             Self::StateFilesEdited => "edit state files",
-            other => other.action(),
+            other => other.text(),
         }
     }
 

@@ -159,7 +159,7 @@ async fn install(
     served: &mut Option<Vec<u8>>,
 ) -> Result<Replaced, String> {
     let active = owners.certificates.active();
-    let old = active.bundle.facts().fingerprint_sha256.clone();
+    let old = active.fingerprint().to_owned();
     let new = pair.judged.bundle.facts().fingerprint_sha256.clone();
     // The whole chain: an intermediate that was missing may have been added.
     if active.bundle.chain() == pair.judged.bundle.chain() {

@@ -136,8 +136,9 @@ pub(crate) fn other_codes(code: &str) -> impl Iterator<Item = &'static str> {
     OTHER_CODES.iter().filter(move |(_, usual)| *usual == code).map(|(other, _)| *other)
 }
 
-/// What stands between a text and this result, which begins another word: foreign words in Latin letters and figures keep their
-/// blanks, whatever the language, and phrases those that the recogniser wrote.
+/// What stands between a text and this result, which begins another word: foreign words in Latin
+/// letters and figures keep their blanks, whatever the language, and phrases those that the
+/// recogniser wrote.
 pub(super) fn between(before: &str, next: &Item, language: &str) -> &'static str {
     let latin = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let foreign = latin(before.chars().next_back()) && latin(next.content.chars().next());
