@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::{
     engine::{self, Engine},
@@ -85,7 +86,7 @@ pub struct JobsPlace {
 
 /// The speech side of an appliance.
 pub struct Speech {
-    recogniser: RwLock<RecogniserState>,
+    recogniser: watch::Sender<RecogniserState>,
     slots: Slots,
     jobs: OnceLock<Jobs>,
     /// Why there are no jobs though there should be.
@@ -103,7 +104,7 @@ impl Speech {
     #[must_use]
     pub fn start(settings: SpeechSettings, jobs: Option<JobsPlace>) -> Arc<Self> {
         let speech = Arc::new(Self {
-            recogniser: RwLock::new(RecogniserState::Loading),
+            recogniser: watch::Sender::new(RecogniserState::Loading),
             slots: Slots::new(settings.decoding_threads),
             jobs: OnceLock::new(),
             trouble: RwLock::default(),
@@ -129,7 +130,7 @@ impl Speech {
     pub fn off() -> Arc<Self> {
         let reason = "no listener carries a speech service".to_owned();
         Arc::new(Self {
-            recogniser: RwLock::new(RecogniserState::Unavailable(reason)),
+            recogniser: watch::Sender::new(RecogniserState::Unavailable(reason)),
             slots: Slots::new(1),
             jobs: OnceLock::new(),
             trouble: RwLock::default(),
@@ -195,7 +196,17 @@ impl Speech {
     /// The recogniser, if there is one.
     #[must_use]
     pub fn recogniser(&self) -> RecogniserState {
-        self.recogniser.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.recogniser.borrow().clone()
+    }
+
+    /// The same once the model has been read, or cannot be; [`RecogniserState::Loading`] where that
+    /// takes longer than `patience`. Needs a Tokio runtime.
+    pub async fn loaded(&self, patience: Duration) -> RecogniserState {
+        let mut states = self.recogniser.subscribe();
+        let known = states.wait_for(|state| !matches!(state, RecogniserState::Loading));
+        // However the wait ends, the state of that moment is the answer.
+        let _ = tokio::time::timeout(patience, known).await;
+        self.recogniser()
     }
 
     /// Who may compute when.
@@ -231,7 +242,7 @@ impl Speech {
     }
 
     fn set(&self, state: RecogniserState) {
-        *self.recogniser.write().unwrap_or_else(PoisonError::into_inner) = state.clone();
+        self.recogniser.send_replace(state.clone());
         if let (RecogniserState::Ready(recogniser), Some(jobs)) = (state, self.jobs()) {
             jobs.use_recogniser(recogniser);
         }
@@ -262,4 +273,22 @@ fn explained(err: &StoreError) -> String {
         cause = err.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_model_is_told_what_became_of_it() {
+        let speech = Speech::off();
+        speech.set(RecogniserState::Loading);
+        let state = speech.loaded(Duration::ZERO).await;
+        assert!(matches!(state, RecogniserState::Loading));
+        // The wait begins before the state is set.
+        let hour = Duration::from_secs(3600);
+        let read = async { speech.set(RecogniserState::Unavailable("no model".into())) };
+        let (state, ()) = tokio::join!(speech.loaded(hour), read);
+        assert!(matches!(state, RecogniserState::Unavailable(reason) if reason == "no model"));
+    }
 }

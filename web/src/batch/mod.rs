@@ -38,8 +38,7 @@ use crate::{
 };
 
 /// How long a job that is posted right after the start waits for the model.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-const LOOKS: usize = 400;
+const LOADING: Duration = Duration::from_secs(20);
 
 /// The batch Speech API.
 #[derive(Debug, Default)]
@@ -137,16 +136,14 @@ impl BatchContext {
 
     /// The same once the model has been read, which takes a moment after the start.
     async fn recogniser(&self) -> Result<Arc<dyn Recogniser>, BatchError> {
-        for _ in 0..LOOKS {
-            match self.speech.recogniser() {
-                RecogniserState::Ready(recogniser) => return Ok(recogniser),
-                RecogniserState::Loading => tokio::time::sleep(LOOK_EVERY).await,
-                RecogniserState::Unavailable(reason) => {
-                    return Err(BatchError::NoRecogniser(reason));
-                }
+        let reason = match self.speech.loaded(LOADING).await {
+            RecogniserState::Ready(recogniser) => return Ok(recogniser),
+            RecogniserState::Loading => {
+                "the speech model is still being read; try again soon".to_owned()
             }
-        }
-        Err(BatchError::NoRecogniser("the speech model is still being read; try again soon".into()))
+            RecogniserState::Unavailable(reason) => reason,
+        };
+        Err(BatchError::NoRecogniser(reason))
     }
 
     /// Calls the store on a blocking thread.

@@ -39,7 +39,6 @@ const EVENTS: usize = 64;
 /// How long a session that is asked for right after the start waits for the model. Clients wait
 /// five seconds for the answer.
 const LOADING: Duration = Duration::from_secs(4);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The longest id that a client may give its request.
 const LONGEST_ID: usize = 128;
 
@@ -256,19 +255,12 @@ async fn admit(
 }
 
 async fn recogniser(shared: &RealtimeContext) -> Result<Arc<dyn Recogniser>, Refusal> {
-    let asked = Instant::now();
-    loop {
-        let reason = match shared.speech.recogniser() {
-            RecogniserState::Ready(recogniser) => return Ok(recogniser),
-            RecogniserState::Loading if asked.elapsed() < LOADING => {
-                tokio::time::sleep(LOOK_EVERY).await;
-                continue;
-            }
-            RecogniserState::Loading => "the model is still being read".to_owned(),
-            RecogniserState::Unavailable(reason) => reason,
-        };
-        return Err(Refusal::new(ErrorType::JobError, reason));
-    }
+    let reason = match shared.speech.loaded(LOADING).await {
+        RecogniserState::Ready(recogniser) => return Ok(recogniser),
+        RecogniserState::Loading => "the model is still being read".to_owned(),
+        RecogniserState::Unavailable(reason) => reason,
+    };
+    Err(Refusal::new(ErrorType::JobError, reason))
 }
 
 impl websocket::Session for RealtimeSession {
