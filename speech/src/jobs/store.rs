@@ -90,6 +90,8 @@ pub struct Job {
     /// How often the process ended, without a word, while work on it went on.
     pub crashes: u32,
     pub errors: Vec<JobError>,
+    /// Whether somebody is still to be told of its end.
+    pub notify: bool,
 }
 
 /// What lists show of a job: all but its configuration.
@@ -376,12 +378,6 @@ pub trait JobStore: Send + Sync {
     /// # Errors
     /// The database failed.
     fn unnotified(&self) -> Result<Vec<JobId>, StoreError>;
-
-    /// Whether a job is one of them.
-    ///
-    /// # Errors
-    /// The database failed.
-    fn is_unnotified(&self, id: JobId) -> Result<bool, StoreError>;
 
     /// The end of a job was told, or given up.
     ///

@@ -40,7 +40,7 @@ const ROW: u64 = 64 << 10;
 const PAGES_AT_ONCE: u32 = 16_384;
 
 const COLUMNS: &str = "id, created_at, finished_at, status, data_name,
-    coalesce((SELECT config FROM configs WHERE job = jobs.id), config), duration_ms, attempts, crashes, errors, client";
+    coalesce((SELECT config FROM configs WHERE job = jobs.id), config), duration_ms, attempts, crashes, errors, client, notify";
 /// Without the configuration, which is large.
 const SUMMARY: &str = "id, created_at, status, data_name, duration_ms, errors";
 
@@ -517,13 +517,6 @@ impl JobStore for SqliteStore {
 
     fn unnotified(&self) -> Result<Vec<JobId>, StoreError> {
         self.ids("SELECT id FROM jobs WHERE notify AND status IN ('done', 'rejected') ORDER BY id")
-    }
-
-    fn is_unnotified(&self, id: JobId) -> Result<bool, StoreError> {
-        let sql = "SELECT count(*) FROM jobs
-                   WHERE id = ?1 AND notify AND status IN ('done', 'rejected')";
-        let count: i64 = self.connection().query_row(sql, [id.0], |row| row.get(0))?;
-        Ok(count > 0)
     }
 
     fn mark_notified(&self, id: JobId) -> Result<(), StoreError> {

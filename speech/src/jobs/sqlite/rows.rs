@@ -52,6 +52,7 @@ pub(super) fn read_job(row: &Row<'_>) -> Result<Job, StoreError> {
         crashes: row.get(8)?,
         errors: parse_errors(&row.get::<_, String>(9)?)?,
         client: row.get(10)?,
+        notify: row.get(11)?,
     })
 }
 

@@ -67,7 +67,11 @@ fn jobs_are_numbered_and_claimed_in_order() {
     assert_eq!((kept.language.as_deref(), kept.items.len()), (Some("en"), 0));
     assert_eq!(kept.metadata, finished().metadata);
     assert_eq!(store.unnotified().unwrap(), [JobId(1)]);
-    assert!(store.is_unnotified(JobId(1)).unwrap() && !store.is_unnotified(JobId(2)).unwrap());
+    let notify = |id| store.get(id).unwrap().unwrap().notify;
+    assert!(notify(JobId(1)) && notify(JobId(2)), "the second one has not ended");
+    store.mark_notified(JobId(1)).unwrap();
+    assert_eq!(store.unnotified().unwrap(), []);
+    assert!(!notify(JobId(1)) && notify(JobId(2)));
     let today = OffsetDateTime::now_utc().date();
     assert_eq!(store.usage(today, today).unwrap()[0].duration, Duration::from_millis(1500));
 }

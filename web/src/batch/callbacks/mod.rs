@@ -83,9 +83,7 @@ impl CallbackRunner {
         let Some(job) = self.job(id).await else { return };
         let kind = match job.status {
             JobStatus::Fetching => Kind::Fetch,
-            JobStatus::Done | JobStatus::Rejected if job.config.contains("notification_config") => {
-                Kind::Notify
-            }
+            JobStatus::Done | JobStatus::Rejected if job.notify => Kind::Notify,
             JobStatus::Done
             | JobStatus::Rejected
             | JobStatus::Queued

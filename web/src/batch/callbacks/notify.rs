@@ -50,9 +50,9 @@ impl CallbackRunner {
     /// Tells everybody who wants to know, all at once; failures are noted in the job.
     pub(super) async fn notify(&self, errand: &Errand) {
         let id = errand.id;
-        let waiting = self.batch.store(move |store| store.is_unnotified(id)).await;
-        let Ok(true) = waiting else { return };
-        let Some((_, config)) = self.job_and_config(id).await else { return };
+        // It may have been told between the look at it and the beginning of this errand.
+        let waiting = self.job_and_config(id).await.filter(|(job, _)| job.notify);
+        let Some((_, config)) = waiting else { return };
         let entries = 0..config.notifications.len();
         drop(config);
         futures::future::join_all(entries.map(|entry| self.tell(errand, entry))).await;
