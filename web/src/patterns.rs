@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why there are no replacements.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("transcript_filtering_config: {0}")]
+    #[error(transparent)]
     Rule(#[from] RuleError),
     #[error("too many patterns are being compiled; try again later")]
     Busy,

@@ -175,7 +175,8 @@ impl SessionPlan {
         let mut config = start.transcription_config;
         remove_nulls(&mut config);
         let raw = RawTranscription::read(&config).or_else(refuse)?;
-        let Some(language) = raw.language.clone() else {
+        let language = raw.language.clone().filter(|language| !language.is_empty());
+        let Some(language) = language else {
             return refuse("transcription_config.language is missing");
         };
         let mut live = LiveOptions::default();
@@ -184,9 +185,7 @@ impl SessionPlan {
         if start.audio_events_config.is_some_and(|value| !value.is_null()) {
             missing.push(Missing::new("audio_events_config"));
         }
-        let (filter, rules) = raw
-            .filter()
-            .or_else(|err| refuse(format!("{KEY}.transcript_filtering_config.{err}")))?;
+        let (filter, rules) = raw.filter().or_else(|err| refuse(err.to_string()))?;
         Ok(Self {
             audio,
             language,
@@ -366,6 +365,7 @@ mod tests {
     fn mistakes_are_named() {
         for (config, expected) in [
             (json!({}), "language is missing"),
+            (json!({"language": ""}), "language is missing"),
             (
                 json!({"language": "en", "max_dely": 3}),
                 "max_dely is not known here; did you mean max_delay?",

@@ -49,25 +49,28 @@ pub struct Rule {
     pub to: String,
 }
 
-/// Why rules are refused.
+/// Where the rules stand in a configuration, of a job and of a session alike.
+const KEY: &str = "transcription_config.transcript_filtering_config.replacements";
+
+/// Why rules are refused. The text begins with the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    #[error("there are {0} replacements; {MOST_RULES} are the most")]
+    #[error("{KEY} has {0} entries; {MOST_RULES} are the most")]
     TooMany(usize),
-    #[error("replacements[{0}] is one pattern too many; {MOST_PATTERNS} are the most")]
+    #[error("{KEY}[{0}] is one pattern too many; {MOST_PATTERNS} are the most")]
     TooManyPatterns(usize),
-    #[error("replacements[{index}].{part} has {length} bytes; {LONGEST_PART} are the most")]
+    #[error("{KEY}[{index}].{part} has {length} bytes; {LONGEST_PART} are the most")]
     TooLong { index: usize, part: &'static str, length: usize },
     #[error(
-        "with replacements[{0}] the patterns have more than {LONGEST_PATTERNS} bytes, the most of all together"
+        "{KEY}[{0}] is too much: with it the patterns have more than {LONGEST_PATTERNS} bytes, the most of all together"
     )]
     PatternsTooLong(usize),
     #[error(
-        "replacements[{index}].from is a pattern that is too large once it is compiled; {most} bytes are the most {of}"
+        "{KEY}[{index}].from is a pattern that is too large once it is compiled; {most} bytes are the most {of}"
     )]
     TooLarge { index: usize, most: usize, of: &'static str },
     #[error(
-        "replacements[{index}].from is not a regular expression: {reason}; correct it, or leave the slash at its beginning out if it is a word"
+        "{KEY}[{index}].from is not a regular expression: {reason}; correct it, or leave the slash at its beginning out if it is a word"
     )]
     NotRegular { index: usize, reason: String },
 }
@@ -400,7 +403,7 @@ mod tests {
         let classes = format!("/{}/", r"[\w&&a]".repeat(70));
         let folded = format!("/(?i){}/", r"\pL".repeat(160));
         for (given, expected) in [
-            (vec![("a", "b"); 1001], "there are 1001 replacements; 1000 are the most"),
+            (vec![("a", "b"); 1001], "replacements has 1001 entries; 1000 are the most"),
             (vec![("/a/", "b"); 201], "replacements[200] is one pattern too many; 200"),
             (vec![("a", "b"), (&*long, "")], "replacements[1].from has 501 bytes; 500 are"),
             (vec![("a", &*long)], "replacements[0].to has 501 bytes"),

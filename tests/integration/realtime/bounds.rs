@@ -152,7 +152,7 @@ async fn patterns_that_are_too_large_are_refused_by_sessions_and_jobs_alike() {
         (rules(r"/\w{60}/", 1), "replacements[0].from is a pattern that is too large"),
         (rules(r"/\w{5}/", 150), "bytes are the most for all together"),
         (rules(r"/(a{100}){100}{100}/", 1), "replacements[0].from is a pattern that is too large"),
-        (rules("word", 1001), "there are 1001 replacements; 1000 are the most"),
+        (rules("word", 1001), "replacements has 1001 entries; 1000 are the most"),
         (rules(&"a".repeat(501), 1), "replacements[0].from has 501 bytes"),
     ] {
         let filtering = json!({"replacements": rules});
@@ -172,6 +172,7 @@ async fn patterns_that_are_too_large_are_refused_by_sessions_and_jobs_alike() {
             (format!("config=<{}", file.display()), format!("data_file=@{}", sentence().display()));
         let refused =
             curl(&["-F", &form, "-F", &audio, &service.url("https", "/v2/jobs")]).expect(400);
-        assert!(refused.body.contains(expected), "{}", refused.body);
+        let detail = refused.json()["detail"].as_str().expect("a detail").to_owned();
+        assert!(detail.contains(reason), "the job says {detail}, the session {reason}");
     }
 }

@@ -117,7 +117,7 @@ pub enum ConfigError {
     NotJson(String),
     #[error("{0}")]
     Schema(String),
-    #[error("transcript_filtering_config: {0}")]
+    #[error(transparent)]
     Replacements(#[from] RuleError),
     #[error("transcription_config has no language")]
     NoLanguage,
