@@ -90,7 +90,7 @@ pub enum ChannelEvent {
 }
 
 /// What is to be done.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Action {
     Send(ServerMessage),
     /// Look for room and for a recogniser of this session, and answer with [`Input::Opened`] or
@@ -117,11 +117,4 @@ pub enum Action {
         code: u16,
         reason: &'static str,
     },
-}
-
-impl PartialEq for SessionPlan {
-    fn eq(&self, other: &Self) -> bool {
-        (self.audio, &self.language, &self.channels)
-            == (other.audio, &other.language, &other.channels)
-    }
 }
