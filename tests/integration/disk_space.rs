@@ -6,15 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::curl::{Reply, curl, curl_as};
-use crate::support::disk::{fill, free, on_a_small_disk, seen_by};
+use crate::support::disk::{RESERVE, fill, free, on_a_small_disk, seen_by};
 use crate::support::http::Connection;
 use crate::support::service::Service;
 use crate::support::speech::{CONFIG, batch_setup, id_of, sentence};
 use crate::support::{seconds, wait_until};
 
 const MIB: usize = 1 << 20;
-/// What all that clients send leaves free.
-const RESERVE: u64 = 128 << 20;
 
 #[test]
 fn the_state_can_be_changed_on_a_disk_that_is_full() {

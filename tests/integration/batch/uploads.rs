@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::certificates::CertificateAuthority;
 use crate::support::curl::{curl, curl_as};
-use crate::support::disk::on_a_small_disk;
+use crate::support::disk::{RESERVE, free, on_a_small_disk, seen_by};
 use crate::support::http::Connection;
 use crate::support::service::Service;
 use crate::support::speech::{CONFIG, batch_setup, ended, id_of, job, sentence, submit};
@@ -233,48 +233,69 @@ fn a_large_job_is_not_kept_in_memory() {
 #[test]
 fn a_full_disk_is_told_with_what_to_do_and_leaves_nothing_behind() {
     let setup = batch_setup().quiet();
-    let Some(setup) = on_a_small_disk(setup, "data/jobs", 160, None) else { return };
+    // 100 MiB beside the reserve, of which unfinished uploads of one address may hold half.
+    let Some(setup) = on_a_small_disk(setup, "data/jobs", 228, None) else { return };
     let service = setup.start();
+    let folder = seen_by(&service, "data/jobs");
     let disk = || {
         let url = service.url("https", "/v2/management/diskinfo");
         let disks = curl_as("admin", &[&url]).expect(200).json();
         disks["disks"][1]["used_kb"].as_u64().expect("a number")
     };
-    let post = |bytes: usize, extra: &[&str]| {
-        let file = format!("data_file=@{}", sparse(service.path(), bytes).display());
+    let [small, large, too_large] =
+        [1, 30, 150].map(|mebibytes| sparse(service.path(), mebibytes * MIB));
+    let post = |file: &Path, extra: &[&str]| {
+        let file = format!("data_file=@{}", file.display());
         let (config, url) = (format!("config={CONFIG}"), service.url("https", "/v2/jobs/"));
         curl(&[&["--http1.1", "-F", &file, "-F", &config, &url][..], extra].concat())
     };
     let chunked = ["-H", "Transfer-Encoding: chunked"];
     let empty = disk();
     // It would not fit: refused before; it turns out not to fit: refused while it comes.
-    for (bytes, extra) in [(64 * MIB, &[][..]), (150 * MIB, &chunked)] {
-        let refused = post(bytes, extra).expect(507).json();
+    for extra in [&[][..], &chunked] {
+        let refused = post(&too_large, extra).expect(507).json();
         assert_eq!(refused["error"], "Internal Server Error");
         let detail = refused["detail"].as_str().expect("a detail");
         assert!(detail.contains("the disk is full") && detail.contains("delete jobs"), "{detail}");
         assert!(disk() < empty + 64, "something is left: {} KiB, {empty} before", disk());
     }
-    // Each of these would fit alone; together they fill the disk to its last byte.
+    // Each of these would fit alone; together they do not.
     let replies = std::thread::scope(|scope| {
-        let posts = || post(60 * MIB, &chunked);
+        let posts = || post(&large, &chunked);
         let all: Vec<_> = (0..4).map(|_| scope.spawn(posts)).collect();
         all.into_iter().map(|one| one.join().expect("a client")).collect::<Vec<_>>()
     });
     let statuses: Vec<u64> = replies.iter().map(|reply| reply.status).collect();
     assert!(statuses.iter().all(|status| [201, 507].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&507), "{statuses:?}: the disk did not fill up");
-    let taken: Vec<String> =
+    let mut taken: Vec<String> =
         replies.iter().filter(|reply| reply.status == 201).map(id_of).collect();
+    // They may have refused each other; one after the other finds what room there is.
+    let refused = loop {
+        let reply = post(&large, &chunked);
+        if reply.status != 201 {
+            break reply;
+        }
+        taken.push(id_of(&reply));
+    };
+    assert_eq!(refused.status, 507, "{}", refused.body);
+    assert_eq!(taken.len(), 2, "of 100 MiB, then 70, then 40, half is to be had");
     assert_eq!(listed(&service), taken.len());
-    if !taken.is_empty() {
-        let health = curl_as("admin", &[&service.url("https", "/v2/management/health")]);
-        let storage = health.expect(200).json()["storage"].clone();
-        let error = storage["errors"][0].as_str().unwrap_or_default();
-        assert!(error.contains("delete jobs"), "{storage}");
+    for id in &taken {
+        ended(&service, id);
     }
+    // Somebody else takes what room is left.
+    let filler = folder.join("filler");
+    let rest = (free(&folder) - RESERVE) as usize;
+    std::fs::write(&filler, vec![1; rest + MIB]).expect("room for it");
+    post(&small, &[]).expect(507);
+    let health = curl_as("admin", &[&service.url("https", "/v2/management/health")]);
+    let storage = health.expect(200).json()["storage"].clone();
+    let error = storage["errors"][0].as_str().unwrap_or_default();
+    assert!(error.contains("delete jobs"), "{storage}");
+    std::fs::remove_file(&filler).expect("remove it");
     for id in taken {
-        assert_eq!(job(&service, &id)["data_name"], format!("zeros-{}", 60 * MIB));
+        assert_eq!(job(&service, &id)["data_name"], format!("zeros-{}", 30 * MIB));
         let url = service.url("https", &format!("/v2/jobs/{id}?force=true"));
         curl(&["-X", "DELETE", &url]).expect(200);
     }

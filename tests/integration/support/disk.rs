@@ -6,6 +6,9 @@ use std::process::Command;
 
 use super::service::{Service, Setup};
 
+/// What all that clients send leaves free there.
+pub(crate) const RESERVE: u64 = 128 << 20;
+
 /// Puts a disk of so many mebibytes, and of `inodes` files where that is given, below `folder` of
 /// the installation; `None` where nothing can be mounted.
 pub(crate) fn on_a_small_disk(
