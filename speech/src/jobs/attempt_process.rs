@@ -20,8 +20,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    job::{Finished, Job},
     process::{Failure, JobLog, Work},
-    store::{Finished, Job},
 };
 use crate::{engine, recogniser::Cancel, slots::Slots, speech::SpeechSettings};
 

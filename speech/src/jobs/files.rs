@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::store::{JobId, StoreError};
+use super::{job::JobId, store_error::StoreError};
 use crate::{
     disk::{Disk, Upload},
     regular,

@@ -8,21 +8,22 @@ mod attempt_process;
 pub mod config;
 mod files;
 mod identify;
+mod job;
 mod process;
 pub mod render;
 mod runner;
 mod sqlite;
 mod store;
+mod store_error;
 
 pub use self::{
     attempt_process::{APART_COMMAND, transcribe_apart},
     config::{ConfigError, JobConfig},
     files::IncomingFile,
+    job::{Finished, Job, JobError, JobId, JobStatus, JobSummary, Transcript},
     render::{Format, transcript},
     runner::{JobEvent, Jobs, Progress, WorkDone},
     sqlite::{SqliteStore, StoreOptions},
-    store::{
-        Finished, Job, JobCounts, JobError, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE,
-        ListFilter, NewJob, Places, StoreError, Transcript, UsageRow,
-    },
+    store::{JobCounts, JobStore, LONGEST_PAGE, ListFilter, NewJob, Places, UsageRow},
+    store_error::StoreError,
 };

@@ -12,7 +12,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     config::JobConfig,
     identify::{Found, identify},
-    store::{Finished, StoreError},
+    job::Finished,
+    store_error::StoreError,
 };
 use crate::{
     audio::{AudioError, AudioReader},

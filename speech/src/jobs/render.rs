@@ -7,7 +7,7 @@ use time::{OffsetDateTime, macros::format_description};
 
 use super::{
     config::JobConfig,
-    store::{Job, Transcript},
+    job::{Job, Transcript},
 };
 use crate::transcript::{JsonDocument, srt, text};
 

@@ -15,8 +15,10 @@ use tokio::sync::broadcast;
 
 use super::{
     attempt_process::AttemptProcess,
+    job::{Finished, Job, JobId},
     process::{Failure, JobLog, Work},
-    store::{Finished, Job, JobId, JobStore, StoreError},
+    store::JobStore,
+    store_error::StoreError,
 };
 use crate::{
     recogniser::{Cancel, Recogniser},

@@ -23,10 +23,9 @@ use self::{
 };
 use super::{
     files::{Folder, IncomingFile},
-    store::{
-        Finished, Job, JobCounts, JobId, JobStatus, JobStore, JobSummary, LONGEST_PAGE, ListFilter,
-        NewJob, Places, StoreError, Transcript, UsageRow,
-    },
+    job::{Finished, Job, JobId, JobStatus, JobSummary, Transcript},
+    store::{JobCounts, JobStore, LONGEST_PAGE, ListFilter, NewJob, Places, UsageRow},
+    store_error::StoreError,
 };
 use crate::disk::Promise;
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::jobs::{
     files::{kept_in, make_private, make_private_dir},
-    store::StoreError,
+    store_error::StoreError,
 };
 
 /// The number of the schema, as SQLite's `user_version`.

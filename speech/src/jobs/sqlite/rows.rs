@@ -5,7 +5,10 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use time::OffsetDateTime;
 
-use crate::jobs::store::{Job, JobError, JobId, JobStatus, JobSummary, StoreError};
+use crate::jobs::{
+    job::{Job, JobError, JobId, JobStatus, JobSummary},
+    store_error::StoreError,
+};
 
 /// Errors that are kept of a job, the first ones.
 const MOST_ERRORS: usize = 20;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::jobs::store::JobId;
+use crate::jobs::job::JobId;
 
 /// Clients whose turns are remembered.
 const MOST: usize = 10_000;
