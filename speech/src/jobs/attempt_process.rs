@@ -20,8 +20,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    failure::Failure,
     job::{Finished, Job},
-    process::{Failure, JobLog, Work},
+    process::{JobLog, Work},
 };
 use crate::{engine, recogniser::Cancel, slots::Slots, speech::SpeechSettings};
 

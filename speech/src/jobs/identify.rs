@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     config::{Identification, LowConfidence},
-    process::Failure,
+    failure::Failure,
 };
 use crate::{
     audio::AudioReader,

@@ -6,6 +6,7 @@
 
 mod attempt_process;
 pub mod config;
+mod failure;
 mod files;
 mod identify;
 mod job;

@@ -15,8 +15,9 @@ use tokio::sync::broadcast;
 
 use super::{
     attempt_process::AttemptProcess,
+    failure::Failure,
     job::{Finished, Job, JobId},
-    process::{Failure, JobLog, Work},
+    process::{JobLog, Work},
     store::JobStore,
     store_error::StoreError,
 };

@@ -9,13 +9,16 @@ use super::{
     messages::{ErrorType, Refusal},
     protocol::ChannelEvent,
     spool::Item,
-    worker::Measured,
 };
 use crate::{
     audio::{AudioError, Resampler},
     listener::Listener,
+    measures::Measures,
     recogniser::{Cancel, Heard, Recogniser, RecogniserError, SAMPLE_RATE, Session, Stretch},
 };
+
+/// Told of the measures of each channel when it is over, however it ended.
+pub type Measured = Arc<dyn Fn(&Measures) + Send + Sync>;
 
 /// Samples that are fed at once when more than enough wait: 5 s, which costs fewer decodes.
 pub(super) const MOST_AT_ONCE: usize = 5 * SAMPLE_RATE as usize;

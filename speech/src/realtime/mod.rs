@@ -18,4 +18,7 @@ pub mod protocol;
 mod spool;
 mod worker;
 
-pub use self::worker::{Measured, Pipe, Pipes};
+pub use self::{
+    core::Measured,
+    worker::{Pipe, Pipes},
+};

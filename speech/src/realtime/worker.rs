@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     config::{AudioFormat, SessionPlan},
-    core::{Core, MOST_AT_ONCE, Stop},
+    core::{Core, MOST_AT_ONCE, Measured, Stop},
     messages::{ErrorType, Refusal},
     protocol::{Action, ChannelEvent},
     spool::{Full, Item, Spool, Taken, Writer},
@@ -21,7 +21,6 @@ use super::{
 use crate::{
     audio::{AudioError, AudioReader},
     listener::Listener,
-    measures::Measures,
     recogniser::{Cancel, Recogniser},
 };
 
@@ -29,9 +28,6 @@ use crate::{
 const PARK_AFTER: Duration = Duration::from_secs(10);
 /// A file is decoded no further than this.
 const LONGEST_FILE: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Told of the measures of each channel when it is over, however it ended.
-pub type Measured = Arc<dyn Fn(&Measures) + Send + Sync>;
 
 /// Makes pipes.
 pub struct Pipes {
