@@ -95,6 +95,8 @@ pub(crate) struct Meter {
     since: f64,
     /// Up to which second audio had come at which moment, from the last final on.
     arrivals: VecDeque<(f64, Instant)>,
+    /// What the call that goes on has waited, which is no work of its own.
+    waited: Duration,
 }
 
 impl Meter {
@@ -115,8 +117,14 @@ impl Meter {
         self.arrivals.drain(..old);
     }
 
+    /// The call that goes on has waited for a slot, or for somebody else's work.
+    pub(crate) fn waited(&mut self, waited: Duration) {
+        self.waited += waited;
+    }
+
     /// A call that began at `begun` ends now and tells this.
-    pub(crate) fn told(&mut self, begun: Instant, now: Instant, waited: Duration, heard: &[Heard]) {
+    pub(crate) fn told(&mut self, begun: Instant, now: Instant, heard: &[Heard]) {
+        let waited = std::mem::take(&mut self.waited);
         self.measures.waited += waited;
         self.measures.work += now.saturating_duration_since(begun).saturating_sub(waited);
         for heard in heard {
@@ -151,11 +159,14 @@ mod tests {
         meter.fed(after(50), second);
         let word = |end: f64| Word { text: "a".into(), start: 0.0, end, confidence: 1.0 };
         let stretch = Stretch { start: 0.0, end: 2.0, words: vec![word(0.9), word(1.9)] };
-        meter.told(after(60), after(110), Duration::ZERO, &[Heard::Final(stretch)]);
+        meter.waited(Duration::from_millis(10));
+        meter.waited(Duration::from_millis(5));
+        meter.told(after(60), after(110), &[Heard::Final(stretch)]);
         let measures = meter.measures();
         assert_eq!(measures.final_words(), 2);
         assert_eq!(measures.audio, Duration::from_secs(2));
-        assert_eq!(measures.work, Duration::from_millis(50));
+        assert_eq!(measures.waited, Duration::from_millis(15));
+        assert_eq!(measures.work, Duration::from_millis(35));
         assert_eq!(measures.final_delay(0.5), Some(Duration::from_millis(80)));
         assert_eq!(measures.final_delay(1.0), Some(Duration::from_millis(120)));
     }

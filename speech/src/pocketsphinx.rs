@@ -120,7 +120,6 @@ impl Recogniser for PocketSphinx {
             decoded: 0,
             looked: 0,
             meter: Meter::default(),
-            waited: Duration::ZERO,
         }))
     }
 }
@@ -147,7 +146,6 @@ struct PocketSphinxSession {
     /// The end of the audio when its words were last looked at.
     looked: u64,
     meter: Meter,
-    waited: Duration,
 }
 
 impl PocketSphinxSession {
@@ -162,7 +160,7 @@ impl PocketSphinxSession {
         let urgency = if self.telling.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
         let asked = Instant::now();
         let slot = self.slots.acquire(urgency, &self.cancel)?;
-        self.waited += asked.elapsed();
+        self.meter.waited(asked.elapsed());
         self.decoder.process(&fresh).map_err(RecogniserError::Engine)?;
         drop(slot);
         self.decoded = start + samples.len() as u64;
@@ -246,7 +244,7 @@ impl Session for PocketSphinxSession {
             heard.extend(self.cut(samples)?);
             heard.extend(self.look()?);
         }
-        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), &heard);
         Ok(heard)
     }
 
@@ -256,7 +254,7 @@ impl Session for PocketSphinxSession {
         let window = self.cutter.finish();
         let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close(&window))?;
         self.telling.finish();
-        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), &heard);
         Ok(heard)
     }
 
@@ -268,15 +266,12 @@ impl Session for PocketSphinxSession {
         self.cancel.check()?;
         let begun = Instant::now();
         let heard = self.act(begun)?;
-        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), &heard);
         Ok(heard)
     }
 
     fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError> {
-        if let Some(own) = &mut self.telling.live {
-            own.clone_from(live);
-            self.cutter.set(CutterSettings::live(live));
-        }
+        self.reconfigure(live);
         Ok(())
     }
 

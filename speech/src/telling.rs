@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     agreement::{Agreement, Deadlines},
-    cutter::{Cut, Cutter, Window},
+    cutter::{Cut, Cutter, CutterSettings, Window},
     pace::Pace,
     recogniser::{Heard, LiveOptions, RecogniserError, SAMPLE_RATE, Stretch, Word},
     silence::{Due, EDGE, Silence, Standing},
@@ -212,6 +212,14 @@ pub(crate) trait ByTheClock {
                 heard.extend(self.telling().end_of_utterance(at));
                 Ok(heard)
             }
+        }
+    }
+
+    /// Tells and cuts otherwise from now on; without effect unless somebody listens live.
+    fn reconfigure(&mut self, live: &LiveOptions) {
+        if let Some(own) = &mut self.telling().live {
+            own.clone_from(live);
+            self.cutter().set(CutterSettings::live(live));
         }
     }
 

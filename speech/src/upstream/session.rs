@@ -51,7 +51,6 @@ pub(super) struct UpstreamSession {
     fed: Instant,
     listened: Instant,
     meter: Meter,
-    waited: Duration,
 }
 
 struct Open {
@@ -80,7 +79,6 @@ impl UpstreamSession {
             fed: Instant::now(),
             listened: Instant::now(),
             meter: Meter::default(),
-            waited: Duration::ZERO,
         };
         session.open()?;
         Ok(session)
@@ -188,7 +186,7 @@ impl UpstreamSession {
         let Some(open) = &self.open else { return Ok(true) };
         let begun = Instant::now();
         let event = open.events.recv_timeout(LOOK);
-        self.waited += begun.elapsed();
+        self.meter.waited(begun.elapsed());
         match event {
             Ok(event) => self.take(event, heard),
             Err(RecvTimeoutError::Timeout) => Ok(false),
@@ -259,7 +257,7 @@ impl Session for UpstreamSession {
         self.meter.fed(begun, samples.len());
         self.fed = begun;
         let heard = self.hear(samples)?;
-        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), &heard);
         Ok(heard)
     }
 
@@ -267,7 +265,7 @@ impl Session for UpstreamSession {
         self.options.cancel.check()?;
         let begun = Instant::now();
         let heard = self.end()?;
-        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), &heard);
         Ok(heard)
     }
 
@@ -284,7 +282,7 @@ impl Session for UpstreamSession {
         let mut heard = Vec::new();
         self.flush()?;
         self.listen(&mut heard)?;
-        self.meter.told(begun, Instant::now(), std::mem::take(&mut self.waited), &heard);
+        self.meter.told(begun, Instant::now(), &heard);
         Ok(heard)
     }
 

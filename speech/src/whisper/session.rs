@@ -1,7 +1,7 @@
 //! One stream of audio through Whisper: cut into windows, each decoded whole, and again and again
 //! while it is open and somebody listens live.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::decoder::{Decoder, Purpose};
 use crate::{
@@ -67,7 +67,6 @@ pub(super) struct WhisperSession {
     telling: Telling,
     seen: Option<Glance>,
     meter: Meter,
-    waited: Duration,
 }
 
 impl WhisperSession {
@@ -82,7 +81,6 @@ impl WhisperSession {
             telling: Telling::new(options.live.clone(), options.clock.now()),
             seen: None,
             meter: Meter::default(),
-            waited: Duration::ZERO,
         }
     }
 
@@ -95,7 +93,7 @@ impl WhisperSession {
     ) -> Result<Option<Vec<Word>>, RecogniserError> {
         let decoded = self.decoder.decode(start, samples, spoken, purpose)?;
         self.telling.pace.decoded(self.clock.now(), decoded.took, decoded.waited);
-        self.waited += decoded.waited;
+        self.meter.waited(decoded.waited);
         Ok(decoded.words)
     }
 
@@ -132,8 +130,7 @@ impl WhisperSession {
 
     /// Counts what a call that began at `begun` tells.
     fn metered(&mut self, begun: Instant, heard: Vec<Heard>) -> Vec<Heard> {
-        let waited = std::mem::take(&mut self.waited);
-        self.meter.told(begun, self.clock.now(), waited, &heard);
+        self.meter.told(begun, self.clock.now(), &heard);
         heard
     }
 
@@ -261,10 +258,7 @@ impl Session for WhisperSession {
     }
 
     fn configure(&mut self, live: &LiveOptions) -> Result<(), RecogniserError> {
-        if let Some(own) = &mut self.telling.live {
-            own.clone_from(live);
-            self.cutter.set(CutterSettings::live(live));
-        }
+        self.reconfigure(live);
         Ok(())
     }
 
