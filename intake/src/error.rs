@@ -8,8 +8,7 @@ use std::fmt;
 use super::kind::Kind;
 
 /// The part of an upload that an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The field with the private key.
     Keyfile,
@@ -34,6 +33,16 @@ impl Part {
 }
 
 impl Part {
+    /// A stable word for programs: the name of the field, or `both`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Keyfile => "keyfile",
+            Self::Certfile => "certfile",
+            Self::Passphrase => "passphrase",
+            Self::Both => "both",
+        }
+    }
+
     /// The one thing that this field cannot do without.
     fn noun(self) -> &'static str {
         match self {
@@ -48,10 +57,8 @@ impl Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Keyfile => "keyfile",
-            Self::Certfile => "certfile",
-            Self::Passphrase => "passphrase",
             Self::Both => "keyfile and certfile",
+            one => one.word(),
         })
     }
 }
@@ -247,45 +254,58 @@ impl CertificateError {
             }
         }
     }
+}
 
-    /// A stable word for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "missing",
-            Self::Empty { .. } => "empty",
-            Self::Blank { .. } => "blank",
-            Self::TooLarge { .. } => "too-large",
-            Self::TooManyBlocks { .. } => "too-many-blocks",
-            Self::TooManyKeys { .. } => "too-many-keys",
-            Self::Swapped { .. } => "swapped",
-            Self::WrongContent { .. } => "wrong-content",
-            Self::NotUnderstood { .. } => "not-understood",
-            Self::DamagedMarker { .. } => "damaged-marker",
-            Self::StrayText { .. } => "stray-text",
-            Self::UnfinishedBlock { .. } => "unfinished-block",
-            Self::LabelMismatch { .. } => "label-mismatch",
-            Self::DamagedText { .. } => "damaged-text",
-            Self::DamagedItem { .. } => "damaged-item",
-            Self::PassphraseNeeded { .. } => "passphrase-needed",
-            Self::WrongPassphrase { .. } => "wrong-passphrase",
-            Self::TooMuchWork { .. } => "too-much-work",
-            Self::UnsupportedEncryption { .. } => "unsupported-encryption",
-            Self::RsaSize { .. } => "rsa-size",
-            Self::UnsupportedCurve { .. } => "unsupported-curve",
-            Self::ExplicitCurve { .. } => "explicit-curve",
-            Self::RsaPss { .. } => "rsa-pss",
-            Self::UnsupportedKeyType { .. } => "unsupported-key-type",
-            Self::UnusableKey { .. } => "unusable-key",
-            Self::KeyMismatch { .. } => "key-mismatch",
-            Self::NoWaitingKey { .. } => "no-waiting-key",
-            Self::KeySourcesDisagree { .. } => "key-sources-disagree",
-            Self::StoreWithoutKey { .. } => "store-without-key",
-            Self::SeveralKeys { .. } => "several-keys",
-            Self::OldVersion { .. } => "old-version",
-            Self::ChainTooLarge { .. } => "chain-too-large",
-            Self::Expired { .. } => "expired",
+macro_rules! codes {
+    ($($variant:ident => $code:literal,)*) => {
+        impl CertificateError {
+            /// Every word of [`Self::code`].
+            pub const CODES: &'static [&'static str] = &[$($code),*];
+
+            /// A stable word for programs.
+            pub fn code(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $code,)*
+                }
+            }
         }
-    }
+    };
+}
+
+codes! {
+    Missing => "missing",
+    Empty => "empty",
+    Blank => "blank",
+    TooLarge => "too-large",
+    TooManyBlocks => "too-many-blocks",
+    TooManyKeys => "too-many-keys",
+    Swapped => "swapped",
+    WrongContent => "wrong-content",
+    NotUnderstood => "not-understood",
+    DamagedMarker => "damaged-marker",
+    StrayText => "stray-text",
+    UnfinishedBlock => "unfinished-block",
+    LabelMismatch => "label-mismatch",
+    DamagedText => "damaged-text",
+    DamagedItem => "damaged-item",
+    PassphraseNeeded => "passphrase-needed",
+    WrongPassphrase => "wrong-passphrase",
+    TooMuchWork => "too-much-work",
+    UnsupportedEncryption => "unsupported-encryption",
+    RsaSize => "rsa-size",
+    UnsupportedCurve => "unsupported-curve",
+    ExplicitCurve => "explicit-curve",
+    RsaPss => "rsa-pss",
+    UnsupportedKeyType => "unsupported-key-type",
+    UnusableKey => "unusable-key",
+    KeyMismatch => "key-mismatch",
+    NoWaitingKey => "no-waiting-key",
+    KeySourcesDisagree => "key-sources-disagree",
+    StoreWithoutKey => "store-without-key",
+    SeveralKeys => "several-keys",
+    OldVersion => "old-version",
+    ChainTooLarge => "chain-too-large",
+    Expired => "expired",
 }
 
 /// What is missing to a private key that was made for something else.

@@ -7,6 +7,9 @@ export class ApiError extends Error {
     super(body?.detail || body?.error || text || texts.errors.status(status));
     this.status = status;
     this.title = body?.error || texts.errors.status(status);
+    // What went wrong and what of the request it concerns, in words that stay.
+    this.code = body?.error_code;
+    this.part = body?.part;
   }
 }
 

@@ -38,19 +38,11 @@ export function formOf(files, passphrase) {
   return form;
 }
 
-/** The fields that the appliance's words are about: some of `certfile`, `keyfile`, `passphrase`. */
-export function concerns(message, files) {
-  const fields = new Set();
-  if (/wrong passphrase|form field passphrase|passphrase is/i.test(message)) fields.add('passphrase');
-  for (const field of ['certfile', 'keyfile']) {
-    if (new RegExp(`\\b${field}\\b`).test(message) || message.includes(`in ${field}`)) fields.add(field);
-  }
-  if (/key and certificate do not match/.test(message)) ['certfile', 'keyfile'].forEach((field) => fields.add(field));
-  // An error about a file that is not there stands with those that are.
+/** The fields that an error concerns: some of `certfile`, `keyfile`, `passphrase`. */
+export function concerns({ part }, files) {
+  if (part === 'passphrase') return [part];
+  if (!['keyfile', 'certfile', 'both'].includes(part)) return [];
   const there = files.map(({ role }) => role);
-  return [...fields].filter((field) => field === 'passphrase' || there.includes(field));
+  // An error about a file that is not there stands with those that are.
+  return there.includes(part) ? [part] : there;
 }
-
-export const asksForPassphrase = (message) => /encrypted \(password-protected\)|wrong passphrase/i.test(message);
-
-export const isExpired = (message) => /force=true|expired/i.test(message);

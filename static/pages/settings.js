@@ -31,8 +31,7 @@ function Form({ settings, onSaved }) {
     onSaved();
     return t.saved;
   });
-  // The appliance's words begin with the name of the setting.
-  const wrong = known.find((name) => save.error?.message?.startsWith(`${name} `));
+  const wrong = known.find((name) => name === save.error?.part);
   const control = (name, attributes) => {
     const set = (event) => setFields({ ...fields, [name]: event.target.value });
     if (name !== 'log_level') return html`<input ...${attributes} class="short" value=${fields[name]} onInput=${set} inputmode=${TEXTS.includes(name) ? undefined : 'numeric'} />`;

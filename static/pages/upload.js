@@ -2,7 +2,7 @@
 import { texts } from '../texts.js';
 import { html, useEffect, useRef, useState } from '../core/view.js';
 import { send, upload } from '../core/api.js';
-import { asksForPassphrase, assign, concerns, formOf, isExpired, readFile } from '../core/certificates.js';
+import { assign, concerns, formOf, readFile } from '../core/certificates.js';
 import { bytes, commonName, sentence } from '../core/format.js';
 import { refreshAbout } from '../core/live.js';
 import { Button, Card, ErrorNotice, Field, Notice, useAction, useId } from '../parts.js';
@@ -30,7 +30,7 @@ export function Upload({ onChanged }) {
   };
 
   const refuse = (error) => {
-    if (error.status !== undefined && asksForPassphrase(error.message)) setAsked(true);
+    if (error.part === 'passphrase') setAsked(true);
     setJudgement(null);
     setProblem(error);
   };
@@ -82,10 +82,11 @@ export function Upload({ onChanged }) {
     setProblem(null);
     setJudgement(null);
     setAsked(false);
+    setForce(false);
     setPassphrase('');
   };
 
-  const about = problem ? concerns(problem.message, files) : [];
+  const about = problem ? concerns(problem, files) : [];
   const problemAt = (field) => about.includes(field) && about[0] === field;
   const input = useId('files');
   return html`
@@ -126,7 +127,7 @@ export function Upload({ onChanged }) {
           <${Button} type="submit" busy=${judge.busy}>${t.check}</${Button}>
         </form>`}
       ${problem && about.length === 0 && html`<${ErrorNotice} error=${problem} />`}
-      ${problem && isExpired(problem.message) && html`
+      ${problem?.code === 'expired' && html`
         <label class="check"><input type="checkbox" checked=${force} onChange=${(event) => setForce(event.target.checked)} /> ${t.force}</label>`}
       ${judge.busy && html`<p class="muted" role="status">${t.judging}</p>`}
       ${judgement && html`<${Judgement} judgement=${judgement} />`}

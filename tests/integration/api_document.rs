@@ -44,6 +44,13 @@ fn document_has_every_service_and_the_operations_of_the_manual() {
     }
     let open = &document["paths"]["/healthz"]["get"]["security"];
     assert_eq!(open, &serde_json::json!([{}]), "anybody may ask");
+    let error = &document["components"]["schemas"]["ErrorBody"];
+    let codes = error["properties"]["error_code"]["enum"].as_array().expect("the codes");
+    for code in ["key-mismatch", "invalid-field", "no-such-path"] {
+        assert!(codes.contains(&code.into()), "{code}: {error}");
+    }
+    let required = error["required"].as_array().expect("what is always there");
+    assert!(required.contains(&"error_code".into()) && !required.contains(&"part".into()));
 }
 
 #[test]

@@ -117,8 +117,14 @@ async fn deleted_certificate_gives_way_to_the_default_one() {
     assert_eq!(served_fingerprint(service.port("wss")).await, default);
 }
 
-/// Everything that must hold after a refusal: the words, and that nothing else happened.
-async fn refused(files: &[&str], authority: &CertificateAuthority, words: &[&[&str]]) {
+/// Everything that must hold after a refusal: its code and part, the words, and that nothing else
+/// happened.
+async fn refused(
+    files: &[&str],
+    authority: &CertificateAuthority,
+    (code, part): (&str, &str),
+    words: &[&[&str]],
+) {
     let service = Service::echo().start();
     let before = service.admin();
     let good = authority.issue("good", KeyKind::Ec);
@@ -132,6 +138,7 @@ async fn refused(files: &[&str], authority: &CertificateAuthority, words: &[&[&s
     assert!(reply.body.len() <= 2048, "{}", reply.body);
     let error = reply.json();
     assert_eq!((&error["code"], &error["error"]), (&400.into(), &"Bad Request".into()), "{error}");
+    assert_eq!((&error["error_code"], &error["part"]), (&code.into(), &part.into()), "{error}");
     let detail = error["detail"].as_str().expect("a detail").to_lowercase();
     for choice in words {
         assert!(choice.iter().any(|word| detail.contains(word)), "none of {choice:?} in {detail}");
@@ -178,7 +185,13 @@ async fn key_of_another_certificate_is_refused_as_not_matching() {
     authority.make_key("bad.key", KeyKind::Rsa);
     let files =
         [part("keyfile", &authority, "bad.key"), part("certfile", &authority, "pair-a.crt")];
-    refused(&["-F", &files[0], "-F", &files[1]], &authority, &[&["match", "belong"]]).await;
+    refused(
+        &["-F", &files[0], "-F", &files[1]],
+        &authority,
+        ("key-mismatch", "both"),
+        &[&["match", "belong"]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -187,7 +200,8 @@ async fn swapped_files_are_refused_as_swapped() {
     authority.pair_a();
     let files =
         [part("keyfile", &authority, "pair-a.crt"), part("certfile", &authority, "pair-a.key")];
-    refused(&["-F", &files[0], "-F", &files[1]], &authority, &[&["swapped"]]).await;
+    refused(&["-F", &files[0], "-F", &files[1]], &authority, ("swapped", "both"), &[&["swapped"]])
+        .await;
 }
 
 #[tokio::test]
@@ -199,7 +213,13 @@ async fn encrypted_key_is_refused_with_the_way_on() {
     let files =
         [part("keyfile", &authority, "encrypted.key"), part("certfile", &authority, "pair-a.crt")];
     let words: [&[&str]; 2] = [&["encrypted", "password-protected"], &["openssl pkey"]];
-    refused(&["-F", &files[0], "-F", &files[1]], &authority, &words).await;
+    refused(
+        &["-F", &files[0], "-F", &files[1]],
+        &authority,
+        ("passphrase-needed", "passphrase"),
+        &words,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -209,7 +229,13 @@ async fn expired_leaf_is_refused_with_its_date() {
     authority.expired();
     let files =
         [part("keyfile", &authority, "expired.key"), part("certfile", &authority, "expired.crt")];
-    refused(&["-F", &files[0], "-F", &files[1]], &authority, &[&["expired"], &["2021"]]).await;
+    refused(
+        &["-F", &files[0], "-F", &files[1]],
+        &authority,
+        ("expired", "certfile"),
+        &[&["expired"], &["2021"]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -217,7 +243,7 @@ async fn missing_part_is_named() {
     let authority = CertificateAuthority::new();
     authority.pair_a();
     let key = part("keyfile", &authority, "pair-a.key");
-    refused(&["-F", &key], &authority, &[&["certfile"]]).await;
+    refused(&["-F", &key], &authority, ("missing", "certfile"), &[&["certfile"]]).await;
 }
 
 #[tokio::test]
@@ -228,7 +254,8 @@ async fn public_key_in_place_of_the_private_one_is_named() {
     let files =
         [part("keyfile", &authority, "public.key"), part("certfile", &authority, "pair-a.crt")];
     let words: [&[&str]; 2] = [&["keyfile"], &["public key"]];
-    refused(&["-F", &files[0], "-F", &files[1]], &authority, &words).await;
+    refused(&["-F", &files[0], "-F", &files[1]], &authority, ("wrong-content", "keyfile"), &words)
+        .await;
 }
 
 #[test]

@@ -239,20 +239,26 @@ fn sixteen_keys_wait_and_room_is_made_by_deleting() {
 fn requests_that_make_no_sense_are_refused_by_name() {
     let service = Service::portcullis().start();
     let cases = [
-        (json!({ "names": ["a.test"], "keytype": "ec-p256" }), "unknown field `keytype`"),
-        (json!({ "names": ["a.test"], "subject": { "cn": "x" } }), "unknown field `cn`"),
-        (json!({ "names": ["a.test"], "key_type": "dsa" }), "unknown variant `dsa`"),
-        (json!({ "names": [] }), "names is empty"),
-        (json!({}), "neither names nor subject.common_name"),
-        (json!({ "names": ["https://a.test/"] }), "names[0] is `https://a.test/`"),
-        (json!({ "names": ["192.0.2.300"] }), "looks like an IP address"),
-        (json!({ "names": ["a.test"], "subject": { "country": "DEU" } }), "two letters"),
-        (json!({ "names": "a.test" }), "expected a sequence"),
+        (json!({ "names": ["a.test"], "keytype": "ec-p256" }), None, "unknown field `keytype`"),
+        (json!({ "names": ["a.test"], "subject": { "cn": "x" } }), None, "unknown field `cn`"),
+        (json!({ "names": ["a.test"], "key_type": "dsa" }), None, "unknown variant `dsa`"),
+        (json!({ "names": [] }), Some("names"), "names is empty"),
+        (json!({}), Some("names"), "neither names nor subject.common_name"),
+        (json!({ "names": ["a.b", "https://c/"] }), Some("names[1]"), "names[1] is `https://c/`"),
+        (json!({ "names": ["192.0.2.300"] }), Some("names[0]"), "looks like an IP address"),
+        (
+            json!({ "names": ["a.test"], "subject": { "country": "DEU" } }),
+            Some("subject.country"),
+            "two letters",
+        ),
+        (json!({ "names": "a.test" }), None, "expected a sequence"),
     ];
-    for (body, words) in cases {
-        let reply = post(&service, &body).expect(400);
-        let detail = reply.json()["detail"].as_str().expect("a detail").to_owned();
-        assert!(detail.contains(words), "{body}: {detail}");
+    for (body, field, words) in cases {
+        let error = post(&service, &body).expect(400).json();
+        let detail = error["detail"].as_str().expect("a detail");
+        assert!(detail.contains(words), "{body}: {error}");
+        let code = if field.is_some() { "invalid-field" } else { "invalid-body" };
+        assert_eq!((&error["error_code"], error["part"].as_str()), (&code.into(), field), "{body}");
     }
     assert!(waiting(&service).is_empty());
     assert!(files_below(&folder(&service)).is_empty());
@@ -264,14 +270,16 @@ fn unknown_query_keys_and_values_are_refused_by_name() {
     let authority = CertificateAuthority::new();
     let files = pair(&authority.pair_b());
     let before = Stored::in_data_dir(&service.data_dir()).contents();
-    for (query, words) in [
-        ("?dryrun=true", "`dryrun`"),
-        ("?dry_run=yes", "dry_run=yes"),
-        ("?force=1", "force=1"),
-        ("?dry_run=true&dry_run=false", "dry_run more than once"),
+    for (query, key, words) in [
+        ("?dryrun=true", "dryrun", "`dryrun`"),
+        ("?dry_run=yes", "dry_run", "dry_run=yes"),
+        ("?force=1", "force", "force=1"),
+        ("?dry_run=true&dry_run=false", "dry_run", "dry_run more than once"),
     ] {
         let reply = upload(&service, query, &files).expect(400);
         assert!(reply.body.contains(words), "{}", reply.body);
+        let error = reply.json();
+        assert_eq!((&error["error_code"], &error["part"]), (&"invalid-query".into(), &key.into()));
     }
     let reply = get(&service, &format!("{CERTIFICATE}?format=der")).expect(400);
     assert!(reply.body.contains("format=der; it must be json or pem"), "{}", reply.body);

@@ -100,7 +100,9 @@ async fn the_browser_asks_for_the_password_before_anything_shows() {
 /// With a browser that takes the new certificate.
 #[tokio::test]
 async fn certificates_are_judged_and_installed_and_the_page_survives_its_own_replacement() {
-    play(&service(), "certificate", json!({})).await;
+    let authority = CertificateAuthority::new();
+    let expired = files_of(&authority.expired());
+    play(&service(), "certificate", json!({ "expired": expired })).await;
 }
 
 /// With a browser that does not trust the new certificate.

@@ -86,16 +86,20 @@ fn settings_hold_at_once_and_over_a_restart_and_can_be_taken_back() {
 fn settings_out_of_range_are_refused_by_name_and_change_nothing() {
     let service = Service::portcullis().start();
     let before = get(&service, "settings");
-    for (body, word) in [
-        (r#"{"max_draining": 0}"#, "max_draining"),
-        (r#"{"drain_timeout": "soon"}"#, "drain_timeout"),
-        (r#"{"login_failures_free": 50}"#, "login_failures_free"),
-        (r#"{"log_level": "loud"}"#, "loud"),
-        (r#"{"max_drainig": 1}"#, "max_drainig"),
-        ("max_draining=1", "not JSON"),
+    for (body, word, code) in [
+        (r#"{"max_draining": 0}"#, "max_draining", "invalid-field"),
+        (r#"{"drain_timeout": "soon"}"#, "drain_timeout", "invalid-field"),
+        (r#"{"login_failures_free": 50}"#, "login_failures_free", "invalid-field"),
+        (r#"{"log_level": "loud"}"#, "loud", "invalid-body"),
+        (r#"{"max_drainig": 1}"#, "max_drainig", "invalid-body"),
+        ("max_draining=1", "not JSON", "malformed-body"),
     ] {
         let refused = send(&service, "PUT", "settings", body).expect(400);
         assert!(refused.body.contains(word), "{body}: {}", refused.body);
+        let error = refused.json();
+        assert_eq!(error["error_code"], code, "{body}: {error}");
+        let part = (code == "invalid-field").then_some(word);
+        assert_eq!(error["part"].as_str(), part, "{body}: {error}");
     }
     assert_eq!(get(&service, "settings"), before);
 }
@@ -119,6 +123,7 @@ fn cleanup_interval_is_a_day_until_it_is_set() {
     assert_eq!(get(&service, "cleanupinterval"), json!({ "minutes": 1 }));
     let refused = send(&service, "POST", "cleanupinterval", r#"{"minutes": 0}"#).expect(400);
     assert!(refused.body.contains("cleanup_interval_minutes"), "{}", refused.body);
+    assert_eq!(refused.json()["part"], "minutes", "{}", refused.body);
 }
 
 #[test]
@@ -126,6 +131,7 @@ fn realtime_paths_say_that_there_is_no_realtime_service() {
     let service = Service::portcullis().start();
     for path in ["host/realtime/sessions", "host/realtime/ready"] {
         let absent = curl_as("admin", &["-L", &url(&service, path)]).expect(404);
+        assert_eq!(absent.json()["error_code"], "no-realtime", "{}", absent.body);
         let detail = absent.json()["detail"].clone();
         assert!(detail.as_str().is_some_and(|text| text.contains("realtime")), "{detail}");
     }
@@ -231,6 +237,7 @@ fn number_of_a_request_is_in_its_answer_its_error_and_its_log_lines() {
     let number = missing.header("request-id").expect("a number");
     assert_ne!(number, id);
     assert_eq!(missing.json()["request_id"], number, "{}", missing.body);
+    assert_eq!(missing.json()["error_code"], "no-such-path", "{}", missing.body);
     let failed = send(&service, "DELETE", "reboot", "").expect(501);
     assert_eq!(failed.json()["request_id"], failed.header("request-id").expect("a number"));
 

@@ -20,7 +20,10 @@ use futures::{Stream, StreamExt, future::LocalBoxFuture};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep};
 
-use crate::{error::ApiError, json};
+use crate::{
+    error::{ApiError, Code},
+    json,
+};
 
 /// A body that sends nothing for so long is given up; its length does not matter.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
@@ -48,9 +51,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
                 bytes.extend_from_slice(&chunk);
             }
             let text = json::as_utf8(&bytes)
-                .map_err(|why| ApiError::BadRequest(format!("the body cannot be read: {why}")))?;
+                .map_err(|why| malformed(format!("the body cannot be read: {why}")))?;
             if text.trim_ascii().is_empty() {
-                return Err(ApiError::BadRequest("the body is empty; it must be JSON".into()));
+                return Err(malformed("the body is empty; it must be JSON".into()));
             }
             serde_json::from_str(text).map(Self).map_err(|err| explain(&err))
         })
@@ -68,7 +71,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
     fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
         let query = actix_web::web::Query::<T>::from_query(request.query_string());
         let query = query.map_err(|err| {
-            ApiError::BadRequest(format!("the query after the `?` does not fit: {err}"))
+            let text = format!("the query after the `?` does not fit: {err}");
+            ApiError::invalid(Code::INVALID_QUERY, None, text)
         });
         std::future::ready(query.map(|query| Self(query.into_inner())))
     }
@@ -77,17 +81,22 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
 /// Says what is wrong where, but never what the body held: it may be a password.
 fn explain(err: &serde_json::Error) -> ApiError {
     let position = format!("line {} column {}", err.line(), err.column());
-    let text = match err.classify() {
+    match err.classify() {
         serde_json::error::Category::Data => {
-            format!("the JSON body does not fit: {} at {position}", redact(&err.to_string()))
+            let text =
+                format!("the JSON body does not fit: {} at {position}", redact(&err.to_string()));
+            ApiError::invalid(Code::INVALID_BODY, None, text)
         }
         serde_json::error::Category::Io
         | serde_json::error::Category::Syntax
         | serde_json::error::Category::Eof => {
-            format!("the body is not JSON; the first error is at {position}")
+            malformed(format!("the body is not JSON; the first error is at {position}"))
         }
-    };
-    ApiError::BadRequest(text)
+    }
+}
+
+fn malformed(text: String) -> ApiError {
+    ApiError::invalid(Code::MALFORMED_BODY, None, text)
 }
 
 /// serde repeats a value of the wrong type; what was expected is enough.
@@ -108,7 +117,7 @@ impl From<PayloadError> for ApiError {
             PayloadError::Io(err) if err.kind() == std::io::ErrorKind::TimedOut => {
                 Self::Timeout(IDLE_TIMEOUT.as_secs())
             }
-            err => Self::BadRequest(format!("the body broke off: {err}")),
+            err => malformed(format!("the body broke off: {err}")),
         }
     }
 }

@@ -31,8 +31,8 @@ use portcullis_actors::{
 use crate::{
     audit::Auditor,
     authentication, body,
-    error::{self, ApiError},
-    host::Host,
+    error::{self, ApiError, Code},
+    host::{Host, HostError},
     instruments::{Measured, RequestInstruments},
     mounts::{Matched, Mounts},
     names::{self, OwnNames},
@@ -84,14 +84,14 @@ impl Front {
         if !secure && !self.insecure_ports.are_enabled() {
             return Some(match host {
                 Ok(host) => redirect::to_tls(head, &host, self.redirect_port),
-                Err(err) => ApiError::BadRequest(err.to_string()).error_response(),
+                Err(err) => wrong_host(&err),
             });
         }
         let host = match host {
             Ok(host) => Some(host),
             // HTTP/1.0 does not ask for one.
-            Err(crate::host::HostError::Missing) if head.version < Version::HTTP_11 => None,
-            Err(err) => return Some(ApiError::BadRequest(err.to_string()).error_response()),
+            Err(HostError::Missing) if head.version < Version::HTTP_11 => None,
+            Err(err) => return Some(wrong_host(&err)),
         };
         if let Some(host) = &host
             && self.is_misdirected(head, host, mount)
@@ -130,6 +130,10 @@ impl Front {
             && !self.names.contain(host)
             && !self.pages.is_listed(head)
     }
+}
+
+fn wrong_host(err: &HostError) -> HttpResponse {
+    ApiError::invalid(Code::INVALID_HEADER, Some("Host"), err.to_string()).error_response()
 }
 
 /// The encoding of a body that is not sent as it is.

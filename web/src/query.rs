@@ -3,7 +3,7 @@
 
 use actix_web::{HttpRequest, web};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
 
 /// How much of something unknown an error repeats.
 const SHOWN: usize = 40;
@@ -19,7 +19,7 @@ impl Query {
     pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
         let left = pairs
-            .map_err(|_| ApiError::BadRequest("the query string cannot be decoded".into()))?
+            .map_err(|_| invalid(None, "the query string cannot be decoded".into()))?
             .into_inner();
         Ok(Self { left, known: Vec::new() })
     }
@@ -31,7 +31,7 @@ impl Query {
         };
         let (_, value) = self.left.swap_remove(index);
         if self.left.iter().any(|(name, _)| name == key) {
-            return Err(ApiError::BadRequest(format!("the query has {key} more than once")));
+            return Err(invalid(Some(key), format!("the query has {key} more than once")));
         }
         Ok(Some(value))
     }
@@ -45,11 +45,14 @@ impl Query {
         let Some(value) = self.take(key)? else { return Ok(None) };
         match words.iter().find(|word| **word == value) {
             Some(word) => Ok(Some(word)),
-            None => Err(ApiError::BadRequest(format!(
-                "the query has {key}={}; it must be {}",
-                shown(&value),
-                words.join(" or ")
-            ))),
+            None => {
+                let text = format!(
+                    "the query has {key}={}; it must be {}",
+                    shown(&value),
+                    words.join(" or ")
+                );
+                Err(invalid(Some(key), text))
+            }
         }
     }
 
@@ -65,8 +68,15 @@ impl Query {
             [] => "this path takes none".to_owned(),
             known => format!("known here are {}", known.join(", ")),
         };
-        Err(ApiError::BadRequest(format!("the query key `{}` is not known; {known}", shown(key))))
+        let key = shown(key);
+        let text = format!("the query key `{key}` is not known; {known}");
+        Err(invalid(Some(&key), text))
     }
+}
+
+/// A query that does not fit, because of the key `part`.
+pub(crate) fn invalid(part: Option<&str>, text: String) -> ApiError {
+    ApiError::invalid(Code::INVALID_QUERY, part, text)
 }
 
 /// As much of something that was given as an error repeats.

@@ -4,6 +4,7 @@ import { copyFile } from 'node:fs/promises';
 import { given, launch, turnTo, visit } from '../browser.js';
 
 const files = (page) => page.locator('input[type=file]');
+const startAgain = (page) => page.getByRole('button', { name: 'Start again' }).click();
 const install = (page) => page.getByRole('button', { name: 'Install', exact: true });
 
 async function refusedPair({ page, watch }) {
@@ -39,6 +40,21 @@ async function passphrase({ page }) {
   await page.getByText(/This can be installed/).waitFor();
 }
 
+async function expired({ page }) {
+  await files(page).setInputFiles([given.expired.key, given.expired.certificate]);
+  await page.locator('li.wrong-file', { hasText: 'Certificate' }).getByText(/has expired/).waitFor();
+  assert.equal(await page.getByLabel('Passphrase').count(), 0, 'nothing is encrypted');
+  const force = page.getByLabel('Install it although its time is over');
+  await force.check();
+  await page.getByText(/This can be installed/).waitFor();
+  await startAgain(page);
+
+  await files(page).setInputFiles([given.expired.key, given.expired.certificate]);
+  await force.waitFor();
+  assert.ok(!(await force.isChecked()), 'another upload is judged anew');
+  await startAgain(page);
+}
+
 export default async function certificate() {
   const browser = await launch();
   const visitor = await visit(browser);
@@ -54,7 +70,8 @@ export default async function certificate() {
   await page.locator('.subject', { hasText: 'pair-a.example.test' }).waitFor();
 
   await passphrase(visitor);
-  await page.getByRole('button', { name: 'Start again' }).click();
+  await startAgain(page);
+  await expired(visitor);
   await page.locator('#served').locator('..').locator('..').getByRole('button', { name: 'Back to the default' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Back to the default' }).click();
   await page.getByText(/Default certificate restored/).waitFor();

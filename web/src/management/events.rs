@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     body::Query,
-    error::ApiError,
+    error::{ApiError, Code},
     openapi::Refusals,
     service::Context,
     sse::{self, Message},
@@ -59,8 +59,6 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<EventId>, ApiError> {
 }
 
 fn not_a_number() -> ApiError {
-    ApiError::BadRequest(
-        "Last-Event-ID is not the id of an event, which is a whole number; leave it out to follow from now on"
-            .into(),
-    )
+    let text = "Last-Event-ID is not the id of an event, which is a whole number; leave it out to follow from now on";
+    ApiError::invalid(Code::INVALID_HEADER, Some("Last-Event-ID"), text.into())
 }

@@ -5,11 +5,7 @@ mod window;
 
 use std::{path::PathBuf, sync::Arc};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode, header},
-    web,
-};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use futures::{StreamExt, stream};
 use portcullis_actors::logging::{self, Window};
 use serde::Deserialize;
@@ -22,9 +18,10 @@ use tokio::sync::{
 use super::health;
 use crate::{
     body::Query,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, Code, ErrorBody},
     openapi::Refusals,
     pieces::{self, PIECE},
+    query,
     service::Context,
     sse::{self, Message},
 };
@@ -58,9 +55,10 @@ fn since(limit: Option<&str>) -> Result<OffsetDateTime, ApiError> {
     let window = match limit {
         Some(text) => window::parse(text).ok_or_else(|| {
             let shown: String = text.chars().take(40).collect();
-            ApiError::BadRequest(format!(
+            let text = format!(
                 "limit is `{shown}`; it must be a duration such as 8h5m3s, 3h30m, 300s or a number of seconds"
-            ))
+            );
+            query::invalid(Some("limit"), text)
         })?,
         None => DEFAULT_WINDOW,
     };
@@ -70,7 +68,7 @@ fn since(limit: Option<&str>) -> Result<OffsetDateTime, ApiError> {
 }
 
 fn no_files() -> ApiError {
-    ApiError::Missing("this process writes no log files".into())
+    ApiError::missing(Code::NO_LOG_FILES, "this process writes no log files".into())
 }
 
 /// `GET /v2/management/logs`: the log as it is, or, with `follow=true`, as a stream of events.
@@ -92,7 +90,7 @@ pub(super) async fn logs(
     }
     let place = FOLLOWERS.try_acquire().map_err(|_| {
         let text = format!("{MOST_FOLLOWERS} clients follow the log already; end one of them");
-        ApiError::Change(text, StatusCode::SERVICE_UNAVAILABLE)
+        ApiError::unavailable(Code::TOO_MANY_FOLLOWERS, text)
     })?;
     let live = logging::follow().ok_or_else(no_files)?;
     let window = match query.limit.is_some() {

@@ -11,7 +11,7 @@ mod settings;
 
 use actix_web::{
     HttpResponse,
-    http::{Method, StatusCode},
+    http::Method,
     web::{self, ServiceConfig},
 };
 use portcullis_actors::{
@@ -25,7 +25,7 @@ pub use self::about::StandingWarning;
 pub(crate) use self::about::standing_warnings;
 use crate::{
     docs,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, Code, ErrorBody},
     openapi::{self, Refusals},
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
@@ -162,7 +162,7 @@ async fn healthz() -> HttpResponse {
 async fn readyz(context: web::Data<Context>) -> Result<HttpResponse, ApiError> {
     if let [owner, ..] = &supervise::dead()[..] {
         let reason = format!("the owner of {owner} died and does not run yet");
-        return Err(ApiError::Change(reason, StatusCode::SERVICE_UNAVAILABLE));
+        return Err(ApiError::unavailable(Code::NOT_READY, reason));
     }
     let listeners = context.owners.supervisor.send(GetListeners).await?;
     if listeners.iter().all(ListenerStatus::has_serving_generation) {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::{
     audit,
     authentication::By,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, Code, ErrorBody},
     openapi::Refusals,
     service::Context,
 };
@@ -29,7 +29,8 @@ impl From<PowerError> for ApiError {
         match err {
             PowerError::NotConfigured(_) => Self::NotImplemented(err.to_string()),
             PowerError::AlreadyScheduled(_) => {
-                Self::Conflict(format!("{err}; POST /v2/management/reboot/cancel calls it off"))
+                let text = format!("{err}; POST /v2/management/reboot/cancel calls it off");
+                Self::conflict(Code::ALREADY_SCHEDULED, text)
             }
         }
     }
@@ -96,7 +97,8 @@ async fn cancel(
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
     let cancel = CancelPower { by };
     let Some(scheduled) = context.owners.power.send(cancel).await? else {
-        return Err(ApiError::Conflict("neither a reboot nor a shutdown is scheduled".into()));
+        let text = "neither a reboot nor a shutdown is scheduled";
+        return Err(ApiError::conflict(Code::NOTHING_SCHEDULED, text.into()));
     };
     let called_off = format!("{} of {} called off", scheduled.action, scheduled.due_text());
     audit::note_change(request, called_off);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    error::{ApiError, ErrorBody},
+    error::{ApiError, Code, ErrorBody},
     openapi::Refusals,
     service::Context,
 };
@@ -26,10 +26,9 @@ fn require_realtime(context: &Context) -> Result<(), ApiError> {
     if context.appliance.services.iter().any(|name| name == "realtime") {
         return Ok(());
     }
-    Err(ApiError::Missing(
-        "this appliance serves no realtime transcription: no listener lists the service `realtime`"
-            .into(),
-    ))
+    let text =
+        "this appliance serves no realtime transcription: no listener lists the service `realtime`";
+    Err(ApiError::missing(Code::NO_REALTIME, text.into()))
 }
 
 /// `GET /v2/management/host/realtime/sessions`

@@ -1,11 +1,19 @@
 //! What may be set while the appliance runs.
 
 use actix_web::{HttpRequest, web};
-use portcullis_actors::settings::{Settings, SettingsChange};
+use portcullis_actors::{
+    ChangeError,
+    settings::{Settings, SettingsChange},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    audit, authentication::By, body::Json, error::ApiError, openapi::Refusals, service::Context,
+    audit,
+    authentication::By,
+    body::Json,
+    error::{ApiError, Code},
+    openapi::Refusals,
+    service::Context,
 };
 
 /// `GET /v2/management/settings`: what holds now.
@@ -57,7 +65,12 @@ pub(super) async fn set_cleanup_interval(
         cleanup_interval_minutes: Some(Some(interval.minutes)),
         ..SettingsChange::default()
     };
-    let changed = context.owners.change_settings(&change, &by).await?;
+    let changed = context.owners.change_settings(&change, &by).await.map_err(|err| match err {
+        ChangeError::Settings(refused) => {
+            ApiError::invalid(Code::INVALID_FIELD, Some("minutes"), refused.to_string())
+        }
+        err => err.into(),
+    })?;
     audit::note_change(&request, changed.differences);
     Ok(web::Json(interval))
 }

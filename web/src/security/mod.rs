@@ -38,9 +38,9 @@ use crate::{
     audit::note_change,
     authentication::By,
     body::Json,
-    error::{ApiError, ErrorBody},
+    error::{ApiError, Code, ErrorBody},
     openapi::{self, Refusals},
-    query::Query,
+    query::{self, Query},
     routes::Endpoint,
     service::{Authentication, Context, Mount, Service},
 };
@@ -215,10 +215,11 @@ async fn install_certificate(
     if let Some(watched) = &context.appliance.watched_certificate
         && !context.appliance.upload_beside_watch
     {
-        return Err(ApiError::Conflict(format!(
+        let text = format!(
             "the certificate is followed from {}, so an upload would be replaced by it; change that file, or set upload = \"allow\" in [tls]",
             watched.certificate.display()
-        )));
+        );
+        return Err(ApiError::conflict(Code::CERTIFICATE_FOLLOWED, text));
     }
     let install = InstallCertificate { bundle, by };
     let installed = context.owners.certificate.send(install).await??;
@@ -378,20 +379,21 @@ async fn audit(
     context: web::Data<Context>,
     query: Result<web::Query<AuditQuery>, actix_web::Error>,
 ) -> Result<web::Json<Value>, ApiError> {
-    let query = query
-        .map_err(|err| ApiError::BadRequest(format!("the query takes limit and since: {err}")))?;
-    let limit = query.limit.unwrap_or(AUDIT_LIMIT);
+    let asked = query
+        .map_err(|err| query::invalid(None, format!("the query takes limit and since: {err}")))?;
+    let limit = asked.limit.unwrap_or(AUDIT_LIMIT);
     if !(1..=AUDIT_LIMIT_MAX).contains(&limit) {
         let text = format!("limit is {limit}; it must be 1 to {AUDIT_LIMIT_MAX}");
-        return Err(ApiError::BadRequest(text));
+        return Err(query::invalid(Some("limit"), text));
     }
-    let since = query
+    let since = asked
         .since
         .as_deref()
         .map(|since| OffsetDateTime::parse(since, &Rfc3339))
         .transpose()
         .map_err(|_| {
-            ApiError::BadRequest("since must be a time such as 2026-01-31T12:00:00Z".into())
+            let text = "since must be a time such as 2026-01-31T12:00:00Z";
+            query::invalid(Some("since"), text.into())
         })?;
     let audit = context.owners.audit.clone();
     let entries = blocking::run(move || audit.read(limit, since))

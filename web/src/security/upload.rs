@@ -1,7 +1,11 @@
 //! The multipart form of a certificate upload.
 
 use actix_multipart::Multipart;
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header};
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{StatusCode, header},
+};
 use futures::{
     StreamExt, TryStreamExt,
     future::{LocalBoxFuture, Ready, ready},
@@ -13,7 +17,10 @@ use portcullis_actors::{
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use crate::{error::ApiError, query::Query};
+use crate::{
+    error::{ApiError, Code},
+    query::Query,
+};
 
 /// The largest part; certificates and keys have a few kilobytes.
 const MAX_PART: usize = 1 << 20;
@@ -102,16 +109,18 @@ fn check_media_type(request: &HttpRequest) -> Result<(), ApiError> {
         )));
     }
     if !value.to_ascii_lowercase().contains("boundary=") {
-        return Err(ApiError::BadRequest(format!(
+        let text = format!(
             "the Content-Type has no boundary, so the parts cannot be told apart; {EXPECTED} and let the client set the header"
-        )));
+        );
+        return Err(ApiError::invalid(Code::INVALID_HEADER, Some("Content-Type"), text));
     }
     Ok(())
 }
 
 async fn read(mut multipart: Multipart) -> Result<CertificateUpload, ApiError> {
     let broken = |err: actix_multipart::MultipartError| {
-        ApiError::BadRequest(format!("the multipart body cannot be read: {err}; {EXPECTED}"))
+        let text = format!("the multipart body cannot be read: {err}; {EXPECTED}");
+        ApiError::invalid(Code::MALFORMED_BODY, None, text)
     };
     let mut upload = CertificateUpload::default();
     while let Some(mut field) = multipart.try_next().await.map_err(broken)? {
@@ -124,7 +133,13 @@ async fn read(mut multipart: Multipart) -> Result<CertificateUpload, ApiError> {
         while let Some(chunk) = field.next().await {
             let chunk = chunk.map_err(broken)?;
             if bytes.len() + chunk.len() > MAX_PART {
-                return Err(ApiError::TooLarge(MAX_PART));
+                let text = format!("the field {name} is larger than {MAX_PART} bytes");
+                return Err(ApiError::Coded {
+                    status: StatusCode::PAYLOAD_TOO_LARGE,
+                    code: Code::TOO_LARGE,
+                    part: Some(name),
+                    text,
+                });
             }
             // Growing by copy, so that no freed buffer keeps key material.
             if bytes.len() + chunk.len() > bytes.capacity() {
@@ -135,17 +150,21 @@ async fn read(mut multipart: Multipart) -> Result<CertificateUpload, ApiError> {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let repeated = || ApiError::BadRequest(format!("the field {name} was sent twice"));
+        let wrong = |code, text| ApiError::invalid(code, Some(&name), text);
         match name.as_str() {
             "keyfile" if upload.keyfile.is_none() => upload.keyfile = Some(bytes),
             "certfile" if upload.certfile.is_none() => upload.certfile = Some(bytes),
             "passphrase" if upload.passphrase.is_none() => {
                 let text = std::str::from_utf8(&bytes).map_err(|_| {
-                    ApiError::BadRequest("the field passphrase is not UTF-8 text".into())
+                    let text = "the field passphrase is not UTF-8 text";
+                    wrong(Code::INVALID_FIELD, text.into())
                 })?;
                 upload.passphrase = Some(Zeroizing::new(text.to_owned()));
             }
-            _ => return Err(repeated()),
+            _ => {
+                let text = format!("the field {name} was sent twice");
+                return Err(wrong(Code::REPEATED_FIELD, text));
+            }
         }
     }
     Ok(upload)
@@ -159,7 +178,8 @@ fn unknown_field(name: &str) -> ApiError {
         }
         _ => "",
     };
-    ApiError::BadRequest(format!(
+    let text = format!(
         "the field `{shown}` is not known; the fields are keyfile and certfile, and passphrase for an encrypted key{hint}"
-    ))
+    );
+    ApiError::invalid(Code::UNKNOWN_FIELD, Some(&shown), text)
 }

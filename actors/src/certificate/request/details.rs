@@ -14,11 +14,32 @@ const MAX_DNS_LABEL: usize = 63;
 
 /// What cannot stand in a certificate request. Says which field is wrong and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidRequest(String);
+#[error("{text}")]
+pub struct InvalidRequest {
+    field: Option<String>,
+    text: String,
+}
+
+impl InvalidRequest {
+    /// The path of the field that is wrong, such as `names[0]`; `None` for a name on its own.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// The field and what is wrong with it.
+    fn of(field: String, reason: &str) -> Self {
+        let text = format!("{field} {reason}");
+        Self { field: Some(field), text }
+    }
+}
 
 fn invalid<T>(reason: impl Into<String>) -> Result<T, InvalidRequest> {
-    Err(InvalidRequest(reason.into()))
+    Err(InvalidRequest { field: None, text: reason.into() })
+}
+
+fn invalid_field<T>(field: impl Into<String>, reason: &str) -> Result<T, InvalidRequest> {
+    Err(InvalidRequest::of(field.into(), reason))
 }
 
 /// The kind of key that is made for a request.
@@ -117,24 +138,27 @@ impl NewRequest {
             (Some(names), _) => names,
             (None, Some(common_name)) => vec![common_name.clone()],
             (None, None) => {
-                return invalid(
-                    "neither names nor subject.common_name is given; list the DNS names and addresses of the appliance in names",
-                );
+                return Err(InvalidRequest {
+                    field: Some("names".into()),
+                    text: "neither names nor subject.common_name is given; list the DNS names and addresses of the appliance in names".into(),
+                });
             }
         };
         if names.is_empty() {
-            return invalid(
-                "names is empty; list the DNS names and addresses of the appliance, clients go by them",
+            return invalid_field(
+                "names",
+                "is empty; list the DNS names and addresses of the appliance, clients go by them",
             );
         }
         if names.len() > MAX_NAMES {
-            return invalid(format!("names has {} entries; at most {MAX_NAMES} fit", names.len()));
+            let reason = format!("has {} entries; at most {MAX_NAMES} fit", names.len());
+            return invalid_field("names", &reason);
         }
         let mut seen = BTreeSet::new();
         let mut checked = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
-            let name: RequestedName = name.parse().map_err(|InvalidRequest(reason)| {
-                InvalidRequest(format!("names[{index}] {reason}"))
+            let name: RequestedName = name.parse().map_err(|err: InvalidRequest| {
+                InvalidRequest::of(format!("names[{index}]"), &err.text)
             })?;
             if seen.insert(name.clone()) {
                 checked.push(name);
@@ -160,18 +184,19 @@ impl RequestSubject {
     fn check(&self) -> Result<(), InvalidRequest> {
         for (field, value, longest) in self.parts() {
             let Some(value) = value else { continue };
+            let wrong = |reason: &str| invalid_field(format!("subject.{field}"), reason);
             if field == "country" {
                 if value.len() != 2 || !value.bytes().all(|byte| byte.is_ascii_uppercase()) {
-                    return invalid("subject.country must be two letters, such as DE or US");
+                    return wrong("must be two letters, such as DE or US");
                 }
             } else if value.trim() != value || value.is_empty() {
-                return invalid(format!(
-                    "subject.{field} is empty or has blanks at its ends; write it without, or leave it out"
-                ));
+                return wrong(
+                    "is empty or has blanks at its ends; write it without, or leave it out",
+                );
             } else if value.chars().count() > longest {
-                return invalid(format!("subject.{field} is longer than {longest} characters"));
+                return wrong(&format!("is longer than {longest} characters"));
             } else if value.chars().any(char::is_control) {
-                return invalid(format!("subject.{field} has a control character"));
+                return wrong("has a control character");
             }
         }
         Ok(())

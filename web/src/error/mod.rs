@@ -1,4 +1,7 @@
-//! The one error type of the APIs and its JSON body: `{"code", "error", "detail"}`.
+//! The one error type of the APIs and its JSON body: `{"code", "error", "error_code", "part",
+//! "detail"}`. Clients know `code` as the number of the status.
+
+mod code;
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -16,6 +19,8 @@ use portcullis_actors::{
     supervise,
 };
 use serde::Serialize;
+
+pub use self::code::Code;
 
 /// Why a request was not carried out, with the status that says so.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +60,9 @@ pub enum ApiError {
     Busy,
     #[error("the request was not sent in time; nothing arrived for {0} seconds")]
     Timeout(u64),
-    #[error("{0}")]
-    Change(String, StatusCode),
+    /// An answer with a code of its own.
+    #[error("{text}")]
+    Coded { status: StatusCode, code: Code, part: Option<String>, text: String },
     /// Something of the appliance's own failed; the front logs it.
     #[error("{0}")]
     Failed(String, StatusCode),
@@ -77,6 +83,14 @@ pub(crate) struct ErrorBody {
     code: u16,
     /// The phrase of the status.
     error: &'static str,
+    /// What is wrong, as a word for programs; it stays when the texts change. Other words may come.
+    #[schema(inline)]
+    error_code: Code,
+    /// What of the request it concerns: the field, the key of the query or the header; `both` is
+    /// `keyfile` and `certfile` together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<String>,
+    /// What is wrong and what to do, in words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
     /// The number of the request, as in its `Request-Id` header and its log lines.
@@ -89,7 +103,75 @@ impl ApiError {
     /// Something of the appliance's own failed.
     pub(crate) fn internal(what: &str, err: &std::io::Error) -> Self {
         log::error!("{what}: {err}");
-        Self::Change(format!("{what}: {err}"), StatusCode::INTERNAL_SERVER_ERROR)
+        Self::Internal(format!("{what}: {err}"))
+    }
+
+    /// `part` of the request does not fit.
+    pub(crate) fn invalid(code: Code, part: Option<&str>, text: String) -> Self {
+        let part = part.map(str::to_owned);
+        Self::Coded { status: StatusCode::BAD_REQUEST, code, part, text }
+    }
+
+    /// It does not go together with what is.
+    pub(crate) fn conflict(code: Code, text: String) -> Self {
+        Self::Coded { status: StatusCode::CONFLICT, code, part: None, text }
+    }
+
+    /// There is no such thing.
+    pub(crate) fn missing(code: Code, text: String) -> Self {
+        Self::Coded { status: StatusCode::NOT_FOUND, code, part: None, text }
+    }
+
+    /// Not now; later it may be.
+    pub(crate) fn unavailable(code: Code, text: String) -> Self {
+        Self::Coded { status: StatusCode::SERVICE_UNAVAILABLE, code, part: None, text }
+    }
+
+    /// What is wrong, for programs.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::BadRequest(_) => Code::BAD_REQUEST,
+            Self::Certificate(err) => err.into(),
+            Self::Password(PasswordError::Empty) => Code::EMPTY,
+            Self::Password(PasswordError::TooLong(_)) => Code::TOO_LONG,
+            Self::Password(PasswordError::ControlCharacter) => Code::CONTROL_CHARACTER,
+            Self::Forbidden(_) => Code::FOREIGN_PAGE,
+            Self::NotFound(_) => Code::NO_SUCH_PATH,
+            Self::Missing(_) => Code::NOT_FOUND,
+            Self::MethodNotAllowed(_) => Code::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => Code::TOO_LARGE,
+            Self::Conflict(_) => Code::CONFLICT,
+            Self::UnsupportedMediaType(_) => Code::WRONG_MEDIA_TYPE,
+            Self::Compressed(_) => Code::COMPRESSED,
+            Self::Misdirected(_) => Code::WRONG_NAME,
+            Self::ExpectationFailed => Code::EXPECTATION_FAILED,
+            Self::TooManyFailures(_) => Code::TOO_MANY_FAILURES,
+            Self::Busy => Code::BUSY,
+            Self::Timeout(_) => Code::TIMEOUT,
+            Self::Coded { code, .. } => *code,
+            Self::Failed(_, StatusCode::INSUFFICIENT_STORAGE) => Code::STORAGE_FULL,
+            Self::Failed(_, StatusCode::SERVICE_UNAVAILABLE) => Code::NOT_DONE,
+            Self::Failed(..) | Self::Internal(_) => Code::FAILED,
+            Self::NotImplemented(_) => Code::NOT_CONFIGURED,
+            Self::BadGateway(_) => Code::BAD_GATEWAY,
+            Self::Unavailable => Code::UNAVAILABLE,
+        }
+    }
+
+    /// What of the request it concerns: a field, a key of the query or a header.
+    #[must_use]
+    pub fn part(&self) -> Option<&str> {
+        match self {
+            Self::Certificate(err) => Some(err.part().word()),
+            Self::Password(_) => Some("password"),
+            Self::UnsupportedMediaType(_) => Some("Content-Type"),
+            Self::Compressed(_) => Some("Content-Encoding"),
+            Self::Misdirected(_) => Some("Host"),
+            Self::ExpectationFailed => Some("Expect"),
+            Self::Coded { part, .. } => part.as_deref(),
+            _ => None,
+        }
     }
 
     fn from_chain(err: &(dyn std::error::Error + 'static), status: StatusCode) -> Self {
@@ -126,8 +208,12 @@ impl From<ChangeError> for ApiError {
                 Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR)
             }
             ChangeError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
-            ChangeError::Settings(refused) => Self::BadRequest(refused.to_string()),
-            ChangeError::AuthenticationIsOn => Self::Conflict(err.to_string()),
+            ChangeError::Settings(refused) => {
+                Self::invalid(Code::INVALID_FIELD, Some(refused.key), refused.to_string())
+            }
+            ChangeError::AuthenticationIsOn => {
+                Self::conflict(Code::AUTHENTICATION_ON, err.to_string())
+            }
             ChangeError::Stopping => Self::Unavailable,
         }
     }
@@ -143,7 +229,9 @@ impl From<AuthError> for ApiError {
     fn from(err: AuthError) -> Self {
         match err {
             AuthError::Password(err) => Self::Password(err),
-            AuthError::Token => Self::BadRequest(err.to_string()),
+            AuthError::Token => {
+                Self::invalid(Code::INVALID_FIELD, Some("user_token"), err.to_string())
+            }
             AuthError::Change(err) => err.into(),
         }
     }
@@ -152,9 +240,11 @@ impl From<AuthError> for ApiError {
 impl From<RequestError> for ApiError {
     fn from(err: RequestError) -> Self {
         match &err {
-            RequestError::Invalid(_) => Self::BadRequest(err.to_string()),
-            RequestError::TooMany => Self::Conflict(err.to_string()),
-            RequestError::NoSuchRequest(_) => Self::Missing(err.to_string()),
+            RequestError::Invalid(invalid) => {
+                Self::invalid(Code::INVALID_FIELD, invalid.field(), err.to_string())
+            }
+            RequestError::TooMany => Self::conflict(Code::TOO_MANY_REQUESTS, err.to_string()),
+            RequestError::NoSuchRequest(_) => Self::missing(Code::NO_SUCH_REQUEST, err.to_string()),
             RequestError::Make(_) => Self::from_chain(&err, StatusCode::INTERNAL_SERVER_ERROR),
             RequestError::Store(store) => Self::from_chain(&err, store_status(store)),
             RequestError::NotDone(_) => Self::from_chain(&err, StatusCode::SERVICE_UNAVAILABLE),
@@ -187,7 +277,7 @@ impl ResponseError for ApiError {
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Change(_, status) | Self::Failed(_, status) => *status,
+            Self::Coded { status, .. } | Self::Failed(_, status) => *status,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotImplemented(_) => StatusCode::NOT_IMPLEMENTED,
             Self::BadGateway(_) => StatusCode::BAD_GATEWAY,
@@ -212,7 +302,7 @@ impl ResponseError for ApiError {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("1")));
             }
             Self::Unavailable
-            | Self::Change(_, StatusCode::SERVICE_UNAVAILABLE)
+            | Self::Coded { status: StatusCode::SERVICE_UNAVAILABLE, .. }
             | Self::Failed(_, StatusCode::SERVICE_UNAVAILABLE) => {
                 response.insert_header((header::RETRY_AFTER, HeaderValue::from_static("5")));
             }
@@ -221,8 +311,55 @@ impl ResponseError for ApiError {
         response.json(ErrorBody {
             code: status.as_u16(),
             error: status.canonical_reason().unwrap_or("Error"),
+            error_code: self.code(),
+            part: self.part().map(str::to_owned),
             detail: Some(self.to_string()),
             request_id: RequestId::current(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+    use portcullis_actors::settings::SettingsError;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    async fn body(err: impl Into<ApiError>) -> Value {
+        let body = to_bytes(err.into().error_response().into_body()).await.expect("a body");
+        serde_json::from_slice(&body).expect("JSON")
+    }
+
+    #[actix_web::test]
+    async fn bodies_have_a_code_and_the_part_that_is_wrong() {
+        let key = CertificateError::KeyMismatch { key: "a".into(), certificate: "b".into() };
+        let setting = SettingsError { key: "max_draining", reason: "is 0".into() };
+        for (body, code, part) in [
+            (body(key).await, "key-mismatch", json!("both")),
+            (body(PasswordError::TooLong(99)).await, "too-long", json!("password")),
+            (body(AuthError::Token).await, "invalid-field", json!("user_token")),
+            (body(ChangeError::Settings(setting)).await, "invalid-field", json!("max_draining")),
+            (body(ApiError::Unavailable).await, "unavailable", Value::Null),
+        ] {
+            assert_eq!((&body["error_code"], &body["part"]), (&json!(code), &part), "{body}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn what_clients_know_stays_as_it_is() {
+        let told = body(ApiError::Missing("nothing".into())).await;
+        let expected = json!({
+            "code": 404, "error": "Not Found", "error_code": "not-found", "detail": "nothing",
+        });
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn unavailable_for_now_says_when_to_come_again() {
+        let refused = ApiError::unavailable(Code::NOT_READY, "not yet".into()).error_response();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers().get(header::RETRY_AFTER).expect("a time"), "5");
     }
 }
