@@ -6,7 +6,7 @@ import { assign, concerns, formOf, readFile } from '../core/certificates.js';
 import { bytes, commonName, sentence } from '../core/format.js';
 import { refreshAbout } from '../core/live.js';
 import { Button, Card, ErrorNotice, Field, Notice, useAction, useId } from '../parts.js';
-import { CertificateFacts } from './certificate.js';
+import { CertificateFacts } from './facts.js';
 
 const t = texts.certificate;
 const PATH = '/v2/security/sslcertificate';
