@@ -4,10 +4,11 @@ import { html, useEffect, useRef, useState } from '../core/view.js';
 import { get, remove, upload } from '../core/api.js';
 import { useLive } from '../core/live.js';
 import { bytes, dateTime, percent, span } from '../core/format.js';
-import { bearer, TokenField, withToken } from '../core/token.js';
+import { bearer, withToken } from '../core/token.js';
 import { Badge, Bar, Button, Card, ErrorNotice, Field, Guarded, Loading, Notice, Outcome, useAction, useEvery, useLoaded } from '../parts.js';
 import { useLanguage } from './language.js';
 import { Transcript } from './transcript.js';
+import { TokenField } from './token.js';
 
 const t = texts.speech;
 const JOBS = '/v2/jobs';

@@ -5,9 +5,10 @@ import { get } from '../core/api.js';
 import { serves, state, useLive } from '../core/live.js';
 import { bytes, span } from '../core/format.js';
 import { decode, microphone, Session, SPOKEN_RATE } from '../core/session.js';
-import { TokenField, withToken } from '../core/token.js';
+import { withToken } from '../core/token.js';
 import { Badge, Button, Card, Facts, Field, Notice } from '../parts.js';
 import { useLanguage } from './language.js';
+import { TokenField } from './token.js';
 
 const t = texts.speech;
 const NOTHING = { state: 'idle', finals: '', partial: '', sent: 0, delays: [], warnings: [] };
