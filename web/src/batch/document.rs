@@ -1,29 +1,7 @@
-//! The batch part of the OpenAPI document.
+//! What the forms and answers of the batch API hold, for its document.
 
 use serde::Serialize;
-use utoipa::{IntoResponses, OpenApi, ToSchema};
-
-use super::{discovery, read, submit, usage};
-use crate::openapi;
-
-#[derive(OpenApi)]
-#[openapi(paths(
-    read::list,
-    submit::submit,
-    read::job,
-    read::delete,
-    read::transcript,
-    read::log,
-    read::data,
-    usage::usage,
-    discovery::features,
-))]
-struct Document;
-
-/// The part of this service.
-pub(super) fn part() -> Option<serde_json::Value> {
-    openapi::part(&Document::openapi())
-}
+use utoipa::{IntoResponses, ToSchema};
 
 /// Why a request about jobs was not carried out.
 #[derive(Serialize, ToSchema)]

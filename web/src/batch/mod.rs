@@ -27,6 +27,7 @@ use portcullis_speech::{
     jobs::{Job, JobId, JobStatus, JobStore, Jobs, StoreError},
     recogniser::Recogniser,
 };
+use utoipa::OpenApi;
 
 use self::error::BatchError;
 pub use self::housekeeping::start;
@@ -90,9 +91,23 @@ impl Service for Batch {
     }
 
     fn openapi(&self) -> Option<serde_json::Value> {
-        document::part()
+        openapi::part(&Document::openapi())
     }
 }
+
+#[derive(OpenApi)]
+#[openapi(paths(
+    read::list,
+    submit::submit,
+    read::job,
+    read::delete,
+    read::transcript,
+    read::log,
+    read::data,
+    usage::usage,
+    discovery::features,
+))]
+struct Document;
 
 fn routes(batch: BatchContext, config: &mut ServiceConfig) {
     config.app_data(web::Data::new(batch));
