@@ -15,10 +15,9 @@ use actix_web::{
 };
 use futures::{StreamExt, stream};
 use portcullis::{
-    Appliance, Authentication, Context, Mount, Service,
+    Appliance, Authentication, Context, Endpoint, Mount, Service,
     actors::metrics,
     command_line,
-    routes::Endpoint,
     websocket::{self, Session, Socket},
 };
 use serde::Deserialize;

@@ -33,15 +33,17 @@ use portcullis_actors::{
 use portcullis_speech::{JobsPlace, Speech};
 use portcullis_web::{
     Context, Service,
-    batch::{self, Batch},
-    front,
-    interface::Interface,
-    management::Management,
-    monitoring::{self, Monitoring, Prometheus},
+    front::{self},
     outbound::{Guard, Outbound},
-    realtime::Realtime,
-    security::Security,
     service::{ApplianceFacts, OwnPort},
+    services::{
+        batch::{self, Batch},
+        interface::Interface,
+        management::Management,
+        monitoring::{self, Monitoring, Prometheus},
+        realtime::Realtime,
+        security::Security,
+    },
 };
 
 /// An appliance before it runs: its name and its services.
@@ -237,7 +239,7 @@ impl Appliance {
         let served = served(config);
         let services = self.services.iter().map(AsRef::as_ref);
         let services = services.filter(|service| served.iter().any(|name| name == service.name()));
-        portcullis_web::openapi::document(self.name, self.version, services)
+        portcullis_web::service::openapi::document(self.name, self.version, services)
     }
 
     fn plan(&self, listener: &crate::config::ListenerConfig) -> ListenerPlan {

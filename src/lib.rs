@@ -17,6 +17,8 @@ mod tokens;
 pub use portcullis_actors as actors;
 pub use portcullis_speech as speech;
 pub use portcullis_web as web;
-pub use portcullis_web::{Authentication, Context, Mount, Service, routes, websocket};
+pub use portcullis_web::{
+    Authentication, Context, Mount, Service, service::endpoint::Endpoint, websocket,
+};
 
 pub use self::{appliance::Appliance, cli::command_line};

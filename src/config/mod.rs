@@ -15,7 +15,7 @@ use std::{
 
 use portcullis_actors::{files::read_at_most, power::PowerCommands, supervisor::Tls};
 use portcullis_speech::SpeechSettings;
-use portcullis_web::{monitoring::Prometheus, realtime::RealtimeSettings};
+use portcullis_web::services::{monitoring::Prometheus, realtime::RealtimeSettings};
 use toml::de::DeTable;
 
 pub use self::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis_speech::realtime::protocol::Limits;
-use portcullis_web::realtime::RealtimeSettings;
+use portcullis_web::services::realtime::RealtimeSettings;
 
 use super::reader::{ConfigError, Table};
 

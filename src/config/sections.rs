@@ -9,10 +9,12 @@ use portcullis_actors::{
     power::PowerCommands,
 };
 use portcullis_web::{
-    monitoring::Prometheus,
-    names::{HostName, PublicNames},
-    origin::Origin,
+    front::{
+        names::{HostName, PublicNames},
+        origin::Origin,
+    },
     outbound::{Network, NetworkError},
+    services::monitoring::Prometheus,
 };
 
 use super::reader::{ConfigError, Found, Table};
@@ -185,10 +187,11 @@ pub(super) fn read_monitoring(
     let Some(mut table) = section else { return Ok(None) };
     let prometheus = match table.string("prometheus")? {
         Some(Found { value, offset }) => {
-            let parsed =
-                value.parse().map_err(|err: portcullis_web::monitoring::PrometheusError| {
+            let parsed = value.parse().map_err(
+                |err: portcullis_web::services::monitoring::PrometheusError| {
                     table.error_at("prometheus", offset, err.to_string())
-                })?;
+                },
+            )?;
             Some(parsed)
         }
         None => None,

@@ -1,40 +1,25 @@
 //! The services behind the front door, and what every request passes on its way to one.
 //!
-//! A request's way: [`front`] (counting, redirect, host and origin checks) ->
-//! [`authentication`] of the service -> handler -> [`error::ApiError`]. A service is one module
-//! and implements [`service::Service`]. This crate owns no state and listens on no socket.
+//! | module | what |
+//! |---|---|
+//! | [`front`] | what every request passes: counting, redirect, checks of host and origin, authentication |
+//! | [`service`] | what a service is, its endpoints and its part of the API document |
+//! | [`services`] | the built-in services, and what they share |
+//! | [`http`] | bodies, JSON, queries, errors, answers in pieces |
+//! | [`websocket`] | WebSocket sessions |
+//! | [`outbound`] | requests to addresses that clients name |
+//!
+//! A request's way: [`front`] -> authentication of its mount -> handler -> [`ApiError`]. This crate
+//! owns no state and listens on no socket.
 
-mod audit;
-pub mod authentication;
-pub mod batch;
-pub mod body;
-mod docs;
-pub mod error;
 pub mod front;
-pub mod host;
-mod host_figures;
-mod instruments;
-pub mod interface;
-mod json;
-pub mod management;
-pub mod monitoring;
-mod mounts;
-pub mod names;
-pub mod openapi;
-pub mod origin;
+pub mod http;
 pub mod outbound;
-mod patterns;
-mod pieces;
-mod query;
-pub mod realtime;
-mod redirect;
-pub mod routes;
-pub mod security;
 pub mod service;
-mod sse;
+pub mod services;
 pub mod websocket;
 
 pub use self::{
-    error::ApiError,
+    http::error::ApiError,
     service::{Authentication, Context, Mount, Service},
 };

@@ -1,0 +1,413 @@
+//! What every request passes before it reaches a service.
+
+pub(crate) mod audit;
+pub(crate) mod authentication;
+pub(crate) mod host;
+mod instruments;
+mod mounts;
+pub mod names;
+pub mod origin;
+mod redirect;
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+};
+
+use actix_http::{ConnectionType, Method, Request, RequestHead, Response};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
+use actix_web::{
+    App, HttpMessage, HttpResponse, ResponseError,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::{AppConfig, ServiceRequest, ServiceResponse, Url},
+    http::{StatusCode, Version, header},
+    middleware::{Next, from_fn},
+    web::{self, Bytes},
+};
+use pin_project_lite::pin_project;
+use portcullis_actors::{
+    RequestId,
+    auth::Authenticator,
+    supervisor::{
+        Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
+        TakesWebSocket,
+    },
+};
+
+use crate::{
+    front::{
+        audit::Auditor,
+        host::{Host, HostError},
+        instruments::{Measured, RequestInstruments},
+        mounts::{Matched, Mounts},
+        names::OwnNames,
+        origin::OwnPages,
+    },
+    http::{
+        body,
+        error::{self, ApiError, Code},
+    },
+    service::{Authentication, Context, Mount, Service},
+};
+
+/// What the front of one listener knows.
+#[derive(Clone)]
+struct Front {
+    listener: Arc<str>,
+    /// The port of the TLS listener that plain requests are sent to while plain ports are off.
+    redirect_port: u16,
+    insecure_ports: InsecurePorts,
+    authenticator: Authenticator,
+    names: OwnNames,
+    pages: OwnPages,
+}
+
+impl Front {
+    fn new(plan: &ListenerPlan, context: &Context) -> Self {
+        let Context { owners, appliance, .. } = context;
+        let target = plan.redirect_to.as_ref().and_then(|name| appliance.addresses.get(name));
+        Self {
+            listener: plan.name.as_str().into(),
+            redirect_port: plan
+                .redirect_port
+                .unwrap_or_else(|| target.map_or(443, SocketAddr::port)),
+            insecure_ports: owners.insecure_ports.clone(),
+            authenticator: owners.authenticator.clone(),
+            names: OwnNames::new(&appliance.names, owners.certificates.clone()),
+            pages: OwnPages {
+                ports: appliance.ports.as_slice().into(),
+                public: appliance.names.public_origins.as_slice().into(),
+                websockets: appliance.realtime.allowed_origins.as_slice().into(),
+            },
+        }
+    }
+
+    /// Redirects or refuses a request by its head and its mount; `None` lets it pass.
+    fn judge(
+        &self,
+        head: &RequestHead,
+        secure: bool,
+        mount: Option<Matched>,
+    ) -> Option<HttpResponse> {
+        let host = Host::of(head);
+        if !secure && !self.insecure_ports.are_enabled() {
+            return Some(match host {
+                Ok(host) => redirect::to_tls(head, &host, self.redirect_port),
+                Err(err) => wrong_host(&err),
+            });
+        }
+        let host = match host {
+            Ok(host) => Some(host),
+            // HTTP/1.0 does not ask for one.
+            Err(HostError::Missing) if head.version < Version::HTTP_11 => None,
+            Err(err) => return Some(wrong_host(&err)),
+        };
+        if let Some(host) = &host
+            && self.is_misdirected(head, host, mount)
+        {
+            return Some(ApiError::Misdirected(self.names.remedy(host)).error_response());
+        }
+        if let Some(why) = self.pages.foreign(head, host.as_ref(), secure) {
+            let text = format!("the request was refused because {why}");
+            return Some(ApiError::Forbidden(text).error_response());
+        }
+        if let Some(encoding) = compression(head) {
+            return Some(ApiError::Compressed(encoding).error_response());
+        }
+        let expects = head.headers().get(header::EXPECT);
+        if expects.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return Some(ApiError::ExpectationFailed.error_response());
+        }
+        None
+    }
+}
+
+impl Front {
+    /// Whether a browser asks under a name that is not ours.
+    fn is_misdirected(&self, head: &RequestHead, host: &Host, mount: Option<Matched>) -> bool {
+        let open_to_pages = match mount {
+            None => return false,
+            Some(mount) if mount.any_host => return false,
+            // A page that has turned a name to us does not know the token.
+            Some(mount) if mount.authentication == Authentication::JobToken => {
+                !self.authenticator.has_job_token()
+            }
+            Some(_) => true,
+        };
+        open_to_pages
+            && names::is_from_browser(head)
+            && !self.names.contain(host)
+            && !self.pages.is_listed(head)
+    }
+}
+
+fn wrong_host(err: &HostError) -> HttpResponse {
+    ApiError::invalid(Code::INVALID_HEADER, Some("Host"), err.to_string()).error_response()
+}
+
+/// The encoding of a body that is not sent as it is.
+fn compression(head: &RequestHead) -> Option<String> {
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let value = head.headers().get(header::CONTENT_ENCODING)?;
+    let value = value.to_str().unwrap_or("?").trim();
+    let shown = || value.chars().filter(char::is_ascii_graphic).take(40).collect();
+    (!value.is_empty() && !value.eq_ignore_ascii_case("identity")).then(shown)
+}
+
+fn is_secure(connection: Option<&Arc<Connection>>) -> bool {
+    connection.is_some_and(|connection| connection.is_secure())
+}
+
+/// Puts the services of a listener behind its front.
+pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context) -> HttpApp {
+    let front = Front::new(plan, context);
+    let names = service_names(plan);
+    let (mounts, table) = mounts_of(services, context);
+    let authenticator = context.owners.authenticator.clone();
+    let auditor = Auditor::new(context.owners.clone());
+    let known = table.clone();
+    let mut app = App::new().configure(move |config| {
+        for (mount, matched) in mounts.into_iter().zip(known.iter()) {
+            let authenticator = authenticator.clone();
+            let names = names.clone();
+            let layer = from_fn(move |request, next| {
+                authentication::layer(matched, authenticator.clone(), request, next)
+            });
+            let scope = web::scope(mount.prefix)
+                .configure(mount.routes)
+                .default_service(web::to(move || not_found(names.clone())))
+                .wrap(layer);
+            config.service(scope);
+        }
+    });
+    let names = service_names(plan);
+    app = app.default_service(web::to(move || not_found(names.clone())));
+    let instruments = RequestInstruments::new(&plan.name);
+    let worker = Rc::new(WorkerFront { front, mounts: table, auditor, instruments });
+    let app = app.wrap(from_fn(move |request, next| pass(worker.clone(), request, next)));
+    let factory = app
+        .into_factory()
+        .map_err(|err: actix_web::Error| Response::from(err.error_response()))
+        .map(|response: ServiceResponse<BoxBody>| Response::from(HttpResponse::from(response)));
+    boxed::factory(map_config(factory, |()| AppConfig::default()))
+}
+
+fn service_names(plan: &ListenerPlan) -> String {
+    if plan.services.is_empty() { "none".into() } else { plan.services.join(", ") }
+}
+
+/// The answer for a path that no mount of the listener has.
+async fn not_found(names: String) -> Result<String, ApiError> {
+    Err(ApiError::NotFound(names))
+}
+
+/// Judges requests with `Expect: 100-continue` before their body is asked for, so that a client
+/// with a wrong password is told so without sending anything.
+pub fn continue_gate(
+    plan: &ListenerPlan,
+    services: &[Arc<dyn Service>],
+    context: &Context,
+) -> ContinueGate {
+    let front = Front::new(plan, context);
+    let (_, mounts) = mounts_of(services, context);
+    let authenticator = context.owners.authenticator.clone();
+    boxed::factory(fn_service(move |request: Request| {
+        let (front, mounts, authenticator) = (front.clone(), mounts.clone(), authenticator.clone());
+        async move {
+            let mount = mounts.find(&Url::new(request.uri().clone()));
+            let secure = is_secure(request.conn_data());
+            if let Some(response) = front.judge(request.head(), secure, mount) {
+                return Err(response.into());
+            }
+            // The mount's own layer has the last word; this one only spares the upload.
+            if let Some(mount) = mount {
+                let checked =
+                    authentication::check(mount.authentication, &authenticator, request.head())
+                        .await;
+                if let Err(response) = checked {
+                    return Err(response.into());
+                }
+            }
+            Ok(request)
+        }
+    }))
+}
+
+/// The mounts of `services` in the order of the router, and the table of them.
+fn mounts_of(services: &[Arc<dyn Service>], context: &Context) -> (Vec<Mount>, Mounts) {
+    let mut mounts: Vec<_> = services.iter().flat_map(|service| service.mounts(context)).collect();
+    let table = Mounts::sort(&mut mounts);
+    (mounts, table)
+}
+
+/// Which paths of these services take WebSockets, spelled as the router reads them.
+#[must_use]
+pub fn takes_websocket(services: &[Arc<dyn Service>], context: &Context) -> TakesWebSocket {
+    let prefixes = |service: &Arc<dyn Service>| -> Vec<_> {
+        service.mounts(context).iter().map(|mount| mount.prefix).collect()
+    };
+    let services: Vec<_> =
+        services.iter().map(|service| (service.clone(), prefixes(service))).collect();
+    Arc::new(move |path| {
+        let Ok(uri) = path.parse() else { return false };
+        let url = Url::new(uri);
+        let path = url.path();
+        let below = |prefix: &&str| {
+            path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        services
+            .iter()
+            .any(|(service, prefixes)| prefixes.iter().any(below) && service.takes_websocket(path))
+    })
+}
+
+/// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
+fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
+}
+
+/// The length of the body, if the client has told it.
+fn announced_length(head: &RequestHead) -> Option<u64> {
+    head.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The name of the header that tells the number of a request.
+const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-id");
+
+/// What stands at the front of one worker and looks at every request.
+struct WorkerFront {
+    front: Front,
+    mounts: Mounts,
+    auditor: Auditor,
+    instruments: Option<Rc<RequestInstruments>>,
+}
+
+/// The outermost middleware: numbers and measures the request, counts it on its connection, judges
+/// it, and finishes its answer.
+async fn pass(
+    worker: Rc<WorkerFront>,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = RequestId::next();
+    id.scope(pass_numbered(id, worker, request, next)).await
+}
+
+async fn pass_numbered(
+    id: RequestId,
+    worker: Rc<WorkerFront>,
+    mut request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let connection = connection_of(&request);
+    let mut in_progress = connection.as_ref().map(Connection::begin_request);
+    let WorkerFront { front, mounts, auditor, instruments } = &*worker;
+    let mount = mounts.resolve(&request);
+    let attempt = auditor.begin(&request, mount);
+    let started = std::time::Instant::now();
+    let secure = is_secure(connection.as_ref());
+    let mut received = None;
+    let offers_websocket = request.head().upgrade();
+    if !offers_websocket {
+        let (payload, counted) = body::with_idle_timeout(request.take_payload());
+        request.set_payload(payload);
+        received = counted;
+    }
+    if let (Some(received), Some(in_progress)) = (&received, &mut in_progress) {
+        in_progress.is_upload(request.path(), announced_length(request.head()), received.clone());
+    }
+    let mut measured = instruments.as_ref().map(|instruments| instruments.begin(started, received));
+    let mut response = match front.judge(request.head(), secure, mount) {
+        Some(response) => request.into_response(response),
+        None => next.call(request).await?,
+    };
+    if let Some(err) = response.response().error() {
+        error::tell(err);
+    }
+    if let Some(attempt) = attempt {
+        auditor.end(attempt, &response);
+    }
+    if let Some(measured) = &mut measured {
+        let answered = response.request();
+        measured.answered(
+            answered.path(),
+            || answered.match_pattern(),
+            answered.method(),
+            response.status().as_u16(),
+            secure,
+        );
+    }
+    log::debug!(
+        target: "portcullis::access",
+        "{} {} {} {} {} {:?}",
+        front.listener,
+        response.request().peer_addr().map_or_else(|| "-".into(), |peer| peer.to_string()),
+        response.request().method(),
+        response.request().path(),
+        response.status().as_u16(),
+        started.elapsed(),
+    );
+    finish(&mut response, id);
+    let Some((connection, mut in_progress)) = connection.zip(in_progress) else {
+        return Ok(response);
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        in_progress.became_websocket(response.request().path());
+        if let Some(measured) = &mut measured {
+            measured.became_websocket();
+        }
+    } else if connection.is_retired() || offers_websocket {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response
+        .map_body(|_, body| Guarded { body, id, measured, _in_progress: in_progress }.boxed()))
+}
+
+/// Headers that every answer carries unless its handler decided otherwise.
+fn finish(response: &mut ServiceResponse<BoxBody>, id: RequestId) {
+    let headers = response.headers_mut();
+    if let Ok(value) = header::HeaderValue::try_from(id.to_string()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+}
+
+pin_project! {
+    /// A body that keeps its request counted until it has been handed over whole, or dropped.
+    struct Guarded {
+        #[pin]
+        body: BoxBody,
+        id: RequestId,
+        measured: Option<Measured>,
+        _in_progress: RequestInProgress,
+    }
+}
+
+impl MessageBody for Guarded {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.project();
+        let polled = this.id.sync_scope(|| this.body.poll_next(cx));
+        if let (Poll::Ready(Some(Ok(bytes))), Some(measured)) = (&polled, this.measured) {
+            measured.add_sent(bytes.len());
+        }
+        polled
+    }
+}

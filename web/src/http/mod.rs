@@ -1,0 +1,8 @@
+//! What handlers read and answer: bodies, JSON, queries, errors, answers in pieces.
+
+pub mod body;
+pub mod error;
+pub(crate) mod json;
+pub(crate) mod pieces;
+pub(crate) mod query;
+pub(crate) mod sse;

@@ -1,0 +1,9 @@
+//! The built-in services, a folder each, and what they share.
+
+pub mod batch;
+pub mod interface;
+pub mod management;
+pub mod monitoring;
+pub mod realtime;
+pub mod security;
+mod shared;
