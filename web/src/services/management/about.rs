@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web};
+use actix_web::web;
 use portcullis_actors::{certificate::not_yet, clock::jumps, storage};
 use serde::Serialize;
-use serde_json::{Value, json};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
     service::{Context, openapi::Refusals},
-    services::security::{CertificateView, documents::ServedCertificate},
+    services::security::ServedCertificate,
 };
 
 /// How long a step of the clock is told.
 const JUMP_IS_NEWS: Duration = Duration::from_secs(3600);
 
 /// What runs here.
-#[derive(ToSchema)]
-#[allow(dead_code)] // Only its schema is used.
-struct About {
-    appliance_version: String,
+#[derive(Serialize, ToSchema)]
+pub(super) struct About {
+    appliance_version: &'static str,
     appliance_variant: String,
     /// Codes of those that the speech services know; empty until the model has been read.
     languages: Vec<String>,
@@ -36,10 +34,11 @@ struct About {
     warnings: Vec<StandingWarning>,
 }
 
-#[derive(ToSchema)]
-#[allow(dead_code)] // Only its schema is used.
+#[derive(Serialize, ToSchema)]
 struct Access {
     auth_enabled: bool,
+    /// Null until it has been checked.
+    #[schema(required)]
     default_password: Option<bool>,
     /// Whether the speech services ask for a token.
     job_token_set: bool,
@@ -142,31 +141,31 @@ pub(super) fn lost_entries(context: &Context) -> Option<String> {
 
 /// `GET /v2/management/host/about`
 #[utoipa::path(get, path = "/v2/management/host/about", tag = "Management", operation_id = "About", responses((status = 200, body = About), Refusals))]
-pub(super) async fn about(context: web::Data<Context>) -> HttpResponse {
-    HttpResponse::Ok().json(facts(&context))
+pub(super) async fn about(context: web::Data<Context>) -> web::Json<About> {
+    web::Json(facts(&context))
 }
 
 /// What runs here, for `about` and for the log archive.
-pub(super) fn facts(context: &Context) -> Value {
+pub(super) fn facts(context: &Context) -> About {
     let facts = &context.appliance;
     let owners = &context.owners;
     let recogniser = context.speech.recogniser().ready();
     let recogniser = recogniser.as_ref().map(|recogniser| recogniser.info());
-    json!({
-        "appliance_version": facts.version,
-        "appliance_variant": format!("{}-appliance-{}", facts.name, facts.version),
-        "languages": recogniser.map_or(&[][..], |info| &info.languages),
-        "language_identification": recogniser.is_some_and(|info| info.identifies),
-        "name": facts.name,
-        "services": facts.services,
-        "uptime_seconds": facts.started.elapsed().as_secs(),
-        "authentication": {
-            "auth_enabled": owners.authenticator.is_enabled(),
-            "default_password": owners.authenticator.has_default_password(),
-            "job_token_set": owners.authenticator.has_job_token(),
+    About {
+        appliance_version: facts.version,
+        appliance_variant: format!("{}-appliance-{}", facts.name, facts.version),
+        languages: recogniser.map_or_else(Vec::new, |info| info.languages.clone()),
+        language_identification: recogniser.is_some_and(|info| info.identifies),
+        name: facts.name.clone(),
+        services: facts.services.clone(),
+        uptime_seconds: facts.started.elapsed().as_secs(),
+        authentication: Access {
+            auth_enabled: owners.authenticator.is_enabled(),
+            default_password: owners.authenticator.has_default_password(),
+            job_token_set: owners.authenticator.has_job_token(),
         },
-        "enable_insecure_ports": owners.insecure_ports.are_enabled(),
-        "certificate": CertificateView::of(&owners.certificates.active()),
-        "warnings": standing_warnings(context),
-    })
+        enable_insecure_ports: owners.insecure_ports.are_enabled(),
+        certificate: ServedCertificate::of(&owners.certificates.active()),
+        warnings: standing_warnings(context),
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_actors::{
     audit::AuditEntry,
     auth::ThrottledAddress,
-    certificate::{CertificateFacts, CertificateRequest, Warning},
+    certificate::{ActiveCertificate, CertificateFacts, CertificateRequest, Warning},
     store::Installed,
 };
 use serde::Serialize;
@@ -27,8 +27,19 @@ pub(crate) struct ServedCertificate {
     facts: CertificateFacts,
     /// Whether it is the default certificate of this installation.
     default: bool,
-    /// Absent for the default certificate.
+    /// Absent for the default certificate, and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     installed: Option<Installed>,
+}
+
+impl ServedCertificate {
+    pub(crate) fn of(active: &ActiveCertificate) -> Self {
+        Self {
+            facts: active.bundle.facts().clone(),
+            default: active.is_default,
+            installed: active.installed.clone(),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]

@@ -3,7 +3,7 @@
 
 mod csr;
 #[allow(dead_code)] // Only their schemas are used.
-pub(crate) mod documents;
+mod documents;
 mod upload;
 
 use actix_web::{
@@ -13,12 +13,8 @@ use actix_web::{
 use portcullis_actors::{
     auth::{DisableAuthentication, SetAdminPassword, SetJobToken},
     blocking,
-    certificate::{
-        ActiveCertificate, CertificateFacts, InstallCertificate, Judgement,
-        RestoreDefaultCertificate,
-    },
+    certificate::{ActiveCertificate, InstallCertificate, Judgement, RestoreDefaultCertificate},
     handover::Generations,
-    store::Installed,
     supervisor::SetInsecurePorts,
 };
 use serde::{Deserialize, Serialize};
@@ -27,6 +23,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::{OpenApi, ToSchema};
 use zeroize::Zeroizing;
 
+pub(crate) use self::documents::ServedCertificate;
 use self::{
     documents::{
         AuditRecord, CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState,
@@ -126,32 +123,11 @@ fn routes(context: Context, config: &mut ServiceConfig) {
     Endpoint::new("/reset").delete(reset).register(config);
 }
 
-/// A certificate as the APIs show it; never its key.
-#[derive(Serialize)]
-pub struct CertificateView<'a> {
-    #[serde(flatten)]
-    facts: &'a CertificateFacts,
-    default: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    installed: &'a Option<Installed>,
-}
-
-impl<'a> CertificateView<'a> {
-    #[must_use]
-    pub fn of(active: &'a ActiveCertificate) -> Self {
-        Self {
-            facts: active.bundle.facts(),
-            default: active.is_default,
-            installed: &active.installed,
-        }
-    }
-}
-
 /// The answer to a change of the certificate.
 fn changed(message: &str, active: &ActiveCertificate, generations: &Generations) -> Value {
     json!({
         "message": message,
-        "certificate": CertificateView::of(active),
+        "certificate": ServedCertificate::of(active),
         "generations": generations,
     })
 }
@@ -176,7 +152,7 @@ async fn get_certificate(
             let warnings =
                 blocking::run(move || judged.bundle.warnings_at(OffsetDateTime::now_utc())).await?;
             HttpResponse::Ok().json(json!({
-                "certificate": CertificateView::of(&active),
+                "certificate": ServedCertificate::of(&active),
                 "warnings": warnings,
             }))
         }
@@ -210,7 +186,7 @@ async fn install_certificate(
         let mut answer = json!({
             "message": "Certificate judged, nothing was installed",
             "dry_run": true,
-            "certificate": CertificateView::of(&certificate),
+            "certificate": ServedCertificate::of(&certificate),
         });
         remarks(&mut answer);
         return Ok(web::Json(answer));
