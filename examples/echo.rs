@@ -15,7 +15,7 @@ use actix_web::{
 };
 use futures::{StreamExt, stream};
 use portcullis::{
-    Appliance, Authentication, Context, Endpoint, Mount, Service,
+    Appliance, Authentication, Endpoint, Mount, Service,
     actors::metrics,
     command_line,
     websocket::{self, Session, Socket},
@@ -30,21 +30,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 struct Echo;
 
 impl Service for Echo {
-    fn name(&self) -> &'static str {
-        "echo"
-    }
-
-    fn takes_websocket(&self, path: &str) -> bool {
-        path == "/echo/ws"
-    }
-
-    fn mounts(&self, _context: &Context) -> Vec<Mount> {
+    fn mounts(&self) -> Vec<Mount> {
         vec![
             Mount::new("/echo", Authentication::Open, |config| {
                 Endpoint::new("/upload").post(upload).register(config);
                 Endpoint::new("/ws").get(open_websocket).register(config);
                 Endpoint::new("/slow").get(slow).register(config);
-            }),
+            })
+            .with_websockets(["/ws"]),
             // The same behind the job token, while one is set.
             Mount::new("/echo/guarded", Authentication::JobToken, |config| {
                 Endpoint::new("/upload").post(upload).register(config);
@@ -117,5 +110,5 @@ fn main() -> ExitCode {
     if std::env::var_os("ECHO_UNCOUNTED").is_some() {
         metrics::stop_counting();
     }
-    command_line(Appliance::new("echo", env!("CARGO_PKG_VERSION")).service(Echo))
+    command_line(Appliance::new("echo", env!("CARGO_PKG_VERSION")).service("echo", Echo))
 }

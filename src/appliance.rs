@@ -4,12 +4,12 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use crate::{
-    config::Config,
+    config::{Config, ListenerConfig, ServiceConfig},
     console::{ConsoleServer, ConsoleSocket},
     inherited::Inherited,
     notify::{self, Word},
@@ -18,75 +18,81 @@ use crate::{
 };
 use anyhow::Context as _;
 use portcullis_actors::{
-    Configured, Owners, OwnersSlot, Prepared,
+    Configured, Owners, Prepared,
     audit::AT_END,
     clock, logging,
     pulse::Pulse,
     settings::Settings,
     store::FileStore,
     supervisor::{
-        AdmissionLimits, Application, BoundListener, ContinueGate, HttpApp, ListenerPlan, Shutdown,
-        TakesWebSocket,
+        AdmissionLimits, Application, BoundListener, ListenerApplication, ListenerPlan, Shutdown,
     },
     watch::{self, Nudge, WatchedCertificate},
 };
-use portcullis_speech::{JobsPlace, Speech};
 use portcullis_web::{
-    Context, Service,
-    front::{self},
+    front,
     outbound::{Guard, Outbound},
-    service::{ApplianceFacts, OwnPort},
+    service::{
+        ApplianceFacts, Context, Door, House, Kind, OwnPort, Resident, Service, Start, Tables,
+        table::ConfigError,
+    },
     services::{
-        batch::{self, Batch},
-        interface::Interface,
-        management::Management,
-        monitoring::{self, Monitoring, Prometheus},
-        realtime::Realtime,
-        security::Security,
+        SpeechRoom, batch::Batch, interface::Interface, management::Management,
+        monitoring::Monitoring, realtime::Realtime, security::Security,
     },
 };
 
-/// An appliance before it runs: its name and its services.
+/// An appliance before it runs: its name and its kinds of service.
 ///
 /// [`Appliance::new`] brings the built-in services; a program adds its own and hands the whole to
 /// [`crate::command_line`].
 pub struct Appliance {
     name: &'static str,
     version: &'static str,
-    services: Vec<Arc<dyn Service>>,
+    kinds: Vec<Arc<dyn Kind>>,
 }
 
 impl Appliance {
     /// An appliance with the built-in services. `name` shows in `about`.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        let services: Vec<Arc<dyn Service>> = vec![
-            Arc::new(Interface),
-            Arc::new(Security),
-            Arc::new(Management),
-            Arc::new(Monitoring),
-            Arc::new(Batch),
-            Arc::new(Realtime::default()),
-        ];
-        Self { name, version, services }
+        let speech = SpeechRoom::default();
+        Self { name, version, kinds: Vec::new() }
+            .service("interface", Interface)
+            .kind(Security)
+            .kind(Management)
+            .kind(Monitoring)
+            .kind(Batch::new(speech.clone()))
+            .kind(Realtime::new(speech))
     }
 
-    /// Adds a service, which listeners can list by its name from now on.
+    /// Adds a service that has nothing to configure and nothing to start. Listeners can list it by
+    /// `name` from now on.
     ///
     /// # Panics
     /// There is a service of that name already.
     #[must_use]
-    pub fn service(mut self, service: impl Service) -> Self {
-        let name = service.name();
-        assert!(!self.service_names().contains(&name), "there are two services called {name}");
-        self.services.push(Arc::new(service));
+    pub fn service(self, name: &'static str, service: impl Service) -> Self {
+        self.kind(Plain { name, service: Arc::new(service) })
+    }
+
+    /// Adds a kind of service, which the configuration makes services of.
+    ///
+    /// # Panics
+    /// There is a kind of that name already.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Kind) -> Self {
+        let name = kind.name();
+        let known = self.kinds.iter().any(|known| known.name() == name);
+        assert!(!known, "there are two services called {name}");
+        self.kinds.push(Arc::new(kind));
         self
     }
 
-    /// The names that listeners can list.
+    /// What the configuration can make services of.
     #[must_use]
-    pub fn service_names(&self) -> Vec<&'static str> {
-        self.services.iter().map(|service| service.name()).collect()
+    pub fn kinds(&self) -> &[Arc<dyn Kind>] {
+        &self.kinds
     }
 
     #[must_use]
@@ -152,8 +158,8 @@ impl Appliance {
             .listeners
             .iter()
             .map(|listener| match inherited.take(&listener.name) {
-                Some(socket) => BoundListener::adopt(self.plan(listener), socket),
-                None => BoundListener::bind(self.plan(listener)),
+                Some(socket) => BoundListener::adopt(plan(listener), socket),
+                None => BoundListener::bind(plan(listener)),
             })
             .collect::<Result<Vec<_>, _>>()?;
         inherited.close_rest();
@@ -192,7 +198,6 @@ impl Appliance {
             name: self.name.to_owned(),
             version: self.version,
             started: Instant::now(),
-            services: served(&config),
             watched_certificate: config
                 .tls
                 .watch
@@ -201,21 +206,20 @@ impl Appliance {
             upload_beside_watch: config.tls.upload_beside_watch,
             data_dir: config.data_dir.clone(),
             configuration: config.text.clone(),
-            prometheus: config.prometheus.clone(),
+            shutdown_timeout: config.shutdown_timeout,
             outbound: Arc::new(outbound(&config, &addresses)),
-            realtime: config.realtime.clone(),
-            openapi: self.openapi(&config),
             addresses,
             ports,
             names: config.security.names.clone(),
         });
-        let figures = facts.clone();
-        let services = self.services;
-        let speech = start_speech(&config, &facts.services).await?;
-        let owners = Owners::start(prepared, bound, configured, |owners| {
-            Arc::new(Routes { services, facts: facts.clone(), speech: speech.clone(), owners })
-        })
-        .await?;
+        let application = Arc::new(Routes::default());
+        let owners = Owners::start(prepared, bound, configured, application.clone())?;
+        let context =
+            Context { owners: owners.clone(), appliance: facts.clone(), house: House::default() };
+        let (config, services) = config.split();
+        move_in(&config, services, &context).await?;
+        application.serve(context.clone());
+        owners.open().await?;
         read_tokens(&config, &owners).await?;
         let nudge = Nudge::default();
         follow_files(&config, &facts, &owners, &nudge).await;
@@ -226,48 +230,86 @@ impl Appliance {
                 None
             }
         };
-        let context =
-            Context { owners: owners.clone(), appliance: figures, speech: speech.clone() };
-        monitoring::register_figures(&context);
-        batch::start(&context);
         ready.announce(ready_file)?;
-        Ok(Running { config, owners, nudge, speech, console })
-    }
-
-    /// The API of the services that some listener carries.
-    fn openapi(&self, config: &Config) -> serde_json::Value {
-        let served = served(config);
-        let services = self.services.iter().map(AsRef::as_ref);
-        let services = services.filter(|service| served.iter().any(|name| name == service.name()));
-        portcullis_web::service::openapi::document(self.name, self.version, services)
-    }
-
-    fn plan(&self, listener: &crate::config::ListenerConfig) -> ListenerPlan {
-        let carried = || {
-            self.services
-                .iter()
-                .filter(|service| listener.services.iter().any(|name| name == service.name()))
-        };
-        // Also where nothing is carried yet: no client could use more there.
-        let http1_only = carried().all(|service| service.http1_only());
-        ListenerPlan {
-            name: listener.name.clone(),
-            address: listener.address,
-            tls: listener.tls,
-            http2: !http1_only,
-            services: listener.services.clone(),
-            redirect_to: listener.redirect_to.clone(),
-            redirect_port: listener.redirect_port,
-            administration: carried().any(|service| service.administers()),
-            workers: listener.workers,
-        }
+        Ok(Running { config, owners, nudge, house: context.house, console })
     }
 }
 
-/// The services that some listener carries, each once.
-fn served(config: &Config) -> Vec<String> {
-    let names = config.listeners.iter().flat_map(|listener| listener.services.iter().cloned());
-    names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+/// A kind of which there is one service, made by the program.
+struct Plain<S> {
+    name: &'static str,
+    service: Arc<S>,
+}
+
+impl<S: Service> Kind for Plain<S> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn configure(&self, _: &mut Tables<'_>) -> Result<Start, ConfigError> {
+        Ok(Start::made(self.service.clone()))
+    }
+}
+
+fn plan(listener: &ListenerConfig) -> ListenerPlan {
+    ListenerPlan {
+        name: listener.name.clone(),
+        address: listener.address,
+        tls: listener.tls,
+        services: listener.services.clone(),
+        redirect_to: listener.redirect_to.clone(),
+        redirect_port: listener.redirect_port,
+        workers: listener.workers,
+    }
+}
+
+/// Starts the services that some listener carries, and lets them into the house.
+async fn move_in(
+    config: &Config,
+    services: Vec<ServiceConfig>,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let carried = |service: &ServiceConfig| {
+        config.listeners.iter().any(|listener| listener.services.contains(&service.name))
+    };
+    let (carried, absent): (Vec<_>, Vec<_>) = services.into_iter().partition(carried);
+    let absent = absent.iter().map(ServiceConfig::absent).collect();
+    let mut residents = Vec::new();
+    for service in carried {
+        let components = service.components();
+        let ServiceConfig { name, start, .. } = service;
+        let started = start.begin(Door::new(&name, context.clone())).await;
+        let service = started
+            .map_err(|err| anyhow::anyhow!(err))
+            .with_context(|| format!("the service `{name}` cannot start"))?;
+        residents.push(Resident { name, components, service });
+    }
+    residents.sort_by(|a, b| a.name.cmp(&b.name));
+    for listener in &config.listeners {
+        check_mounts(listener, &residents)?;
+    }
+    let facts = &context.appliance;
+    context.house.open(&facts.name, facts.version, residents, absent);
+    Ok(())
+}
+
+/// Refuses a listener two of whose services answer the same paths.
+fn check_mounts(listener: &ListenerConfig, residents: &[Resident]) -> anyhow::Result<()> {
+    let mut taken = BTreeMap::new();
+    for resident in residents.iter().filter(|one| listener.services.contains(&one.name)) {
+        for mount in resident.service.mounts() {
+            let before = taken.insert(mount.prefix().to_owned(), &resident.name);
+            if let Some(other) = before {
+                anyhow::bail!(
+                    "listener `{}` carries the services `{other}` and `{}`, which both answer below `{}/`; put them on different listeners, or give one another prefix",
+                    listener.name,
+                    resident.name,
+                    mount.prefix()
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The port of a listener, and the one outside that it sends plain requests to.
@@ -279,11 +321,11 @@ fn own_ports(listener: &BoundListener) -> impl Iterator<Item = OwnPort> {
     std::iter::once(bound).chain(outside)
 }
 
-/// What sends requests to addresses that clients name: never to our own listeners, nor to the
-/// Prometheus behind them if it is on this machine.
+/// What sends requests to addresses that clients name: never to our own listeners, nor to what services
+/// keep to themselves on this machine.
 fn outbound(config: &Config, addresses: &BTreeMap<String, SocketAddr>) -> Outbound {
-    let prometheus = config.prometheus.as_ref().and_then(Prometheus::port_on_this_machine);
-    let own_ports = addresses.values().map(SocketAddr::port).chain(prometheus);
+    let private = config.services.iter().flat_map(|service| service.start.private_ports());
+    let own_ports = addresses.values().map(SocketAddr::port).chain(private.copied());
     Outbound::new(Guard::new(config.outbound.allow.clone(), own_ports), config.outbound.longest)
 }
 
@@ -308,27 +350,12 @@ async fn follow_files(config: &Config, facts: &ApplianceFacts, owners: &Owners, 
     }
 }
 
-/// Opens the job store and reads the model, where a listener carries a service that needs them.
-async fn start_speech(config: &Config, served: &[String]) -> anyhow::Result<Arc<Speech>> {
-    let carried = |name: &str| served.iter().any(|service| service == name);
-    let (jobs, speech) = (carried("batch"), carried("batch") || carried("realtime"));
-    if !speech {
-        return Ok(Speech::off());
-    }
-    let settings = config.speech.clone();
-    let jobs = jobs.then(|| JobsPlace {
-        folder: config.data_dir.join("jobs"),
-        running_time: Arc::new(clock::running_time),
-    });
-    Ok(tokio::task::spawn_blocking(move || Speech::start(settings, jobs)).await?)
-}
-
 /// What runs once it has started.
 struct Running {
     config: Config,
     owners: Owners,
     nudge: Nudge,
-    speech: Arc<Speech>,
+    house: House,
     console: Option<ConsoleServer>,
 }
 
@@ -356,20 +383,22 @@ impl Running {
         if let Some(console) = self.console {
             console.end().await;
         }
-        let (audit, speech) = (self.owners.audit.clone(), self.speech.clone());
+        let (audit, house) = (self.owners.audit.clone(), self.house);
         let (done, put_away) = tokio::sync::oneshot::channel();
         // A thread of its own: those for blocking calls may all hang. What takes longest comes
         // last. All of it is durable already but the last audit entries and seconds of running
         // time.
-        let speech_next = process.waits_for_later("the jobs");
+        let services_next = process.waits_for_later("the services");
         let work = move || {
             clock::save();
             if !audit.flush(AT_END) {
                 let lost = audit.standing().waiting;
                 log::error!("{lost} entries of the audit record could not be written and are lost");
             }
-            speech_next();
-            speech.stop();
+            services_next();
+            for resident in house.residents() {
+                resident.service.stop();
+            }
             let _ = done.send(());
         };
         match std::thread::Builder::new().name("put-away".into()).spawn(work) {
@@ -380,40 +409,21 @@ impl Running {
 }
 
 /// What the supervisor is handed: routes it does not know.
-struct Routes {
-    services: Vec<Arc<dyn Service>>,
-    facts: Arc<ApplianceFacts>,
-    speech: Arc<Speech>,
-    owners: OwnersSlot,
-}
+#[derive(Default)]
+struct Routes(OnceLock<Context>);
 
 impl Routes {
-    fn carried_by(&self, listener: &ListenerPlan) -> Vec<Arc<dyn Service>> {
-        let carried = |service: &&Arc<dyn Service>| {
-            listener.services.iter().any(|name| name == service.name())
-        };
-        self.services.iter().filter(carried).cloned().collect()
-    }
-
-    fn context(&self) -> Context {
-        Context {
-            owners: self.owners.get(),
-            appliance: self.facts.clone(),
-            speech: self.speech.clone(),
-        }
+    /// Whose services are served from now on.
+    fn serve(&self, context: Context) {
+        let _ = self.0.set(context);
     }
 }
 
 impl Application for Routes {
-    fn app(&self, listener: &ListenerPlan) -> HttpApp {
-        front::app(listener, &self.carried_by(listener), &self.context())
-    }
-
-    fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate {
-        front::continue_gate(listener, &self.carried_by(listener), &self.context())
-    }
-
-    fn takes_websocket(&self, listener: &ListenerPlan) -> TakesWebSocket {
-        front::takes_websocket(&self.carried_by(listener), &self.context())
+    fn on(&self, listener: &ListenerPlan) -> Arc<dyn ListenerApplication> {
+        let context = self.0.get().expect("listeners open after the services have started");
+        let found = listener.services.iter().filter_map(|name| context.house.find(name));
+        let services: Vec<_> = found.map(|resident| resident.service.clone()).collect();
+        front::listener(listener, &services, context)
     }
 }

@@ -106,10 +106,10 @@ fn is_broken_pipe(err: &anyhow::Error) -> bool {
 }
 
 fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Result<()> {
-    let known = appliance.service_names();
+    let kinds = appliance.kinds();
     let mut config = match &arguments.config {
-        Some(path) => Config::read(path, &known)?,
-        None => Config::documented(&known, arguments.unprivileged),
+        Some(path) => Config::read(path, kinds)?,
+        None => Config::documented(kinds, arguments.unprivileged)?,
     };
     if let Some(data_dir) = arguments.data_dir {
         config.data_dir = data_dir;
@@ -132,8 +132,8 @@ fn begin_log(format: logging::Format, appliance: &Appliance) -> anyhow::Result<(
 fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Result<()> {
     begin_log(logging::Format::default(), appliance)?;
     let config = match &arguments.config {
-        Some(path) => Config::read(path, &appliance.service_names())?,
-        None => Config::documented(&[], false),
+        Some(path) => Config::read(path, appliance.kinds())?,
+        None => Config::documented(&[], false)?,
     };
     let data_dir = arguments.data_dir.clone().unwrap_or(config.data_dir);
     console::run(arguments, &data_dir)
@@ -175,7 +175,7 @@ fn print_man_section(
 }
 
 fn check(appliance: &Appliance, path: &std::path::Path) -> anyhow::Result<()> {
-    let config = Config::read(path, &appliance.service_names())?;
+    let config = Config::read(path, appliance.kinds())?;
     let names: Vec<&str> = config.listeners.iter().map(|l| l.name.as_str()).collect();
     eprintln!("{}: correct; listeners: {}", path.display(), names.join(", "));
     Ok(())

@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
@@ -53,12 +54,6 @@ pub enum EventKind {
     CertificateWarning { code: String, message: String },
     /// Somebody gave a wrong user or password. `throttled`: the address is refused for a while.
     LoginFailed { address: IpAddr, throttled: bool },
-    /// So many realtime sessions are open now.
-    SessionCount { open: usize },
-    /// So many batch jobs wait and run now.
-    JobCount { waiting: usize, running: usize },
-    /// So far is the work on a batch job, 0 to 100.
-    JobProgress { job: String, percent: u8 },
     /// The machine will be rebooted or shut down unless somebody cancels it.
     PowerScheduled {
         action: String,
@@ -68,12 +63,55 @@ pub enum EventKind {
     },
     /// The machine stays up after all.
     PowerCancelled { action: String, by: String },
+    /// What a service has to tell.
+    #[serde(untagged)]
+    OfService(ServiceEvent),
+}
+
+/// What a service has to tell: a type in kebab case, and fields of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceEvent {
+    #[serde(rename = "type")]
+    name: &'static str,
+    #[serde(skip)]
+    passing: bool,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
+
+impl ServiceEvent {
+    /// An event of the type `name`, which is not one of the appliance's own.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, passing: false, fields: Map::new() }
+    }
+
+    /// The next of its type soon overtakes it: it is told to those who follow the events now, and not
+    /// kept for those who come back.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    /// With a field more. `id`, `at`, `type` and `request_id` are taken.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        self.fields.insert(field.to_owned(), value.into());
+        self
+    }
+}
+
+impl From<ServiceEvent> for EventKind {
+    fn from(event: ServiceEvent) -> Self {
+        Self::OfService(event)
+    }
 }
 
 impl EventKind {
     /// Whether it is soon overtaken by the next of its kind, so that it is not worth keeping.
     fn is_passing(&self) -> bool {
-        matches!(self, Self::JobProgress { .. })
+        matches!(self, Self::OfService(event) if event.passing)
     }
 
     /// Its name on the wire.
@@ -86,11 +124,9 @@ impl EventKind {
             Self::GenerationEnded { .. } => "generation-ended",
             Self::CertificateWarning { .. } => "certificate-warning",
             Self::LoginFailed { .. } => "login-failed",
-            Self::SessionCount { .. } => "session-count",
-            Self::JobCount { .. } => "job-count",
-            Self::JobProgress { .. } => "job-progress",
             Self::PowerScheduled { .. } => "power-scheduled",
             Self::PowerCancelled { .. } => "power-cancelled",
+            Self::OfService(event) => event.name,
         }
     }
 }
@@ -123,8 +159,8 @@ impl Default for EventLog {
 
 impl EventLog {
     /// Numbers, keeps and hands out an event. Never waits.
-    pub fn publish(&self, kind: EventKind) {
-        self.publish_for(RequestId::current(), kind);
+    pub fn publish(&self, kind: impl Into<EventKind>) {
+        self.publish_for(RequestId::current(), kind.into());
     }
 
     /// The same for an event that happens outside the task of the request behind it.
@@ -201,8 +237,8 @@ impl Subscription {
 mod tests {
     use super::*;
 
-    fn count(open: usize) -> EventKind {
-        EventKind::SessionCount { open }
+    fn count(open: usize) -> ServiceEvent {
+        ServiceEvent::new("guest-count").with("open", open)
     }
 
     async fn next_id(subscription: &mut Subscription) -> EventId {
@@ -258,6 +294,24 @@ mod tests {
         }
         assert_eq!(slow.next().await, Some(Next::Missed));
         assert!(matches!(slow.next().await, Some(Next::Event(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_soon_overtaken_is_told_and_not_kept() {
+        let log = EventLog::default();
+        let mut live = log.subscribe(None);
+        log.publish(count(0));
+        let seen = next_id(&mut live).await;
+        log.publish(count(1).passing());
+        log.publish(count(2));
+        for _ in 0..2 {
+            next_id(&mut live).await;
+        }
+        let mut resumed = log.subscribe(Some(seen));
+        let Some(Next::Event(event)) = resumed.next().await else { panic!("no event") };
+        let told = serde_json::to_value(&*event).unwrap();
+        assert_eq!((&told["type"], &told["open"]), (&"guest-count".into(), &2.into()));
+        assert!(told.get("passing").is_none() && told.get("fields").is_none(), "{told}");
     }
 
     #[test]

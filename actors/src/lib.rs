@@ -32,7 +32,6 @@ pub mod power;
 pub mod pulse;
 pub mod request_id;
 mod requester;
-pub mod sessions;
 pub mod settings;
 pub mod storage;
 pub mod store;
@@ -44,8 +43,8 @@ pub mod watch;
 pub use self::{
     change::ChangeError,
     owners::{
-        Configured, Owners, OwnersSlot, Prepared, ReloadError, RollbackError, StartError,
-        change_stopped, factory_state, roll_back,
+        Configured, Owners, Prepared, ReloadError, RollbackError, StartError, change_stopped,
+        factory_state, roll_back,
     },
     request_id::RequestId,
     requester::Requester,

@@ -10,7 +10,6 @@ use std::sync::{
 };
 
 use prometheus_client::{
-    collector::Collector,
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
@@ -21,11 +20,6 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 /// Seconds: a change writes to the disk and starts listeners.
 const CHANGE_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
-/// Seconds of work for each second of audio.
-const FACTOR_BUCKETS: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0];
-/// Seconds from the end of a word to its final.
-const DELAY_BUCKETS: [f64; 11] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0];
 
 type MakeHistogram = fn() -> Histogram;
 
@@ -63,11 +57,6 @@ pub struct Metrics {
     pub owner_deaths: Family<OwnerLabels, Counter>,
     pub threads_hanging: Gauge,
     pub outbound_requests: Family<OutboundLabels, Counter>,
-    pub jobs_refused: Family<ReasonLabels, Counter>,
-    pub job_clean_ups: Counter,
-    pub realtime_errors: Family<ErrorLabels, Counter>,
-    pub realtime_factor: Histogram,
-    pub realtime_final_delay: Histogram,
     registry: RwLock<Registry>,
 }
 
@@ -158,7 +147,7 @@ pub struct OwnerLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
-    /// Of a login `malformed`, `wrong`, `throttled` or `busy`; of a job what there is too much of.
+    /// `malformed`, `wrong`, `throttled` or `busy`.
     pub reason: &'static str,
 }
 
@@ -186,13 +175,13 @@ pub struct WebSocketLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StorageLabels {
-    /// `state`, `jobs`, `audit` or `log`.
+    /// `state`, `audit`, `log`, or what a service writes.
     pub what: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StorageFailureLabels {
-    /// `state`, `jobs`, `audit` or `log`.
+    /// `state`, `audit`, `log`, or what a service writes.
     pub what: &'static str,
     /// `space`, `inodes`, `quota`, `read-only`, `input-output`, `stale`, `permission`,
     /// `not-a-file`, `descriptors` or `other`.
@@ -209,12 +198,6 @@ pub struct LogLabels {
 pub struct AuditLabels {
     /// `changes` or `refusals`.
     pub record: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ErrorLabels {
-    /// The close reason of the session, such as `quota_exceeded`.
-    pub error: &'static str,
 }
 
 /// Whether requests and connections are counted.
@@ -272,11 +255,6 @@ impl Metrics {
             owner_deaths: Family::default(),
             threads_hanging: Gauge::default(),
             outbound_requests: Family::default(),
-            jobs_refused: Family::default(),
-            job_clean_ups: Counter::default(),
-            realtime_errors: Family::default(),
-            realtime_factor: Histogram::new(FACTOR_BUCKETS),
-            realtime_final_delay: Histogram::new(DELAY_BUCKETS),
             registry: RwLock::new(Registry::default()),
         };
         metrics.register();
@@ -286,7 +264,7 @@ impl Metrics {
 
     /// What alerts compare with has to be there before anything has gone wrong.
     fn begin_at_zero(&self) {
-        for what in ["state", "jobs", "audit", "log"] {
+        for what in ["state", "audit", "log"] {
             self.storage_failing.get_or_create(&StorageLabels { what }).set(0);
         }
         for record in ["changes", "refusals"] {
@@ -457,38 +435,11 @@ impl Metrics {
             "Fetches and callbacks to addresses that clients named, by how they ended",
             self.outbound_requests.clone(),
         );
-        r.register(
-            "appliance_jobs_refused",
-            "Jobs that were not taken, by what there was too much of",
-            self.jobs_refused.clone(),
-        );
-        r.register(
-            "appliance_jobs_clean_ups",
-            "Looks for finished jobs to clear away",
-            self.job_clean_ups.clone(),
-        );
-        r.register(
-            "appliance_realtime_errors",
-            "Realtime sessions that ended with an error, those refused included",
-            self.realtime_errors.clone(),
-        );
-        r.register(
-            "appliance_realtime_factor",
-            "Seconds of recognition for each second of audio, by session that has ended",
-            self.realtime_factor.clone(),
-        );
-        r.register_with_unit(
-            "appliance_realtime_final_delay",
-            "Time from the end of a word to its final, of sessions that have ended",
-            seconds(),
-            self.realtime_final_delay.clone(),
-        );
     }
 
-    /// Adds figures that are made at each scrape.
-    pub fn register_collector(&self, collector: impl Collector) {
-        let mut registry = self.registry.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        registry.register_collector(Box::new(collector));
+    /// Adds figures of others.
+    pub fn extend(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.write().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
     /// All of them in the Prometheus text format 0.0.4, or as OpenMetrics 1.0.

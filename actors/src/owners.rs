@@ -22,7 +22,6 @@ use crate::{
     logging,
     power::{PowerActor, PowerCommands},
     requester::Requester,
-    sessions::SessionBoard,
     settings::{LiveSettings, Settings, SettingsChange, SettingsChanged},
     store::{
         AdminAccess, Revision, State, StateStore, StoreError, close_to_others, describe_open_modes,
@@ -239,7 +238,6 @@ pub struct Owners {
     pub ledger: Ledger,
     pub audit: Audit,
     pub events: EventLog,
-    pub sessions: SessionBoard,
     pub settings: LiveSettings,
     /// What was open to other users of the machine when the appliance started.
     pub open_modes: Option<Arc<str>>,
@@ -248,16 +246,15 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Starts the owners and the first generation of every listener; resolves once each accepts.
-    /// `application` is given the owners, so that its routes can speak to them.
+    /// Starts the owners. Nothing is served before [`Self::open`].
     ///
     /// # Errors
-    /// A listener cannot start.
-    pub async fn start(
+    /// The owners cannot start.
+    pub fn start(
         prepared: Prepared,
         listeners: Vec<BoundListener>,
         configured: Configured,
-        application: impl FnOnce(OwnersSlot) -> Arc<dyn Application>,
+        application: Arc<dyn Application>,
     ) -> Result<Self, StartError> {
         let Prepared { ledger, state, certificates, auth: auth_shared, audit, events, open_modes } =
             prepared;
@@ -278,11 +275,10 @@ impl Owners {
         ];
         let mailbox = supervise::Mailbox::<ListenerSupervisor>::new();
         let writer = Writer::new(ledger.clone(), snapshots, mailbox.address().recipient());
-        let slot = OwnersSlot::default();
         let supervisor = ListenerSupervisor::new(
             listeners,
             configured.admission,
-            application(slot.clone()),
+            application,
             Shared {
                 tls: certificates.tls(),
                 insecure_ports: insecure_ports.clone(),
@@ -298,7 +294,7 @@ impl Owners {
         let auth = AuthActor::new(auth_shared.clone(), writer.clone());
         let auth = supervise::start("the credential", auth);
         let power = PowerActor::new(configured.power, events.clone(), audit.clone());
-        let owners = Self {
+        Ok(Self {
             certificate,
             authenticator: Authenticator::new(auth_shared),
             auth,
@@ -308,17 +304,22 @@ impl Owners {
             insecure_ports,
             ledger,
             audit,
-            sessions: SessionBoard::new(events.clone()),
             events,
             settings,
             open_modes,
             configured: configured_settings,
             writer,
-        };
-        slot.fill(owners.clone());
+        })
+    }
+
+    /// Starts the first generation of every listener; resolves once each accepts.
+    ///
+    /// # Errors
+    /// A listener cannot start.
+    pub async fn open(&self) -> Result<(), StartError> {
         let first = Handover { scope: Scope::All, reason: "start".into(), request_id: None };
-        owners.supervisor.send(first).await??;
-        Ok(owners)
+        self.supervisor.send(first).await??;
+        Ok(())
     }
 
     /// Makes a change of the settings durable; it holds once this resolves.
@@ -416,25 +417,5 @@ impl Owners {
         transaction.apply(Change::AdoptFiles(Box::new(loaded.state)), by).await?;
         log::info!("the state files were edited; what they hold serves now");
         Ok(true)
-    }
-}
-
-/// Where the application finds the owners once they run: the supervisor needs the application
-/// before the owners are complete.
-#[derive(Clone, Default)]
-pub struct OwnersSlot(Arc<std::sync::OnceLock<Owners>>);
-
-impl OwnersSlot {
-    fn fill(&self, owners: Owners) {
-        let _ = self.0.set(owners);
-    }
-
-    /// The owners.
-    ///
-    /// # Panics
-    /// Before [`Owners::start`] has filled the slot; no listener serves before that.
-    #[must_use]
-    pub fn get(&self) -> Owners {
-        self.0.get().expect("listeners start after the owners").clone()
     }
 }

@@ -26,7 +26,7 @@ pub struct Settings {
     pub login_failures_forgiven_per_minute: u32,
     /// What is logged at least; `None`: what `RUST_LOG` or the default says.
     pub log_level: Option<LogLevel>,
-    /// Age, in minutes, at which finished batch jobs are removed.
+    /// Age, in minutes, at which services remove what they have finished.
     pub cleanup_interval_minutes: u32,
 }
 

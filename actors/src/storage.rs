@@ -1,6 +1,7 @@
 //! How the disk takes what is written.
 //!
-//! Whoever writes tells how it went, by what it writes: [`STATE`], [`JOBS`], [`AUDIT`], [`LOG`]. From
+//! Whoever writes tells how it went, by what it writes: [`STATE`], [`AUDIT`], [`LOG`], and
+//! what services [`watch`]. From
 //! the first write that failed until one succeeds, `health`, `about`, the log and the metrics say so,
 //! with the reason. Nothing may be waiting to be written for hours, so [`probe`] tries a small write
 //! meanwhile.
@@ -10,7 +11,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -28,15 +29,40 @@ const PROBE_NAME: &str = "disk-probe.new";
 
 /// The state and the keys that wait for their certificates.
 pub static STATE: Writes = Writes::new("state", "state-not-written", "the state");
-/// The job store and the audio of jobs.
-pub static JOBS: Writes = Writes::new("jobs", "jobs-not-written", "the job store");
 /// The audit record.
 pub static AUDIT: Writes = Writes::new("audit", "audit-not-written", "the audit record");
 /// The log files.
 pub static LOG: Writes = Writes::new("log", "log-not-written", "the log file");
 
+/// What services write, and the folders of the data directory that it lies in.
+static OF_SERVICES: RwLock<Vec<(&'static Writes, &'static str)>> = RwLock::new(Vec::new());
+
 /// Everything that is written.
-pub static ALL: [&Writes; 4] = [&STATE, &JOBS, &AUDIT, &LOG];
+#[must_use]
+pub fn all() -> Vec<&'static Writes> {
+    let mut all = vec![&STATE, &AUDIT, &LOG];
+    all.extend(of_services());
+    all
+}
+
+/// Puts what a service writes below `folder` of the data directory among all that is written.
+pub fn watch(writes: &'static Writes, folder: &'static str) {
+    let mut watched = OF_SERVICES.write().unwrap_or_else(PoisonError::into_inner);
+    if !watched.iter().any(|(known, _)| std::ptr::eq(*known, writes)) {
+        watched.push((writes, folder));
+    }
+    METRICS.storage_failing.get_or_create(&StorageLabels { what: writes.label }).set(0);
+}
+
+/// What services write.
+#[must_use]
+pub fn of_services() -> Vec<&'static Writes> {
+    watched().into_iter().map(|(writes, _)| writes).collect()
+}
+
+fn watched() -> Vec<(&'static Writes, &'static str)> {
+    OF_SERVICES.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// Why a write failed, as far as an administrator has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +209,10 @@ struct Failing {
 }
 
 impl Writes {
-    const fn new(label: &'static str, warning: &'static str, name: &'static str) -> Self {
+    /// `label` names it in metrics, `warning` is the code of the warning in `about`, `name` says in
+    /// sentences what it is that is written.
+    #[must_use]
+    pub const fn new(label: &'static str, warning: &'static str, name: &'static str) -> Self {
         Self { label, warning, name, now: Mutex::new(Now { failing: None, under_way: None }) }
     }
 
@@ -276,7 +305,8 @@ fn at(time: OffsetDateTime) -> String {
 /// Tries a small write where writes have failed for a reason of the disk, so that a disk that works
 /// again is seen without a change. Blocks.
 pub fn probe(data_dir: &Path) {
-    for (writes, folder) in [(&STATE, "state"), (&JOBS, "jobs")] {
+    let state = (&STATE, "state");
+    for (writes, folder) in std::iter::once(state).chain(watched()) {
         if writes.reason().is_some_and(Reason::is_of_the_disk) {
             let own = data_dir.join(folder);
             let folder = if own.is_dir() { own } else { data_dir.to_owned() };

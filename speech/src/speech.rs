@@ -91,31 +91,25 @@ pub struct Speech {
     jobs: OnceLock<Jobs>,
     /// Why there are no jobs though there should be.
     trouble: RwLock<Option<String>>,
-    serves_jobs: bool,
     stopping: AtomicBool,
 }
 
 impl Speech {
-    /// Opens the job store, where there is to be one, and begins to read the model on a thread of
-    /// its own. Blocks for some milliseconds.
-    ///
-    /// Neither a job store that cannot be opened ([`Speech::trouble`]) nor a model that cannot be
-    /// read ([`Speech::recogniser`]) is an error. The store is tried again every ten seconds.
-    #[must_use]
-    pub fn start(settings: SpeechSettings, jobs: Option<JobsPlace>) -> Arc<Self> {
-        let speech = Arc::new(Self {
+    fn new(slots: Slots) -> Arc<Self> {
+        Arc::new(Self {
             recogniser: watch::Sender::new(RecogniserState::Loading),
-            slots: Slots::new(settings.decoding_threads),
+            slots,
             jobs: OnceLock::new(),
             trouble: RwLock::default(),
-            serves_jobs: jobs.is_some(),
             stopping: AtomicBool::new(false),
-        });
-        if let Some(place) = jobs
-            && !speech.open_jobs(&place, &settings)
-        {
-            speech.keep_trying(place, settings.clone());
-        }
+        })
+    }
+
+    /// Begins to read the model on a thread of its own. A model that cannot be read is no error: see
+    /// [`Speech::recogniser`].
+    #[must_use]
+    pub fn start(settings: SpeechSettings) -> Arc<Self> {
+        let speech = Self::new(Slots::new(settings.decoding_threads));
         let loading = speech.clone();
         let thread = std::thread::Builder::new().name("speech-model".into());
         if let Err(err) = thread.spawn(move || loading.load(&settings)) {
@@ -125,18 +119,12 @@ impl Speech {
         speech
     }
 
-    /// A speech side that serves nothing, for an appliance without speech services.
-    #[must_use]
-    pub fn off() -> Arc<Self> {
-        let reason = "no listener carries a speech service".to_owned();
-        Arc::new(Self {
-            recogniser: watch::Sender::new(RecogniserState::Unavailable(reason)),
-            slots: Slots::new(1),
-            jobs: OnceLock::new(),
-            trouble: RwLock::default(),
-            serves_jobs: false,
-            stopping: AtomicBool::new(false),
-        })
+    /// Opens the job store and works on its jobs. Blocks for some milliseconds. A store that cannot be
+    /// opened is no error ([`Speech::trouble`]); it is tried again every ten seconds.
+    pub fn serve_jobs(self: &Arc<Self>, place: JobsPlace, settings: &SpeechSettings) {
+        if !self.open_jobs(&place, settings) {
+            self.keep_trying(place, settings.clone());
+        }
     }
 
     /// Whether that was the last try.
@@ -215,13 +203,7 @@ impl Speech {
         &self.slots
     }
 
-    /// Whether there are to be jobs: the batch service is served.
-    #[must_use]
-    pub fn serves_jobs(&self) -> bool {
-        self.serves_jobs
-    }
-
-    /// The jobs; `None` where the batch service is not served, or while the store cannot be opened.
+    /// The jobs; `None` where none are served, or while the store cannot be opened.
     #[must_use]
     pub fn jobs(&self) -> Option<&Jobs> {
         self.jobs.get()
@@ -281,8 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_the_model_is_told_what_became_of_it() {
-        let speech = Speech::off();
-        speech.set(RecogniserState::Loading);
+        let speech = Speech::new(Slots::new(1));
         let state = speech.loaded(Duration::ZERO).await;
         assert!(matches!(state, RecogniserState::Loading));
         // The wait begins before the state is set.

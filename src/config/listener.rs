@@ -6,8 +6,7 @@ use std::{
 };
 
 use portcullis_actors::supervisor::Tls;
-
-use super::reader::{ConfigError, Found, Table, nearest};
+use portcullis_web::service::table::{ConfigError, Found, Table, nearest};
 
 const MAX_WORKERS: usize = 64;
 
@@ -33,13 +32,25 @@ pub(super) fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2)
 }
 
+/// The name of a listener or of a service.
+pub(super) fn read_name(table: &mut Table<'_>) -> Result<Found<String>, ConfigError> {
+    let name = table.string("name")?;
+    let name = name.ok_or_else(|| table.error("has no name; add name = \"…\""))?;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.value.is_empty() || name.value.len() > 32 || !name.value.chars().all(fits) {
+        let reason = "must be 1 to 32 lower-case letters, digits and hyphens";
+        return Err(table.error_at("name", name.offset, reason));
+    }
+    Ok(name)
+}
+
 /// Reads one listener; with it comes the position of its `redirect_to`.
 pub(super) fn read_listener(
-    mut table: Table<'_, '_, '_>,
+    mut table: Table<'_>,
     known: &[&str],
     before: &[ListenerConfig],
 ) -> Result<(ListenerConfig, Option<usize>), ConfigError> {
-    let name = table.string("name")?;
+    let name = read_name(&mut table)?;
     let address = table.string("address")?;
     let tls = table.string_or_boolean("tls")?;
     let services = table.strings("services")?;
@@ -47,12 +58,6 @@ pub(super) fn read_listener(
     let redirect_port = table.integer("redirect_port", 1..=usize::from(u16::MAX))?;
     let workers = table.integer("workers", 1..=MAX_WORKERS)?.unwrap_or_else(default_workers);
 
-    let name = name.ok_or_else(|| table.error("has no name; add name = \"…\""))?;
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.value.is_empty() || name.value.len() > 32 || !name.value.chars().all(fits) {
-        let reason = "must be 1 to 32 lower-case letters, digits and hyphens";
-        return Err(table.error_at("name", name.offset, reason));
-    }
     if before.iter().any(|listener| listener.name == name.value) {
         let reason = format!("`{}` names two listeners", name.value);
         return Err(table.error_at("name", name.offset, reason));
@@ -147,7 +152,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn check_services(
-    table: &Table<'_, '_, '_>,
+    table: &Table<'_>,
     services: Found<Vec<Found<String>>>,
     known: &[&str],
 ) -> Result<Vec<String>, ConfigError> {

@@ -1,38 +1,41 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
 mod listener;
-mod reader;
-mod realtime;
 mod sections;
-mod speech;
+mod services;
 
 use std::{
     io::ErrorKind,
     net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use portcullis_actors::{files::read_at_most, power::PowerCommands, supervisor::Tls};
-use portcullis_speech::SpeechSettings;
-use portcullis_web::services::{monitoring::Prometheus, realtime::RealtimeSettings};
+use portcullis_web::service::{
+    Kind,
+    table::{ConfigError, Found, Source, Table},
+};
 use toml::de::DeTable;
 
 pub use self::{
     listener::ListenerConfig,
-    reader::ConfigError,
     sections::{LimitsConfig, LogConfig, OutboundConfig, SecuritySettings},
+    services::ServiceConfig,
 };
 use self::{
     listener::{check_target, default_workers, read_listener},
-    reader::{Found, Source, Table},
+    services::Written,
 };
 
 /// A configuration is a few kilobytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// The kinds of service that an appliance knows.
+pub type Kinds = [Arc<dyn Kind>];
+
 /// A validated configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where state, the default certificate and all that the services keep lives.
     pub data_dir: PathBuf,
@@ -52,14 +55,10 @@ pub struct Config {
     pub log: LogConfig,
     /// `[power]`
     pub power: PowerCommands,
-    /// `[monitoring]`: the Prometheus that graphs and queries are handed to.
-    pub prometheus: Option<Prometheus>,
     /// `[outbound]`
     pub outbound: OutboundConfig,
-    /// `[speech]`
-    pub speech: SpeechSettings,
-    /// `[realtime]`
-    pub realtime: RealtimeSettings,
+    /// Every service that there may be, configured.
+    pub services: Vec<ServiceConfig>,
     /// The text that was read, secrets masked; empty where there was none.
     pub text: String,
 }
@@ -86,38 +85,21 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 impl Config {
     /// The documented ports with those services that the appliance knows. `unprivileged` moves 80
     /// and 443 to 8080 and 8443.
+    ///
+    /// # Errors
+    /// A service cannot do without a configuration.
+    pub fn documented(kinds: &Kinds, unprivileged: bool) -> Result<Self, ConfigError> {
+        let mut config = Self::parse("the default configuration", "", kinds)?;
+        let known: Vec<_> = config.services.iter().map(|service| service.name.as_str()).collect();
+        config.listeners = documented_listeners(&known, unprivileged);
+        Ok(config)
+    }
+
+    /// This without its services, and these.
     #[must_use]
-    pub fn documented(known: &[&str], unprivileged: bool) -> Self {
-        let (http, https) = if unprivileged { (8080, 8443) } else { (80, 443) };
-        let everything = ["interface", "security", "management", "monitoring", "batch", "realtime"];
-        let own: Vec<&str> =
-            known.iter().copied().filter(|name| !everything.contains(name)).collect();
-        let listener =
-            |name: &str, port: u16, tls: Tls, services: &[&str], to: Option<&str>| ListenerConfig {
-                name: name.to_owned(),
-                address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-                tls,
-                services: services
-                    .iter()
-                    .filter(|name| known.contains(name))
-                    .map(|name| (*name).to_owned())
-                    .collect(),
-                redirect_to: to.map(str::to_owned),
-                redirect_port: None,
-                workers: default_workers(),
-            };
-        let all: Vec<&str> = everything.iter().copied().chain(own).collect();
-        let plain: Vec<&str> = all.iter().copied().filter(|name| *name != "monitoring").collect();
-        Self {
-            listeners: vec![
-                listener("http", http, Tls::Off, &plain, Some("https")),
-                listener("https", https, Tls::On, &all, None),
-                listener("realtime", 9000, Tls::Off, &["realtime"], Some("realtime-tls")),
-                listener("realtime-tls", 9004, Tls::On, &["realtime"], None),
-                listener("monitoring", 9001, Tls::Auto, &["monitoring"], Some("https")),
-            ],
-            ..Self::without_listeners()
-        }
+    pub fn split(mut self) -> (Self, Vec<ServiceConfig>) {
+        let services = std::mem::take(&mut self.services);
+        (self, services)
     }
 
     fn without_listeners() -> Self {
@@ -132,19 +114,17 @@ impl Config {
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
             power: PowerCommands::default(),
-            prometheus: None,
             outbound: OutboundConfig::default(),
             text: String::new(),
-            speech: SpeechSettings::default(),
-            realtime: RealtimeSettings::default(),
+            services: Vec::new(),
         }
     }
 
-    /// Reads and validates a file. `known` are the names of the services there are.
+    /// Reads and validates a file. `kinds` are those that the appliance knows.
     ///
     /// # Errors
     /// Names file, line and key, and what would be right.
-    pub fn read(path: &Path, known: &[&str]) -> Result<Self, ConfigError> {
+    pub fn read(path: &Path, kinds: &Kinds) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let unreadable = |reason: String| ConfigError {
             file: file.clone(),
@@ -157,14 +137,14 @@ impl Config {
             .map_err(|err| unreadable(err.to_string()))?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| unreadable("it is not text in UTF-8".into()))?;
-        Self::parse(&file, text, known)
+        Self::parse(&file, text, kinds)
     }
 
     /// Validates the text of a file called `file`.
     ///
     /// # Errors
     /// See [`Self::read`].
-    pub fn parse(file: &str, text: &str, known: &[&str]) -> Result<Self, ConfigError> {
+    pub fn parse(file: &str, text: &str, kinds: &Kinds) -> Result<Self, ConfigError> {
         let source = Source { file, text };
         let document = DeTable::parse(text).map_err(|err| {
             let offset = err.span().map_or(0, |span| span.start);
@@ -187,22 +167,23 @@ impl Config {
             limits: sections::read_limits(table.table("limits")?)?,
             log: sections::read_log(table.table("log")?)?,
             power: sections::read_power(table.table("power")?)?,
-            prometheus: sections::read_monitoring(table.table("monitoring")?)?,
             outbound: sections::read_outbound(table.table("outbound")?)?,
             text: sections::mask(text),
-            speech: speech::read(table.table("speech")?)?,
-            realtime: defaults.realtime,
+            services: Vec::new(),
         };
-        config.realtime = realtime::read(table.table("realtime")?, config.shutdown_timeout)?;
+        let written = Written::take(&source, &mut table, kinds)?;
         let listeners = table.tables("listener")?;
         table.finish()?;
+        let known = written.names();
         if listeners.is_empty() {
-            config.listeners = Self::documented(known, false).listeners;
+            // A service that cannot do without a configuration is not carried.
+            config.listeners = documented_listeners(&written.mandatory(), false);
+            config.services = written.configure(&config.listeners)?;
             return Ok(config);
         }
         let mut targets = Vec::new();
         for listener in listeners {
-            let (listener, target) = read_listener(listener, known, &config.listeners)?;
+            let (listener, target) = read_listener(listener, &known, &config.listeners)?;
             targets.extend(target.map(|offset| (config.listeners.len(), offset)));
             config.listeners.push(listener);
         }
@@ -211,11 +192,42 @@ impl Config {
                 source.error(offset, &format!("listener[{index}].redirect_to"), reason)
             })?;
         }
+        config.services = written.configure(&config.listeners)?;
         Ok(config)
     }
 }
 
-fn read_tls(mut table: Table<'_, '_, '_>) -> Result<TlsSettings, ConfigError> {
+/// The documented ports, with those services that the appliance knows.
+fn documented_listeners(known: &[&str], unprivileged: bool) -> Vec<ListenerConfig> {
+    let (http, https) = if unprivileged { (8080, 8443) } else { (80, 443) };
+    let everything = ["interface", "security", "management", "monitoring", "batch", "realtime"];
+    let own: Vec<&str> = known.iter().copied().filter(|name| !everything.contains(name)).collect();
+    let listener =
+        |name: &str, port: u16, tls: Tls, services: &[&str], to: Option<&str>| ListenerConfig {
+            name: name.to_owned(),
+            address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+            tls,
+            services: services
+                .iter()
+                .filter(|name| known.contains(name))
+                .map(|name| (*name).to_owned())
+                .collect(),
+            redirect_to: to.map(str::to_owned),
+            redirect_port: None,
+            workers: default_workers(),
+        };
+    let all: Vec<&str> = everything.iter().copied().chain(own).collect();
+    let plain: Vec<&str> = all.iter().copied().filter(|name| *name != "monitoring").collect();
+    vec![
+        listener("http", http, Tls::Off, &plain, Some("https")),
+        listener("https", https, Tls::On, &all, None),
+        listener("realtime", 9000, Tls::Off, &["realtime"], Some("realtime-tls")),
+        listener("realtime-tls", 9004, Tls::On, &["realtime"], None),
+        listener("monitoring", 9001, Tls::Auto, &["monitoring"], Some("https")),
+    ]
+}
+
+fn read_tls(mut table: Table<'_>) -> Result<TlsSettings, ConfigError> {
     let watch = table
         .table("watch")?
         .map(|mut watch| {
@@ -246,8 +258,12 @@ mod tests {
 
     const KNOWN: &[&str] = &["security", "management", "echo"];
 
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse("test.toml", text, &services::tests::kinds(KNOWN))
+    }
+
     fn error(text: &str) -> String {
-        Config::parse("test.toml", text, KNOWN).unwrap_err().to_string()
+        parse(text).err().expect(text).to_string()
     }
 
     fn listener(rest: &str) -> String {
@@ -272,7 +288,7 @@ mod tests {
             tls = true
             services = ["security", "management", "echo"]
         "#;
-        let config = Config::parse("test.toml", text, KNOWN).unwrap();
+        let config = parse(text).unwrap();
         assert_eq!(config.data_dir, Path::new("/srv/portcullis"));
         assert_eq!(config.drain_timeout, Duration::from_secs(5400));
         assert_eq!(config.listeners.len(), 2);
@@ -281,10 +297,10 @@ mod tests {
 
     #[test]
     fn without_listeners_the_documented_ports_are_served() {
-        let config = Config::parse("test.toml", "max_draining = 4", KNOWN).unwrap();
+        let config = parse("max_draining = 4").unwrap();
         let ports: Vec<u16> = config.listeners.iter().map(|l| l.address.port()).collect();
         assert_eq!(ports, [80, 443, 9000, 9004, 9001]);
-        let unprivileged = Config::documented(KNOWN, true);
+        let unprivileged = Config::documented(&services::tests::kinds(KNOWN), true).unwrap();
         assert_eq!(unprivileged.listeners[0].address.port(), 8080);
         assert_eq!(unprivileged.listeners[1].services, KNOWN);
     }
@@ -294,7 +310,7 @@ mod tests {
         let index = nix::net::if_::if_nametoindex("lo").unwrap();
         for address in ["[fe80::1%lo]:80", &format!("[fe80::1%{index}]:80"), "[fe80::1%25lo]:80"] {
             let text = listener("").replace("[::]:80", address);
-            let config = Config::parse("test.toml", &text, KNOWN).unwrap();
+            let config = parse(&text).unwrap();
             let SocketAddr::V6(parsed) = config.listeners[0].address else { panic!("{address}") };
             assert_eq!((parsed.scope_id(), parsed.port()), (index, 80), "{address}");
         }
@@ -313,11 +329,6 @@ mod tests {
                 "test.toml:1: max_draining: must be a whole number from 1 to 10000, not string",
             ),
             ("max_draining = 0", "is 0; it must be"),
-            (
-                "speech.engine = \"vosk\"",
-                "speech.engine: \"vosk\": the engines are whisper, pocketsphinx and upstream",
-            ),
-            ("speech.upstream_languages = [\"de\"]", "need upstream = \"ws://…\""),
             ("drain_timeout = \"soon\"", "`soon` is not a duration"),
             ("a = = 3", "test.toml:1: TOML:"),
             (

@@ -1,4 +1,4 @@
-//! The smaller tables: `[security]`, `[limits]`, `[log]`, `[power]`, `[monitoring]`, `[outbound]`.
+//! The smaller tables: `[security]`, `[limits]`, `[log]`, `[power]`, `[outbound]`.
 
 use std::time::Duration;
 
@@ -14,10 +14,8 @@ use portcullis_web::{
         origin::Origin,
     },
     outbound::{Network, NetworkError},
-    services::monitoring::Prometheus,
+    service::table::{ConfigError, Found, Table},
 };
-
-use super::reader::{ConfigError, Found, Table};
 
 /// `[log]`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,9 +77,9 @@ pub struct SecuritySettings {
     pub names: PublicNames,
 }
 
-type Section<'s, 'd, 'i> = Option<Table<'s, 'd, 'i>>;
+type Section<'d> = Option<Table<'d>>;
 
-pub(super) fn read_log(section: Section<'_, '_, '_>) -> Result<LogConfig, ConfigError> {
+pub(super) fn read_log(section: Section<'_>) -> Result<LogConfig, ConfigError> {
     let mut log = LogConfig::default();
     let Some(mut table) = section else { return Ok(log) };
     if let Some(Found { value, offset }) = table.string("format")? {
@@ -104,7 +102,7 @@ pub(super) fn read_log(section: Section<'_, '_, '_>) -> Result<LogConfig, Config
     Ok(log)
 }
 
-pub(super) fn read_limits(section: Section<'_, '_, '_>) -> Result<LimitsConfig, ConfigError> {
+pub(super) fn read_limits(section: Section<'_>) -> Result<LimitsConfig, ConfigError> {
     let mut limits = LimitsConfig::default();
     let Some(mut table) = section else { return Ok(limits) };
     let mut number = |key, least| {
@@ -129,7 +127,7 @@ pub(super) fn read_limits(section: Section<'_, '_, '_>) -> Result<LimitsConfig, 
     Ok(limits)
 }
 
-pub(super) fn read_security(section: Section<'_, '_, '_>) -> Result<SecuritySettings, ConfigError> {
+pub(super) fn read_security(section: Section<'_>) -> Result<SecuritySettings, ConfigError> {
     let mut security = SecuritySettings::default();
     let Some(mut table) = section else { return Ok(security) };
     security.monitoring_token_file = table.path("monitoring_token_file")?;
@@ -157,7 +155,7 @@ pub(super) fn read_security(section: Section<'_, '_, '_>) -> Result<SecuritySett
     Ok(security)
 }
 
-pub(super) fn read_power(section: Section<'_, '_, '_>) -> Result<PowerCommands, ConfigError> {
+pub(super) fn read_power(section: Section<'_>) -> Result<PowerCommands, ConfigError> {
     let mut power = PowerCommands::default();
     let Some(mut table) = section else { return Ok(power) };
     power.reboot = read_command(&mut table, "reboot")?;
@@ -170,7 +168,7 @@ pub(super) fn read_power(section: Section<'_, '_, '_>) -> Result<PowerCommands, 
 }
 
 fn read_command(
-    table: &mut Table<'_, '_, '_>,
+    table: &mut Table<'_>,
     key: &'static str,
 ) -> Result<Option<Vec<String>>, ConfigError> {
     let Some(Found { value, offset }) = table.strings(key)? else { return Ok(None) };
@@ -181,26 +179,7 @@ fn read_command(
     Ok(Some(value.into_iter().map(|found| found.value).collect()))
 }
 
-pub(super) fn read_monitoring(
-    section: Section<'_, '_, '_>,
-) -> Result<Option<Prometheus>, ConfigError> {
-    let Some(mut table) = section else { return Ok(None) };
-    let prometheus = match table.string("prometheus")? {
-        Some(Found { value, offset }) => {
-            let parsed = value.parse().map_err(
-                |err: portcullis_web::services::monitoring::PrometheusError| {
-                    table.error_at("prometheus", offset, err.to_string())
-                },
-            )?;
-            Some(parsed)
-        }
-        None => None,
-    };
-    table.finish()?;
-    Ok(prometheus)
-}
-
-pub(super) fn read_outbound(section: Section<'_, '_, '_>) -> Result<OutboundConfig, ConfigError> {
+pub(super) fn read_outbound(section: Section<'_>) -> Result<OutboundConfig, ConfigError> {
     let mut outbound = OutboundConfig::default();
     let Some(mut table) = section else { return Ok(outbound) };
     for Found { value, offset } in
@@ -219,10 +198,7 @@ pub(super) fn read_outbound(section: Section<'_, '_, '_>) -> Result<OutboundConf
 }
 
 /// A duration from a second to a day.
-fn up_to_a_day(
-    table: &mut Table<'_, '_, '_>,
-    key: &'static str,
-) -> Result<Option<Duration>, ConfigError> {
+fn up_to_a_day(table: &mut Table<'_>, key: &'static str) -> Result<Option<Duration>, ConfigError> {
     let found = table.duration(key)?;
     if let Some(other) = found.filter(|time| !(Duration::from_secs(1)..=DAY).contains(time)) {
         let reason = format!("is {}; it must be 1s to 24h", humantime::format_duration(other));
@@ -253,11 +229,11 @@ mod tests {
 
     #[test]
     fn the_smaller_tables_are_read() {
-        let text = "[log]\nformat = \"json\"\nfiles = 3\n[power]\nreboot = [\"true\"]\ndelay = \"5s\"\n[monitoring]\nprometheus = \"http://127.0.0.1:9090\"";
+        let text =
+            "[log]\nformat = \"json\"\nfiles = 3\n[power]\nreboot = [\"true\"]\ndelay = \"5s\"";
         let config = Config::parse("test.toml", text, &[]).unwrap();
         assert_eq!((config.log.format, config.log.rotation.files), (Format::Json, 3));
         assert_eq!(config.power.reboot, Some(vec!["true".to_owned()]));
-        assert_eq!(config.prometheus.unwrap().to_string(), "http://127.0.0.1:9090");
         let text = "[outbound]\nallow = [\"10.0.0.0/8\", \"::1\"]\nlongest = \"1h\"";
         let outbound = Config::parse("test.toml", text, &[]).unwrap().outbound;
         let allow: Vec<_> = outbound.allow.iter().map(ToString::to_string).collect();
@@ -289,9 +265,8 @@ mod tests {
             ("[outbound]\nallowed = []", "did you mean `allow`?"),
             ("[outbound]\nlongest = \"0s\"", "test.toml:2: outbound.longest: is 0s; it must be 1s"),
             ("[outbound]\nlongest = \"25h\"", "outbound.longest: is 1day 1h; it must be 1s to 24h"),
-            ("[monitoring]\nprometheus = \"9090\"", "monitoring.prometheus: must be the address"),
         ] {
-            let message = Config::parse("test.toml", text, &[]).unwrap_err().to_string();
+            let message = Config::parse("test.toml", text, &[]).err().expect(text).to_string();
             assert!(message.contains(expected), "{message}");
         }
     }

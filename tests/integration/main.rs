@@ -1,7 +1,7 @@
 //! The promises of the appliance, kept or broken by the built binary in front of real clients.
 //!
 //! Each test starts a process of its own on free ports with a data directory of its own, so
-//! they run side by side. `PORTCULLIS_BIN` and `PORTCULLIS_ECHO` name other binaries than the
+//! they run side by side. `PORTCULLIS_BIN`, `PORTCULLIS_ECHO` and `PORTCULLIS_NOTES` name other binaries than the
 //! ones that cargo has built beside the tests; `CRASH_ROUNDS` says how often the crash test
 //! kills the service.
 
@@ -43,6 +43,7 @@ mod memory;
 mod monitoring;
 mod mounts;
 mod names;
+mod notes;
 mod password_flood;
 mod ports;
 mod prometheus;

@@ -131,7 +131,7 @@ fn realtime_paths_say_that_there_is_no_realtime_service() {
     let service = Service::portcullis().start();
     for path in ["host/realtime/sessions", "host/realtime/ready"] {
         let absent = curl_as("admin", &["-L", &url(&service, path)]).expect(404);
-        assert_eq!(absent.json()["error_code"], "no-realtime", "{}", absent.body);
+        assert_eq!(absent.json()["error_code"], "not-served", "{}", absent.body);
         let detail = absent.json()["detail"].clone();
         assert!(detail.as_str().is_some_and(|text| text.contains("realtime")), "{detail}");
     }

@@ -19,7 +19,4 @@ pub mod service;
 pub mod services;
 pub mod websocket;
 
-pub use self::{
-    http::error::ApiError,
-    service::{Authentication, Context, Mount, Service},
-};
+pub use self::http::error::ApiError;

@@ -11,7 +11,8 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 /// What holds keys, passwords and settings: nothing of it is for others.
 const SECRET: [&str; 4] = ["state", "default-certificate", "waiting-keys", "audit"];
 /// Whoever can write here can put something else in place of what lies below.
-const SHARED: [&str; 6] = ["", "log", "jobs", "lock", "initialised", "running-time.json"];
+const SHARED: [&str; 7] =
+    ["", "log", "jobs", "services", "lock", "initialised", "running-time.json"];
 /// The state keeps some hundred files; what is beyond is not ours.
 const MAX_ENTRIES: usize = 4096;
 

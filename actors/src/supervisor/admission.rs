@@ -83,7 +83,7 @@ impl Admission {
             Short::Ordinary => {
                 let greediest = greediest();
                 self.make_room(places.limits.connections / 64, |connection| {
-                    let fits = !connection.generation().listener.administration;
+                    let fits = !connection.generation().administers;
                     fits.then(|| Some(connection.client()) == greediest)
                 })
             }

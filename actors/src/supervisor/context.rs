@@ -43,6 +43,8 @@ impl Default for Lines {
 pub struct GenerationContext {
     pub listener: Arc<ListenerPlan>,
     pub number: GenerationNumber,
+    /// Whether the administration is behind it.
+    pub(super) administers: bool,
     pub(super) places: Arc<Places>,
     lines: Arc<Lines>,
     pub(super) requests: AtomicUsize,
@@ -64,6 +66,7 @@ impl GenerationContext {
     pub(super) fn new(
         listener: Arc<ListenerPlan>,
         number: GenerationNumber,
+        administers: bool,
         places: Arc<Places>,
         lines: Arc<Lines>,
     ) -> Self {
@@ -73,6 +76,7 @@ impl GenerationContext {
             instruments: ListenerInstruments::of(&listener.name),
             listener,
             number,
+            administers,
             requests: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
             requests_total: AtomicU64::new(0),

@@ -34,7 +34,7 @@ use super::{
     http2,
     messages::{GenerationState, GenerationStatus},
     offers::Http1,
-    plan::{Application, ListenerPlan, Tls},
+    plan::{Application, ListenerApplication, ListenerPlan, Tls},
     room,
 };
 use crate::{
@@ -98,11 +98,15 @@ impl Generation {
         room::check(threads * DESCRIPTORS_OF_THREAD, threads)?;
         let (admission, lines) = shared;
         let places = admission.places().clone();
-        let context = Arc::new(GenerationContext::new(listener, number, places, lines));
+        let application = application.on(&listener);
+        let administers = application.administers();
+        let context = GenerationContext::new(listener, number, administers, places, lines);
+        let context = Arc::new(context);
         let open = Arc::<OpenConnections>::default();
         admission.watch(&open);
-        let entrance = Entrance { context, open, admission: admission.clone(), tls };
-        let server = build_server(&entrance, socket, application.clone())?;
+        let http2 = application.offers_http2();
+        let entrance = Entrance { context, open, admission: admission.clone(), tls, http2 };
+        let server = build_server(&entrance, socket, application)?;
         let handle = server.handle();
         let mut server = Box::pin(server);
         // The first poll starts the workers and the accept thread, and fails if they cannot.
@@ -217,12 +221,14 @@ struct Entrance {
     open: Arc<OpenConnections>,
     admission: Arc<Admission>,
     tls: Arc<TlsConfigs>,
+    /// Whether `h2` is offered in ALPN.
+    http2: bool,
 }
 
 impl Entrance {
     /// Takes a connection up; `None`: there is no room for it, which was counted.
     fn register(&self, peer: std::net::SocketAddr) -> Option<Registered> {
-        let administration = self.context.listener.administration;
+        let administration = self.context.administers;
         match self.admission.admit(peer.ip().into(), administration) {
             Ok(place) => Some(self.open.add(peer, self.context.clone(), place)),
             Err(full) => {
@@ -236,7 +242,7 @@ impl Entrance {
 fn build_server(
     entrance: &Entrance,
     socket: TcpListener,
-    application: Arc<dyn Application>,
+    application: Arc<dyn ListenerApplication>,
 ) -> io::Result<Server> {
     let plan = entrance.context.listener.clone();
     let name = format!("{}-{}", plan.name, entrance.context.number);
@@ -257,17 +263,17 @@ fn build_server(
 
 /// What one worker thread does with accepted connections.
 async fn worker(
-    application: Arc<dyn Application>,
+    application: Arc<dyn ListenerApplication>,
     entrance: Entrance,
 ) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
     let plan = entrance.context.listener.clone();
-    let app = Rc::new(application.app(&plan).new_service(()).await?);
+    let app = Rc::new(application.app().new_service(()).await?);
     let shared = app.clone();
     let http1 = HttpService::build()
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .expect(application.continue_gate(&plan))
+        .expect(application.continue_gate())
         .on_connect_ext(|stream: &Http1<Tracked<Stream>>, extensions| {
             extensions.insert(stream.get_ref().connection().clone());
         })
@@ -275,7 +281,7 @@ async fn worker(
         .new_service(())
         .await?;
     let http1 = Rc::new(http1);
-    let takes_websocket = application.takes_websocket(&plan);
+    let takes_websocket = application.takes_websocket();
     // Lives as long as the service, which its worker drops at its end.
     let pulse = Rc::new(Pulse::of(format!("a worker of listener {}", plan.name)));
     Ok(fn_service(move |stream: TcpStream| {
@@ -317,7 +323,7 @@ async fn accept(stream: TcpStream, entrance: &Entrance) -> Option<(Tracked<Strea
             return Ok(Either::Left(stream));
         }
         // Taken at this instant: a replaced certificate is never shown again, by no generation.
-        let acceptor = TlsAcceptor::from(entrance.tls.current(plan.http2));
+        let acceptor = TlsAcceptor::from(entrance.tls.current(entrance.http2));
         acceptor.accept(stream).await.map(|stream| Either::Right(Box::new(stream)))
     };
     let name = &plan.name;

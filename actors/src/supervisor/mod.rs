@@ -46,7 +46,7 @@ pub use self::{
     },
     offers::TakesWebSocket,
     places::AdmissionLimits,
-    plan::{Application, ContinueGate, HttpApp, ListenerPlan, Tls},
+    plan::{Application, ContinueGate, HttpApp, ListenerApplication, ListenerPlan, Tls},
     sockets::BindError,
 };
 use crate::{

@@ -1,5 +1,7 @@
 //! What a listener is, and what answers on it.
 
+use std::sync::Arc;
+
 use actix_http::{Request, Response, body::BoxBody};
 use actix_service::boxed;
 
@@ -12,12 +14,24 @@ pub type HttpApp = boxed::BoxServiceFactory<(), Request, Response<BoxBody>, Resp
 /// worker. It gives the request back, or the answer that is sent instead.
 pub type ContinueGate = boxed::BoxServiceFactory<(), Request, Request, Response<BoxBody>, ()>;
 
-/// The routes, as the supervisor needs them: it never learns what they are.
+/// What answers on the listeners, as the supervisor needs it: it never learns what that is.
 pub trait Application: Send + Sync + 'static {
-    fn app(&self, listener: &ListenerPlan) -> HttpApp;
-    fn continue_gate(&self, listener: &ListenerPlan) -> ContinueGate;
+    /// What answers on this listener; asked for by each generation.
+    fn on(&self, listener: &ListenerPlan) -> Arc<dyn ListenerApplication>;
+}
+
+/// What answers on one listener.
+pub trait ListenerApplication: Send + Sync + 'static {
+    /// Asked for by each worker.
+    fn app(&self) -> HttpApp;
+    /// Asked for by each worker.
+    fn continue_gate(&self) -> ContinueGate;
     /// Which paths take WebSockets: on all others the offer of one is no more than a request.
-    fn takes_websocket(&self, listener: &ListenerPlan) -> TakesWebSocket;
+    fn takes_websocket(&self) -> TakesWebSocket;
+    /// Whether `h2` is offered in ALPN.
+    fn offers_http2(&self) -> bool;
+    /// Whether the administration is behind it, so that it keeps a share of the connections.
+    fn administers(&self) -> bool;
 }
 
 /// What a listener is and stays for the life of the process.
@@ -27,16 +41,12 @@ pub struct ListenerPlan {
     /// As configured; the port may be 0.
     pub address: std::net::SocketAddr,
     pub tls: Tls,
-    /// Whether `h2` is offered in ALPN.
-    pub http2: bool,
     /// The names of the services, in the order of the configuration.
     pub services: Vec<String>,
     /// The TLS listener where requests go while plain ports are off.
     pub redirect_to: Option<String>,
     /// The port that redirects to `redirect_to` name where it is another one outside.
     pub redirect_port: Option<u16>,
-    /// Whether the administration is behind it, so that it keeps a share of the connections.
-    pub administration: bool,
     /// Threads that serve it.
     pub workers: usize,
 }

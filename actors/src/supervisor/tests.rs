@@ -17,18 +17,32 @@ use crate::{
 struct Hello;
 
 impl Application for Hello {
-    fn app(&self, _: &ListenerPlan) -> HttpApp {
+    fn on(&self, _: &ListenerPlan) -> Arc<dyn ListenerApplication> {
+        Arc::new(Self)
+    }
+}
+
+impl ListenerApplication for Hello {
+    fn app(&self) -> HttpApp {
         boxed::factory(fn_service(|_: Request| {
             ready(Ok::<_, Response<_>>(Response::ok().set_body("hello").map_into_boxed_body()))
         }))
     }
 
-    fn continue_gate(&self, _: &ListenerPlan) -> ContinueGate {
+    fn continue_gate(&self) -> ContinueGate {
         boxed::factory(fn_service(|request: Request| ready(Ok::<_, Response<_>>(request))))
     }
 
-    fn takes_websocket(&self, _: &ListenerPlan) -> TakesWebSocket {
+    fn takes_websocket(&self) -> TakesWebSocket {
         Arc::new(|_| false)
+    }
+
+    fn offers_http2(&self) -> bool {
+        false
+    }
+
+    fn administers(&self) -> bool {
+        false
     }
 }
 
@@ -64,17 +78,16 @@ async fn a_generation_that_fails_is_followed_by_another_on_the_same_socket() {
         name: "http".into(),
         address: "127.0.0.1:0".parse().unwrap(),
         tls: Tls::Off,
-        http2: false,
         services: Vec::new(),
         redirect_to: None,
         redirect_port: None,
-        administration: true,
         workers: 1,
     })
     .unwrap();
     let address = bound.address();
-    let hello = |_| -> Arc<dyn Application> { Arc::new(Hello) };
-    let owners = Owners::start(prepared, vec![bound], Configured::default(), hello).await.unwrap();
+    let hello = Arc::new(Hello);
+    let owners = Owners::start(prepared, vec![bound], Configured::default(), hello).unwrap();
+    owners.open().await.unwrap();
     assert!(answer(address).await.unwrap().ends_with("hello"));
 
     let mut events = owners.events.subscribe(None);

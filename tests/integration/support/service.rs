@@ -23,6 +23,8 @@ pub(crate) enum Program {
     Portcullis,
     /// The example with the echo service beside the built-in ones.
     Echo,
+    /// The example with services that have all that a service can have.
+    Notes,
 }
 
 impl Program {
@@ -31,6 +33,7 @@ impl Program {
         let (variable, relative) = match self {
             Program::Portcullis => ("PORTCULLIS_BIN", "portcullis"),
             Program::Echo => ("PORTCULLIS_ECHO", "examples/echo"),
+            Program::Notes => ("PORTCULLIS_NOTES", "examples/notes"),
         };
         if let Some(path) = std::env::var_os(variable) {
             return path.into();
@@ -139,6 +142,7 @@ fn usual_listeners(program: Program) -> String {
             listener("http", "redirect_to = \"https\"", services)
                 + &listener("https", "tls = true", services)
         }
+        Program::Notes => listener("https", "tls = true", r#""management", "notes""#),
         Program::Echo => {
             let services = r#""security", "management", "echo""#;
             listener("http", "redirect_to = \"https\"", services)
@@ -264,6 +268,11 @@ impl Service {
     /// The echo appliance with its usual listeners.
     pub(crate) fn echo() -> Setup {
         Self::setup(Program::Echo)
+    }
+
+    /// The appliance with notes.
+    pub(crate) fn notes() -> Setup {
+        Self::setup(Program::Notes)
     }
 
     /// The appliance itself.

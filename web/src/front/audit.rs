@@ -30,7 +30,7 @@ pub(crate) struct Auditor {
 struct Change(String);
 
 /// Tells the record what the request has changed in particular. Never a secret.
-pub(crate) fn note_change(request: &HttpRequest, change: impl Into<String>) {
+pub fn note_change(request: &HttpRequest, change: impl Into<String>) {
     request.extensions_mut().insert(Change(change.into()));
 }
 

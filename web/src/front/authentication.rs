@@ -32,7 +32,7 @@ pub(crate) struct Granted {
 /// On whose behalf a request is made; the mount's authentication has put it there. Where nobody is
 /// known the request fails: nothing is done in the appliance's own name because a route was put in
 /// the wrong place.
-pub(crate) struct By(pub(crate) Requester);
+pub struct By(pub Requester);
 
 impl FromRequest for By {
     type Error = ApiError;

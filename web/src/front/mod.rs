@@ -1,7 +1,7 @@
 //! What every request passes before it reaches a service.
 
-pub(crate) mod audit;
-pub(crate) mod authentication;
+mod audit;
+mod authentication;
 pub(crate) mod host;
 mod instruments;
 mod mounts;
@@ -17,6 +17,7 @@ use std::{
     task::{Context as TaskContext, Poll},
 };
 
+pub use self::{audit::note_change, authentication::By};
 use actix_http::{ConnectionType, Method, Request, RequestHead, Response};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, boxed, fn_service, map_config};
 use actix_web::{
@@ -32,8 +33,8 @@ use portcullis_actors::{
     RequestId,
     auth::Authenticator,
     supervisor::{
-        Connection, ContinueGate, HttpApp, InsecurePorts, ListenerPlan, RequestInProgress,
-        TakesWebSocket,
+        Connection, ContinueGate, HttpApp, InsecurePorts, ListenerApplication, ListenerPlan,
+        RequestInProgress, TakesWebSocket,
     },
 };
 
@@ -50,13 +51,14 @@ use crate::{
         body,
         error::{self, ApiError, Code},
     },
-    service::{Authentication, Context, Mount, Service},
+    service::{Authentication, Context, Service, generation::connection_of},
 };
 
 /// What the front of one listener knows.
 #[derive(Clone)]
 struct Front {
     listener: Arc<str>,
+    mounts: Mounts,
     /// The port of the TLS listener that plain requests are sent to while plain ports are off.
     redirect_port: u16,
     insecure_ports: InsecurePorts,
@@ -66,11 +68,12 @@ struct Front {
 }
 
 impl Front {
-    fn new(plan: &ListenerPlan, context: &Context) -> Self {
+    fn new(plan: &ListenerPlan, mounts: Mounts, context: &Context) -> Self {
         let Context { owners, appliance, .. } = context;
         let target = plan.redirect_to.as_ref().and_then(|name| appliance.addresses.get(name));
         Self {
             listener: plan.name.as_str().into(),
+            mounts,
             redirect_port: plan
                 .redirect_port
                 .unwrap_or_else(|| target.map_or(443, SocketAddr::port)),
@@ -80,7 +83,6 @@ impl Front {
             pages: OwnPages {
                 ports: appliance.ports.as_slice().into(),
                 public: appliance.names.public_origins.as_slice().into(),
-                websockets: appliance.realtime.allowed_origins.as_slice().into(),
             },
         }
     }
@@ -110,7 +112,9 @@ impl Front {
         {
             return Some(ApiError::Misdirected(self.names.remedy(host)).error_response());
         }
-        if let Some(why) = self.pages.foreign(head, host.as_ref(), secure) {
+        if let Some(why) =
+            self.pages.foreign(head, host.as_ref(), secure, self.mounts.origins(mount))
+        {
             let text = format!("the request was refused because {why}");
             return Some(ApiError::Forbidden(text).error_response());
         }
@@ -140,7 +144,7 @@ impl Front {
         open_to_pages
             && names::is_from_browser(head)
             && !self.names.contain(host)
-            && !self.pages.is_listed(head)
+            && !self.pages.is_listed(head, self.mounts.origins(mount))
     }
 }
 
@@ -163,38 +167,104 @@ fn is_secure(connection: Option<&Arc<Connection>>) -> bool {
     connection.is_some_and(|connection| connection.is_secure())
 }
 
-/// Puts the services of a listener behind its front.
-pub fn app(plan: &ListenerPlan, services: &[Arc<dyn Service>], context: &Context) -> HttpApp {
-    let front = Front::new(plan, context);
-    let names = service_names(plan);
-    let (mounts, table) = mounts_of(services, context);
-    let authenticator = context.owners.authenticator.clone();
-    let auditor = Auditor::new(context.owners.clone());
-    let known = table.clone();
-    let mut app = App::new().configure(move |config| {
-        for (mount, matched) in mounts.into_iter().zip(known.iter()) {
-            let authenticator = authenticator.clone();
-            let names = names.clone();
-            let layer = from_fn(move |request, next| {
-                authentication::layer(matched, authenticator.clone(), request, next)
-            });
-            let scope = web::scope(mount.prefix)
-                .configure(mount.routes)
-                .default_service(web::to(move || not_found(names.clone())))
-                .wrap(layer);
-            config.service(scope);
-        }
-    });
-    let names = service_names(plan);
-    app = app.default_service(web::to(move || not_found(names.clone())));
-    let instruments = RequestInstruments::new(&plan.name);
-    let worker = Rc::new(WorkerFront { front, mounts: table, auditor, instruments });
-    let app = app.wrap(from_fn(move |request, next| pass(worker.clone(), request, next)));
-    let factory = app
-        .into_factory()
-        .map_err(|err: actix_web::Error| Response::from(err.error_response()))
-        .map(|response: ServiceResponse<BoxBody>| Response::from(HttpResponse::from(response)));
-    boxed::factory(map_config(factory, |()| AppConfig::default()))
+/// What answers on one listener: its services behind the front.
+struct ListenerFront {
+    plan: ListenerPlan,
+    front: Front,
+    auditor: Auditor,
+    http2: bool,
+    administers: bool,
+}
+
+/// Puts `services` behind the front of a listener.
+#[must_use]
+pub fn listener(
+    plan: &ListenerPlan,
+    services: &[Arc<dyn Service>],
+    context: &Context,
+) -> Arc<dyn ListenerApplication> {
+    let mounts = services.iter().flat_map(|service| service.mounts()).collect();
+    Arc::new(ListenerFront {
+        plan: plan.clone(),
+        front: Front::new(plan, Mounts::new(mounts), context),
+        auditor: Auditor::new(context.owners.clone()),
+        // Also where nothing is carried yet: no client could use more there.
+        http2: !services.iter().all(|service| service.http1_only()),
+        administers: services.iter().any(|service| service.administers()),
+    })
+}
+
+impl ListenerApplication for ListenerFront {
+    fn app(&self) -> HttpApp {
+        let front = self.front.clone();
+        let names = service_names(&self.plan);
+        let mut app = App::new().configure(move |config| {
+            for (matched, mount) in front.mounts.iter() {
+                let authenticator = front.authenticator.clone();
+                let names = names.clone();
+                let layer = from_fn(move |request, next| {
+                    authentication::layer(matched, authenticator.clone(), request, next)
+                });
+                let scope = web::scope(&mount.prefix)
+                    .configure(|config| (mount.routes)(config))
+                    .default_service(web::to(move || not_found(names.clone())))
+                    .wrap(layer);
+                config.service(scope);
+            }
+        });
+        let names = service_names(&self.plan);
+        app = app.default_service(web::to(move || not_found(names.clone())));
+        let worker = Rc::new(WorkerFront {
+            front: self.front.clone(),
+            auditor: self.auditor.clone(),
+            instruments: RequestInstruments::new(&self.plan.name),
+        });
+        let app = app.wrap(from_fn(move |request, next| pass(worker.clone(), request, next)));
+        let factory = app
+            .into_factory()
+            .map_err(|err: actix_web::Error| Response::from(err.error_response()))
+            .map(|response: ServiceResponse<BoxBody>| Response::from(HttpResponse::from(response)));
+        boxed::factory(map_config(factory, |()| AppConfig::default()))
+    }
+
+    /// Judges requests with `Expect: 100-continue` before their body is asked for, so that a client
+    /// with a wrong password is told so without sending anything.
+    fn continue_gate(&self) -> ContinueGate {
+        let front = self.front.clone();
+        boxed::factory(fn_service(move |request: Request| {
+            let front = front.clone();
+            async move {
+                let mount = front.mounts.find(&Url::new(request.uri().clone()));
+                let secure = is_secure(request.conn_data());
+                if let Some(response) = front.judge(request.head(), secure, mount) {
+                    return Err(response.into());
+                }
+                // The mount's own layer has the last word; this one only spares the upload.
+                if let Some(mount) = mount {
+                    let authenticator = &front.authenticator;
+                    let checked =
+                        authentication::check(mount.authentication, authenticator, request.head());
+                    if let Err(response) = checked.await {
+                        return Err(response.into());
+                    }
+                }
+                Ok(request)
+            }
+        }))
+    }
+
+    fn takes_websocket(&self) -> TakesWebSocket {
+        let mounts = self.front.mounts.clone();
+        Arc::new(move |path| path.parse().is_ok_and(|uri| mounts.takes_websocket(&Url::new(uri))))
+    }
+
+    fn offers_http2(&self) -> bool {
+        self.http2
+    }
+
+    fn administers(&self) -> bool {
+        self.administers
+    }
 }
 
 fn service_names(plan: &ListenerPlan) -> String {
@@ -204,72 +274,6 @@ fn service_names(plan: &ListenerPlan) -> String {
 /// The answer for a path that no mount of the listener has.
 async fn not_found(names: String) -> Result<String, ApiError> {
     Err(ApiError::NotFound(names))
-}
-
-/// Judges requests with `Expect: 100-continue` before their body is asked for, so that a client
-/// with a wrong password is told so without sending anything.
-pub fn continue_gate(
-    plan: &ListenerPlan,
-    services: &[Arc<dyn Service>],
-    context: &Context,
-) -> ContinueGate {
-    let front = Front::new(plan, context);
-    let (_, mounts) = mounts_of(services, context);
-    let authenticator = context.owners.authenticator.clone();
-    boxed::factory(fn_service(move |request: Request| {
-        let (front, mounts, authenticator) = (front.clone(), mounts.clone(), authenticator.clone());
-        async move {
-            let mount = mounts.find(&Url::new(request.uri().clone()));
-            let secure = is_secure(request.conn_data());
-            if let Some(response) = front.judge(request.head(), secure, mount) {
-                return Err(response.into());
-            }
-            // The mount's own layer has the last word; this one only spares the upload.
-            if let Some(mount) = mount {
-                let checked =
-                    authentication::check(mount.authentication, &authenticator, request.head())
-                        .await;
-                if let Err(response) = checked {
-                    return Err(response.into());
-                }
-            }
-            Ok(request)
-        }
-    }))
-}
-
-/// The mounts of `services` in the order of the router, and the table of them.
-fn mounts_of(services: &[Arc<dyn Service>], context: &Context) -> (Vec<Mount>, Mounts) {
-    let mut mounts: Vec<_> = services.iter().flat_map(|service| service.mounts(context)).collect();
-    let table = Mounts::sort(&mut mounts);
-    (mounts, table)
-}
-
-/// Which paths of these services take WebSockets, spelled as the router reads them.
-#[must_use]
-pub fn takes_websocket(services: &[Arc<dyn Service>], context: &Context) -> TakesWebSocket {
-    let prefixes = |service: &Arc<dyn Service>| -> Vec<_> {
-        service.mounts(context).iter().map(|mount| mount.prefix).collect()
-    };
-    let services: Vec<_> =
-        services.iter().map(|service| (service.clone(), prefixes(service))).collect();
-    Arc::new(move |path| {
-        let Ok(uri) = path.parse() else { return false };
-        let url = Url::new(uri);
-        let path = url.path();
-        let below = |prefix: &&str| {
-            path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        services
-            .iter()
-            .any(|(service, prefixes)| prefixes.iter().any(below) && service.takes_websocket(path))
-    })
-}
-
-/// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
-fn connection_of(request: &ServiceRequest) -> Option<Arc<Connection>> {
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
-    connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
 }
 
 /// The length of the body, if the client has told it.
@@ -283,7 +287,6 @@ const REQUEST_ID: header::HeaderName = header::HeaderName::from_static("request-
 /// What stands at the front of one worker and looks at every request.
 struct WorkerFront {
     front: Front,
-    mounts: Mounts,
     auditor: Auditor,
     instruments: Option<Rc<RequestInstruments>>,
 }
@@ -305,10 +308,10 @@ async fn pass_numbered(
     mut request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let connection = connection_of(&request);
+    let connection = connection_of(request.request());
     let mut in_progress = connection.as_ref().map(Connection::begin_request);
-    let WorkerFront { front, mounts, auditor, instruments } = &*worker;
-    let mount = mounts.resolve(&request);
+    let WorkerFront { front, auditor, instruments } = &*worker;
+    let mount = front.mounts.resolve(&request);
     let attempt = auditor.begin(&request, mount);
     let started = std::time::Instant::now();
     let secure = is_secure(connection.as_ref());

@@ -6,7 +6,7 @@
 //! handler of one mount while another one was judged. [`Matched::is_of`] makes sure of it: a
 //! mount's own layer lets nothing pass that was taken for another's.
 
-use std::{cmp::Reverse, rc::Rc};
+use std::{cmp::Reverse, sync::Arc};
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -17,11 +17,12 @@ use crate::service::{Authentication, Mount};
 
 /// The mounts of one listener, the longest prefix first: the order in which the router asks.
 #[derive(Clone)]
-pub(crate) struct Mounts(Rc<[Entry]>);
+pub(crate) struct Mounts(Arc<[Entry]>);
 
 struct Entry {
     pattern: ResourceDef,
     matched: Matched,
+    mount: Mount,
 }
 
 /// The mount that a request belongs to. The front leaves it in the request.
@@ -34,24 +35,37 @@ pub(crate) struct Matched {
 }
 
 impl Mounts {
-    /// Sorts `mounts` for the router and makes the table of them.
-    pub(crate) fn sort(mounts: &mut [Mount]) -> Self {
+    /// Makes the table of `mounts`.
+    pub(crate) fn new(mut mounts: Vec<Mount>) -> Self {
         // The longest prefix first, so that a mount of everything does not hide the others.
         mounts.sort_by_key(|mount| Reverse(mount.prefix.len()));
-        let entry = |(index, mount): (usize, &Mount)| Entry {
-            pattern: ResourceDef::root_prefix(mount.prefix),
+        let entry = |(index, mount): (usize, Mount)| Entry {
+            pattern: ResourceDef::root_prefix(&mount.prefix),
             matched: Matched {
                 index,
                 authentication: mount.authentication,
                 any_host: mount.any_host,
             },
+            mount,
         };
-        Self(mounts.iter().enumerate().map(entry).collect())
+        Self(mounts.into_iter().enumerate().map(entry).collect())
     }
 
     /// The mounts in the order of the router.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Matched> {
-        self.0.iter().map(|entry| entry.matched)
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Matched, &Mount)> {
+        self.0.iter().map(|entry| (entry.matched, &entry.mount))
+    }
+
+    /// Whether a path takes WebSockets.
+    pub(crate) fn takes_websocket(&self, url: &Url) -> bool {
+        let mount = self.find(url).map(|matched| &self.0[matched.index].mount);
+        let paths = mount.and_then(|mount| mount.websockets.as_ref());
+        paths.is_some_and(|paths| paths.is_match(url.path()))
+    }
+
+    /// The origins whose pages may open WebSockets there, beside the appliance's own.
+    pub(crate) fn origins(&self, matched: Option<Matched>) -> &[String] {
+        matched.map_or(&[], |matched| &self.0[matched.index].mount.origins)
     }
 
     /// The mount that the router will take for `url`.
@@ -83,13 +97,30 @@ mod tests {
 
     fn mounts() -> Mounts {
         let mount = |prefix, authentication| Mount::new(prefix, authentication, |_| {});
-        Mounts::sort(&mut [
+        Mounts::new(vec![
             mount("", Authentication::Admin),
-            mount("/v2", Authentication::JobToken),
+            mount("/v2", Authentication::JobToken).with_websockets(["", "/{language:[a-z]{2,4}}"]),
             mount("/v2/jobs", Authentication::JobToken),
             mount("/v2/security", Authentication::Admin),
             mount("/healthz", Authentication::Open),
         ])
+    }
+
+    #[test]
+    fn a_websocket_belongs_to_the_mount_that_the_router_takes() {
+        let mounts = mounts();
+        for (target, takes) in [
+            ("/v2", true),
+            ("/v2/en", true),
+            ("/v2/%65n", true),
+            ("/v2/jobs", false),
+            ("/v2/en/x", false),
+            ("/en", false),
+            ("/healthz", false),
+        ] {
+            let url = Url::new(target.parse().unwrap());
+            assert_eq!(mounts.takes_websocket(&url), takes, "{target}");
+        }
     }
 
     fn prefix_of(target: &str) -> Option<&'static str> {

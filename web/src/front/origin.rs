@@ -56,17 +56,17 @@ pub(crate) struct OwnPages {
     pub(crate) ports: Arc<[OwnPort]>,
     /// How browsers reach the appliance through something that rewrites Host.
     pub(crate) public: Arc<[Origin]>,
-    /// Origins whose pages may open WebSockets, in lower case.
-    pub(crate) websockets: Arc<[String]>,
 }
 
 impl OwnPages {
-    /// Why a request is taken for one of a foreign page. `secure`: it came over TLS.
+    /// Why a request is taken for one of a foreign page. `secure`: it came over TLS. `origins`, in
+    /// lower case, are those of other pages that may open WebSockets there.
     pub(crate) fn foreign(
         &self,
         head: &RequestHead,
         host: Option<&Host>,
         secure: bool,
+        origins: &[String],
     ) -> Option<String> {
         let safe =
             matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
@@ -74,7 +74,7 @@ impl OwnPages {
             return None;
         }
         // Of what is safe only WebSockets are left here.
-        if safe && self.may_open_websocket(head) {
+        if safe && may_open_websocket(head, origins) {
             return None;
         }
         let site = text(head, header::HeaderName::from_static("sec-fetch-site"));
@@ -103,18 +103,12 @@ impl OwnPages {
         ))
     }
 
-    /// Whether the page that opens this WebSocket is listed.
-    fn may_open_websocket(&self, head: &RequestHead) -> bool {
-        let origin = text(head, header::ORIGIN);
-        origin.is_some_and(|origin| self.websockets.contains(&origin.to_ascii_lowercase()))
-    }
-
     /// Whether the page is listed by the administrator, so that the name by which it reached us does
     /// not matter: no page can feign its origin.
-    pub(crate) fn is_listed(&self, head: &RequestHead) -> bool {
+    pub(crate) fn is_listed(&self, head: &RequestHead, origins: &[String]) -> bool {
         let origin = text(head, header::ORIGIN).and_then(|origin| Origin::parse(&origin));
         origin.is_some_and(|origin| self.is_public(&origin))
-            || head.upgrade() && self.may_open_websocket(head)
+            || head.upgrade() && may_open_websocket(head, origins)
     }
 
     fn is_public(&self, origin: &Origin) -> bool {
@@ -132,6 +126,12 @@ impl OwnPages {
         let same_port = (origin.tls || !secure) && host.port().unwrap_or(usual) == origin.port;
         same_port || self.ports.iter().any(|own| own.serves(origin.tls, origin.port))
     }
+}
+
+/// Whether the page that opens this WebSocket is one of `origins`.
+fn may_open_websocket(head: &RequestHead, origins: &[String]) -> bool {
+    let origin = text(head, header::ORIGIN);
+    origin.is_some_and(|origin| origins.contains(&origin.to_ascii_lowercase()))
 }
 
 /// The value of a header; where it comes more than once, all of them with commas between, so that
@@ -156,14 +156,13 @@ mod tests {
             ]
             .into(),
             public: [Origin::parse("https://portal.example.test").unwrap()].into(),
-            websockets: ["https://app.example".to_owned()].into(),
         }
     }
 
     fn judge_at(host: &str, secure: bool, request: TestRequest) -> bool {
         let request = request.insert_header(("host", host)).to_http_request();
         let host = Host::of(request.head()).ok();
-        pages().foreign(request.head(), host.as_ref(), secure).is_some()
+        pages().foreign(request.head(), host.as_ref(), secure, &[]).is_some()
     }
 
     fn judge(request: TestRequest) -> bool {
@@ -243,8 +242,9 @@ mod tests {
             .insert_header(("connection", "upgrade"))
             .insert_header(("upgrade", "websocket"));
         let host = Host::parse("box.test");
+        let origins = ["https://app.example".to_owned()];
         let judge = |request: &actix_web::dev::ServiceRequest| {
-            pages().foreign(request.head(), host.as_ref(), true).is_some()
+            pages().foreign(request.head(), host.as_ref(), true, &origins).is_some()
         };
         let mut request = upgrade.insert_header(("origin", "https://app.example")).to_srv_request();
         request.head_mut().set_connection_type(actix_http::ConnectionType::Upgrade);

@@ -5,4 +5,4 @@ pub mod error;
 pub(crate) mod json;
 pub(crate) mod pieces;
 pub(crate) mod query;
-pub(crate) mod sse;
+pub mod sse;

@@ -7,15 +7,16 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::header, web::Bytes};
 use futures::{Stream, future::BoxFuture, stream};
-use portcullis_actors::{auth::Validity, supervisor::Connection};
+use portcullis_actors::auth::Validity;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::service::generation::connection_of;
 
 /// How often a stream that is silent says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -24,11 +25,12 @@ const RETRY_MS: u32 = 1000;
 
 /// One message to the client, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message(String);
+pub struct Message(String);
 
 impl Message {
     /// A message of data alone; line breaks make several `data` lines, which clients join again.
-    pub(crate) fn data(data: &str) -> Self {
+    #[must_use]
+    pub fn data(data: &str) -> Self {
         let mut text = String::with_capacity(data.len() + 8);
         for line in data.trim_end_matches(['\n', '\r']).split('\n') {
             text.push_str("data: ");
@@ -40,18 +42,19 @@ impl Message {
     }
 
     /// Puts a name, and perhaps a number to resume from, before the data.
-    pub(crate) fn event(name: &str, id: Option<u64>, data: &str) -> Self {
+    #[must_use]
+    pub fn event(name: &str, id: Option<u64>, data: &str) -> Self {
         let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
         Self(format!("event: {name}\n{id}{}", Self::data(data).0))
     }
 }
 
 /// Answers with `messages`; ends with them, or when the request's generation drains.
-pub(crate) fn answer(
+pub fn answer(
     request: &HttpRequest,
     messages: impl Stream<Item = Message> + 'static,
 ) -> HttpResponse {
-    let drained: BoxFuture<'static, ()> = match connection(request) {
+    let drained: BoxFuture<'static, ()> = match connection_of(request) {
         Some(connection) => Box::pin(async move { connection.generation().drained().await }),
         None => Box::pin(std::future::pending()),
     };
@@ -72,14 +75,8 @@ pub(crate) fn answer(
         .streaming(body)
 }
 
-/// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
-pub(crate) fn connection(request: &HttpRequest) -> Option<Arc<Connection>> {
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
-    connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
-}
-
 /// Messages from `state`, made one after another until `None`.
-pub(crate) fn unfold<S, F, Fut>(state: S, next: F) -> impl Stream<Item = Message>
+pub fn unfold<S, F, Fut>(state: S, next: F) -> impl Stream<Item = Message>
 where
     F: FnMut(S) -> Fut,
     Fut: Future<Output = Option<(Message, S)>>,

@@ -1,41 +1,72 @@
-//! What a listener is made of.
+//! What a service is.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`kind`] | what a kind of service reads from the configuration, and how a service starts |
+//! | [`table`] | a table of the configuration, read key by key |
+//! | [`door`] | what a service learns from the door |
+//! | [`mount`] | where a service answers, and for whom |
+//! | [`endpoint`] | a path with its methods |
+//! | [`generation`] | the generation that a request came in on |
+//! | [`health`] | how a service is |
+//! | [`openapi`] | its part of the API document |
+//! | [`house`] | all services that run |
 
+pub mod door;
 pub mod endpoint;
+pub mod generation;
+pub mod health;
+pub mod house;
+pub mod kind;
+pub mod mount;
 pub mod openapi;
+pub mod table;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Instant};
+use futures::future::{LocalBoxFuture, ready};
 
-use actix_web::web::ServiceConfig;
-use portcullis_actors::{Owners, watch::WatchedCertificate};
-use portcullis_speech::Speech;
-
-use crate::{
-    front::names::PublicNames,
-    outbound::Outbound,
-    services::{monitoring::Prometheus, realtime::RealtimeSettings},
+pub use self::{
+    door::{ApplianceFacts, Context, Door, OwnPort},
+    health::{Folder, Health},
+    house::{Absent, House, Resident},
+    kind::{Kind, Start, StartError, Tables},
+    mount::{Authentication, Mount},
 };
 
-/// A service behind the front door: a name for the configuration, and its mounts.
+/// A service that runs behind the front door.
 ///
-/// One value serves all listeners and threads; state that handlers share belongs in an `Arc`
-/// that [`Service::mounts`] clones into its routes.
+/// One value serves all listeners and threads. [`Kind`] makes it from the configuration; a service that
+/// has nothing to configure and nothing to start goes to the appliance as it is.
 pub trait Service: Send + Sync + 'static {
-    /// The name under which listeners list it: lower case, unique.
-    fn name(&self) -> &'static str;
+    /// The paths that it answers. Asked for by each generation of a listener that carries it; has no
+    /// effect beside.
+    fn mounts(&self) -> Vec<Mount>;
 
-    /// The paths it answers. Called for each worker of each generation of a listener.
-    fn mounts(&self, context: &Context) -> Vec<Mount>;
+    /// Paths that the management API answers for it, on the listeners that carry that: behind the
+    /// admin password, below `/v2/management`.
+    fn administration(&self) -> Vec<Mount> {
+        Vec::new()
+    }
 
-    /// Its part of the OpenAPI 3.1 document: an object with `paths` and, if need be,
-    /// `components`; `None` for a service that documents nothing.
+    /// Its part of the OpenAPI 3.1 document: an object with `paths` and, if need be, `components`;
+    /// `None` for a service that documents nothing.
     fn openapi(&self) -> Option<serde_json::Value> {
         None
     }
 
-    /// Whether a path below one of its mounts takes WebSockets. On every other path the offer of an
-    /// upgrade is ignored: the request is answered as if it were not there.
-    fn takes_websocket(&self, _path: &str) -> bool {
-        true
+    /// How it is, as `health` reports under its name; `None`: there is nothing to report.
+    fn health(&self) -> LocalBoxFuture<'_, Option<Health>> {
+        Box::pin(ready(None))
+    }
+
+    /// What it keeps on the disk.
+    fn folders(&self) -> Vec<Folder> {
+        Vec::new()
+    }
+
+    /// The languages that it can work in, for `about`; `None` for a service that has nothing to do with
+    /// language.
+    fn languages(&self) -> Option<Languages> {
+        None
     }
 
     /// Whether it speaks WebSocket only, so that a TLS listener with nothing else offers
@@ -49,105 +80,17 @@ pub trait Service: Send + Sync + 'static {
     fn administers(&self) -> bool {
         false
     }
+
+    /// Puts away what it has, once the connections have ended or the time for that is over. Called once,
+    /// on a thread where it may block for some seconds.
+    fn stop(&self) {}
 }
 
-/// Who may use a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authentication {
-    /// Anybody.
-    Open,
-    /// Basic authentication as `admin`, unless it was switched off.
-    Admin,
-    /// The same, or one of the scrapers' bearer tokens for GET and HEAD.
-    Monitoring,
-    /// `Authorization: Bearer` with the job token, while one is set.
-    JobToken,
-}
-
-/// A path prefix and the routes below it.
-pub struct Mount {
-    pub(crate) prefix: &'static str,
-    pub(crate) authentication: Authentication,
-    pub(crate) any_host: bool,
-    pub(crate) routes: Box<dyn FnOnce(&mut ServiceConfig)>,
-}
-
-impl Mount {
-    /// Mounts `routes` below `prefix` (`/echo`; the empty prefix is everything). Route patterns
-    /// are relative to it.
-    #[must_use]
-    pub fn new(
-        prefix: &'static str,
-        authentication: Authentication,
-        routes: impl FnOnce(&mut ServiceConfig) + 'static,
-    ) -> Self {
-        Self { prefix, authentication, any_host: false, routes: Box::new(routes) }
-    }
-
-    /// Answers browsers whatever name they reached the appliance by: for what tells nothing and
-    /// does nothing, such as the probes of a load balancer. Everything else is refused under a
-    /// name that is not the appliance's, see `host_names` in the configuration.
-    #[must_use]
-    pub fn for_any_host(mut self) -> Self {
-        self.any_host = true;
-        self
-    }
-}
-
-/// What services may know and use.
-#[derive(Clone)]
-pub struct Context {
-    pub owners: Owners,
-    pub appliance: Arc<ApplianceFacts>,
-    /// The recogniser and the jobs.
-    pub speech: Arc<Speech>,
-}
-
-/// A port that a listener of ours is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OwnPort {
-    pub port: u16,
-    /// Whether it speaks plain HTTP, and whether it speaks TLS.
-    pub plain: bool,
-    pub tls: bool,
-}
-
-impl OwnPort {
-    /// Whether it is this port, and speaks TLS or plain HTTP as asked.
-    pub(crate) fn serves(&self, tls: bool, port: u16) -> bool {
-        self.port == port && if tls { self.tls } else { self.plain }
-    }
-}
-
-/// What is fixed for the life of the process.
-#[derive(Debug)]
-pub struct ApplianceFacts {
-    /// The name of the appliance, for `about`.
-    pub name: String,
-    pub version: &'static str,
-    pub started: Instant,
-    /// The address that each listener was bound to, by its name.
-    pub addresses: BTreeMap<String, SocketAddr>,
-    /// The ports of all listeners, and what they speak.
-    pub ports: Vec<OwnPort>,
-    /// What the configuration says about names and origins outside.
-    pub names: PublicNames,
-    /// Names of the services that some listener carries.
-    pub services: Vec<String>,
-    /// The files that the certificate is followed from, if any.
-    pub watched_certificate: Option<WatchedCertificate>,
-    /// Whether a certificate may be uploaded although files are followed.
-    pub upload_beside_watch: bool,
-    /// Where state, log and all that the services keep lies.
-    pub data_dir: PathBuf,
-    /// The text of the configuration, secrets masked.
-    pub configuration: String,
-    /// The Prometheus that graphs and queries are handed to.
-    pub prometheus: Option<Prometheus>,
-    /// What sends requests to addresses that others name.
-    pub outbound: Arc<Outbound>,
-    /// How realtime sessions are served.
-    pub realtime: RealtimeSettings,
-    /// The OpenAPI document of the services that are served.
-    pub openapi: serde_json::Value,
+/// Languages that a service can work in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Languages {
+    /// Their codes (ISO 639-1 or -3).
+    pub codes: Vec<String>,
+    /// Whether it finds the language of what it is given by itself.
+    pub identifies: bool,
 }

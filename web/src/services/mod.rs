@@ -7,3 +7,7 @@ pub mod monitoring;
 pub mod realtime;
 pub mod security;
 mod shared;
+#[cfg(test)]
+mod tests;
+
+pub use self::shared::speech::SpeechRoom;

@@ -50,8 +50,8 @@ codes! {
     NOT_DONE = "not-done",
     NOT_FOUND = "not-found",
     NOT_READY = "not-ready",
+    NOT_SERVED = "not-served",
     NO_LOG_FILES = "no-log-files",
-    NO_REALTIME = "no-realtime",
     NO_SUCH_PATH = "no-such-path",
     NO_SUCH_REQUEST = "no-such-request",
     REPEATED_FIELD = "repeated-field",
@@ -75,6 +75,14 @@ impl Code {
     }
 }
 
+impl Code {
+    /// A word of a service's own, in kebab case.
+    #[must_use]
+    pub const fn new(word: &'static str) -> Self {
+        Self(word)
+    }
+}
+
 impl From<&CertificateError> for Code {
     fn from(err: &CertificateError) -> Self {
         Self(err.code())
@@ -84,6 +92,9 @@ impl From<&CertificateError> for Code {
 impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
         let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Self::all()));
+        let words = words.description(Some(
+            "What is wrong, as a word for programs; it stays when the texts change. Other words may come.",
+        ));
         words.into()
     }
 }

@@ -83,7 +83,7 @@ pub(crate) struct ErrorBody {
     code: u16,
     /// The phrase of the status.
     error: &'static str,
-    /// What is wrong, as a word for programs; it stays when the texts change. Other words may come.
+    // Its schema has the description.
     #[schema(inline)]
     error_code: Code,
     /// What of the request it concerns: the field, the key of the query or the header; `both` is
@@ -107,23 +107,27 @@ impl ApiError {
     }
 
     /// `part` of the request does not fit.
-    pub(crate) fn invalid(code: Code, part: Option<&str>, text: String) -> Self {
+    #[must_use]
+    pub fn invalid(code: Code, part: Option<&str>, text: String) -> Self {
         let part = part.map(str::to_owned);
         Self::Coded { status: StatusCode::BAD_REQUEST, code, part, text }
     }
 
     /// It does not go together with what is.
-    pub(crate) fn conflict(code: Code, text: String) -> Self {
+    #[must_use]
+    pub fn conflict(code: Code, text: String) -> Self {
         Self::Coded { status: StatusCode::CONFLICT, code, part: None, text }
     }
 
     /// There is no such thing.
-    pub(crate) fn missing(code: Code, text: String) -> Self {
+    #[must_use]
+    pub fn missing(code: Code, text: String) -> Self {
         Self::Coded { status: StatusCode::NOT_FOUND, code, part: None, text }
     }
 
     /// Not now; later it may be.
-    pub(crate) fn unavailable(code: Code, text: String) -> Self {
+    #[must_use]
+    pub fn unavailable(code: Code, text: String) -> Self {
         Self::Coded { status: StatusCode::SERVICE_UNAVAILABLE, code, part: None, text }
     }
 

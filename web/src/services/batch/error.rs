@@ -7,13 +7,11 @@ use actix_web::{
     error::PayloadError,
     http::{StatusCode, header},
 };
-use portcullis_actors::{
-    now_and_then::NowAndThen,
-    storage::{JOBS, Reason},
-};
+use portcullis_actors::{now_and_then::NowAndThen, storage::Reason};
 use portcullis_speech::jobs::{ConfigError, StoreError};
 use serde_json::json;
 
+use super::STORED;
 use crate::http::{body::IDLE_TIMEOUT, error::ApiError, query::shown};
 
 /// Why a request about jobs was not carried out.
@@ -104,7 +102,7 @@ fn fault_of_the_disk(err: &StoreError) -> Option<Reason> {
     let StoreError::Files(source) = err else { return None };
     let folder = Path::new("jobs");
     let reason = Reason::of(source, folder);
-    reason.is_of_the_disk().then(|| JOBS.failed(folder, source)).map(|()| reason)
+    reason.is_of_the_disk().then(|| STORED.failed(folder, source)).map(|()| reason)
 }
 
 impl From<std::io::Error> for BatchError {

@@ -4,15 +4,14 @@
 use std::time::Duration;
 
 use portcullis_actors::{
-    events::{EventKind, EventLog},
-    metrics::METRICS,
+    events::{EventLog, ServiceEvent},
     settings::LiveSettings,
 };
 use portcullis_speech::jobs::JobEvent;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{BatchContext, callbacks};
-use crate::service::Context;
+use crate::service::Door;
 
 /// How often finished jobs are looked at; a new interval holds from the next look on.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
@@ -22,14 +21,11 @@ const COUNT_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether a damaged job store was put right.
 const LOOK_FOR_JOBS: Duration = Duration::from_secs(1);
 
-/// Begins to look after the jobs, where there are to be any, once their store is open; ends with
-/// the process. Call it inside a runtime.
-pub fn start(context: &Context) {
-    if !context.speech.serves_jobs() {
-        return;
-    }
-    let batch = BatchContext::new(context);
-    let (settings, events) = (context.owners.settings.clone(), context.owners.events.clone());
+/// Begins to look after the jobs once their store is open; ends with the process. Call it inside a
+/// runtime.
+pub(super) fn start(batch: &BatchContext, door: &Door) {
+    let batch = batch.clone();
+    let (settings, events) = (door.settings().clone(), door.events().clone());
     actix_web::rt::spawn(async move {
         while batch.jobs().is_err() {
             tokio::time::sleep(LOOK_FOR_JOBS).await;
@@ -52,7 +48,7 @@ async fn clear(batch: BatchContext, settings: LiveSettings) {
             // The store has logged why.
             Err(_) => log::error!("finished jobs cannot be cleared away"),
         }
-        METRICS.job_clean_ups.inc();
+        batch.figures.looked_for_finished_jobs();
         tokio::time::sleep(CLEAR_EVERY).await;
     }
 }
@@ -68,15 +64,17 @@ async fn tell(batch: BatchContext, events: EventLog) {
             let waiting = number(counts.fetching + counts.queued);
             let now = (waiting, number(counts.running));
             if told.replace(now) != Some(now) {
-                events.publish(EventKind::JobCount { waiting: now.0, running: now.1 });
+                let count = ServiceEvent::new("job-count");
+                events.publish(count.with("waiting", now.0).with("running", now.1));
             }
         }
         loop {
             match news.recv().await {
-                Ok(JobEvent::Progress(id, share)) => events.publish(EventKind::JobProgress {
-                    job: id.to_string(),
-                    percent: (share.clamp(0.0, 1.0) * 100.0) as u8,
-                }),
+                Ok(JobEvent::Progress(id, share)) => {
+                    let percent = (share.clamp(0.0, 1.0) * 100.0) as u8;
+                    let progress = ServiceEvent::new("job-progress").passing();
+                    events.publish(progress.with("job", id.to_string()).with("percent", percent));
+                }
                 Ok(JobEvent::Changed(_) | JobEvent::Ended(_)) | Err(RecvError::Lagged(_)) => break,
                 Err(RecvError::Closed) => return,
             }

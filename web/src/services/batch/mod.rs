@@ -9,6 +9,7 @@ mod callbacks;
 mod discovery;
 mod document;
 mod error;
+mod figures;
 mod housekeeping;
 mod read;
 mod submit;
@@ -16,81 +17,175 @@ mod upload;
 mod usage;
 mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse,
     web::{self, ServiceConfig},
 };
+use futures::future::LocalBoxFuture;
+use portcullis_actors::{
+    clock,
+    storage::{self, Writes},
+};
 use portcullis_speech::{
-    RecogniserState, Speech,
+    JobsPlace, RecogniserState, Speech,
+    disk::RESERVE,
     jobs::{Job, JobId, JobStatus, JobStore, Jobs, StoreError},
     recogniser::Recogniser,
 };
 use utoipa::OpenApi;
 
-use self::error::BatchError;
-pub use self::housekeeping::start;
+use self::{error::BatchError, figures::Figures};
 use crate::{
     outbound::Outbound,
-    service::{Authentication, Context, Mount, Service, endpoint::Endpoint, openapi},
-    services::shared::docs,
+    service::{
+        Authentication, Folder, Health, Kind, Languages, Mount, Service, Start, StartError, Tables,
+        endpoint::Endpoint, openapi, table::ConfigError,
+    },
+    services::shared::{
+        docs,
+        speech::{self, SpeechRoom},
+    },
 };
 
 /// How long a job that is posted right after the start waits for the model.
 const LOADING: Duration = Duration::from_secs(20);
 
-/// The batch Speech API.
-#[derive(Debug, Default)]
-pub struct Batch;
+/// What the job store writes, and the audio of jobs.
+static STORED: Writes = Writes::new("jobs", "jobs-not-written", "the job store");
+/// The folder of the data directory that it lies in.
+const FOLDER: &str = "jobs";
 
-impl Service for Batch {
+/// The kind of the batch Speech API.
+pub struct Batch {
+    speech: SpeechRoom,
+}
+
+impl Batch {
+    /// Recognises with what `speech` holds, which the realtime service may use too.
+    #[must_use]
+    pub fn new(speech: SpeechRoom) -> Self {
+        Self { speech }
+    }
+}
+
+impl Kind for Batch {
     fn name(&self) -> &'static str {
         "batch"
     }
 
-    fn takes_websocket(&self, _path: &str) -> bool {
-        false
+    fn shared_tables(&self) -> &'static [&'static str] {
+        &[speech::TABLE]
     }
 
-    fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let [jobs, usage, features] = [(); 3].map(|()| BatchContext::new(context));
+    fn components(&self) -> &'static [&'static str] {
+        &["batch", "batch_inference"]
+    }
+
+    fn configure(&self, tables: &mut Tables<'_>) -> Result<Start, ConfigError> {
+        let settings = speech::read(tables.shared(speech::TABLE))?;
+        let room = self.speech.clone();
+        Ok(Start::new(move |door| async move {
+            let speech = room.start(&settings);
+            storage::watch(&STORED, FOLDER);
+            let folder = door.appliance().data_dir.join(FOLDER);
+            let place =
+                JobsPlace { folder: folder.clone(), running_time: Arc::new(clock::running_time) };
+            let opening = speech.clone();
+            tokio::task::spawn_blocking(move || opening.serve_jobs(place, &settings)).await?;
+            let figures = Figures::default();
+            door.figures(|registry| figures.register(speech.clone(), registry));
+            let context = BatchContext { speech, outbound: door.outbound().clone(), figures };
+            housekeeping::start(&context, &door);
+            let facts = door.appliance();
+            let document =
+                openapi::document(&facts.name, facts.version, openapi::part(&Document::openapi()));
+            Ok::<_, StartError>(RunningBatch { context, folder, document: Arc::new(document) })
+        }))
+    }
+}
+
+/// The batch Speech API.
+struct RunningBatch {
+    context: BatchContext,
+    /// Where the jobs lie.
+    folder: PathBuf,
+    /// What `/v2/ui` shows.
+    document: Arc<serde_json::Value>,
+}
+
+impl Service for RunningBatch {
+    fn mounts(&self) -> Vec<Mount> {
+        let batch = web::Data::new(self.context.clone());
+        let guarded = |prefix: &str, routes: fn(&mut ServiceConfig)| {
+            let batch = batch.clone();
+            Mount::new(prefix, Authentication::JobToken, move |config| {
+                config.app_data(batch.clone());
+                routes(config);
+            })
+        };
+        let document = self.document.clone();
         vec![
-            Mount::new("/v2/jobs", Authentication::JobToken, move |config| routes(jobs, config)),
-            Mount::new("/v2/usage", Authentication::JobToken, move |config| {
-                config.app_data(web::Data::new(usage));
+            guarded("/v2/jobs", routes),
+            guarded("/v2/usage", |config| {
                 for path in ["", "/"] {
                     Endpoint::new(path).get(usage::usage).register(config);
                 }
             }),
-            Mount::new("/v1/discovery", Authentication::JobToken, move |config| {
-                config.app_data(web::Data::new(features));
+            guarded("/v1/discovery", |config| {
                 for path in ["/features", "/features/"] {
                     Endpoint::new(path).get(discovery::features).register(config);
                 }
             }),
             // Open like the page of any API: what it shows is no secret, and a browser could not
             // send the job token with a link. The requests that it makes carry the token.
-            Mount::new("/v2/ui", Authentication::Open, {
-                let facts = context.appliance.clone();
-                move |config| {
-                    let services: [&dyn Service; 1] = [&Self];
-                    let document =
-                        openapi::document(&facts.name, facts.version, services.into_iter());
-                    let document = Arc::new(document);
-                    let answer = move || {
-                        let document = document.clone();
-                        async move { HttpResponse::Ok().json(&*document) }
-                    };
-                    Endpoint::new("/openapi.json").get(answer).register(config);
-                    docs::routes("/v2/ui", config);
-                }
+            Mount::new("/v2/ui", Authentication::Open, move |config| {
+                let document = document.clone();
+                let answer = move || {
+                    let document = document.clone();
+                    async move { HttpResponse::Ok().json(&*document) }
+                };
+                Endpoint::new("/openapi.json").get(answer).register(config);
+                docs::routes("/v2/ui", config);
             }),
         ]
     }
 
     fn openapi(&self) -> Option<serde_json::Value> {
         openapi::part(&Document::openapi())
+    }
+
+    /// As the recogniser and the job store are.
+    fn health(&self) -> LocalBoxFuture<'_, Option<Health>> {
+        let speech = &self.context.speech;
+        let mut health = speech::health(speech);
+        if let Some(trouble) = speech.trouble() {
+            health = health.with_error(trouble);
+        }
+        if let Some(jobs) = speech.jobs() {
+            health = jobs.store().warnings().into_iter().fold(health, Health::with_warning);
+        }
+        Box::pin(std::future::ready(Some(health)))
+    }
+
+    fn folders(&self) -> Vec<Folder> {
+        vec![Folder {
+            name: FOLDER.into(),
+            path: self.folder.clone(),
+            reserve: RESERVE,
+            remedy: format!(
+                "jobs are refused below {RESERVE}: delete jobs, shorten the clean-up interval or make room"
+            ),
+        }]
+    }
+
+    fn languages(&self) -> Option<Languages> {
+        Some(speech::languages(&self.context.speech))
+    }
+
+    fn stop(&self) {
+        self.context.speech.stop();
     }
 }
 
@@ -108,8 +203,7 @@ impl Service for Batch {
 ))]
 struct Document;
 
-fn routes(batch: BatchContext, config: &mut ServiceConfig) {
-    config.app_data(web::Data::new(batch));
+fn routes(config: &mut ServiceConfig) {
     // Clients follow no redirect, so both forms of every path are served.
     for slash in ["", "/"] {
         let path = |path: &str| format!("{path}{slash}");
@@ -129,13 +223,10 @@ fn routes(batch: BatchContext, config: &mut ServiceConfig) {
 struct BatchContext {
     speech: Arc<Speech>,
     outbound: Arc<Outbound>,
+    figures: Figures,
 }
 
 impl BatchContext {
-    fn new(context: &Context) -> Self {
-        Self { speech: context.speech.clone(), outbound: context.appliance.outbound.clone() }
-    }
-
     fn jobs(&self) -> Result<&Jobs, BatchError> {
         self.speech.jobs().ok_or(BatchError::NoStore)
     }

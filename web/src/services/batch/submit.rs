@@ -16,7 +16,6 @@ use actix_web::{
     web::{Bytes, Data, Payload},
 };
 use futures::{Stream, StreamExt, TryStreamExt};
-use portcullis_actors::metrics::{METRICS, ReasonLabels};
 use portcullis_speech::jobs::{ConfigError, JobConfig, NewJob};
 
 use super::{
@@ -52,7 +51,7 @@ pub(super) async fn submit(
 ) -> Result<HttpResponse, BatchError> {
     let made = make(&batch, &request, payload).await;
     if let Some(reason) = made.as_ref().err().and_then(BatchError::excess) {
-        METRICS.jobs_refused.get_or_create(&ReasonLabels { reason }).inc();
+        batch.figures.refused(reason);
     }
     made
 }

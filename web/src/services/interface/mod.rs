@@ -15,7 +15,7 @@ use actix_web::{
 use self::files::{File, Site};
 use crate::{
     http::error::ApiError,
-    service::{Authentication, Context, Mount, Service, endpoint::Endpoint},
+    service::{Authentication, Mount, Service, endpoint::Endpoint},
 };
 
 /// Everything comes from the appliance itself, nothing is inline, nobody may frame it. Audio that
@@ -27,15 +27,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; media-src 'self' blob
 pub struct Interface;
 
 impl Service for Interface {
-    fn name(&self) -> &'static str {
-        "interface"
-    }
-
-    fn takes_websocket(&self, _path: &str) -> bool {
-        false
-    }
-
-    fn mounts(&self, _context: &Context) -> Vec<Mount> {
+    fn mounts(&self) -> Vec<Mount> {
         vec![Mount::new("", Authentication::Admin, routes)]
     }
 }

@@ -91,7 +91,7 @@ pub(crate) fn standing_warnings(context: &Context) -> Vec<StandingWarning> {
     if let Some(told) = &context.owners.open_modes {
         warn("open-modes", told.to_string());
     }
-    for writes in storage::ALL {
+    for writes in storage::all() {
         if let Some(trouble) = writes.trouble() {
             warn(writes.warning(), trouble);
         }
@@ -149,15 +149,16 @@ pub(super) async fn about(context: web::Data<Context>) -> web::Json<About> {
 pub(super) fn facts(context: &Context) -> About {
     let facts = &context.appliance;
     let owners = &context.owners;
-    let recogniser = context.speech.recogniser().ready();
-    let recogniser = recogniser.as_ref().map(|recogniser| recogniser.info());
+    let residents = context.house.residents();
+    let languages = residents.iter().find_map(|resident| resident.service.languages());
+    let languages = languages.unwrap_or_default();
     About {
         appliance_version: facts.version,
         appliance_variant: format!("{}-appliance-{}", facts.name, facts.version),
-        languages: recogniser.map_or_else(Vec::new, |info| info.languages.clone()),
-        language_identification: recogniser.is_some_and(|info| info.identifies),
+        languages: languages.codes,
+        language_identification: languages.identifies,
         name: facts.name.clone(),
-        services: facts.services.clone(),
+        services: residents.iter().map(|resident| resident.name.clone()).collect(),
         uptime_seconds: facts.started.elapsed().as_secs(),
         authentication: Access {
             auth_enabled: owners.authenticator.is_enabled(),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::error::ApiError,
-    service::{Context, openapi::Refusals},
+    service::{Context, Folder, openapi::Refusals},
     services::shared::host_figures::{self, FileSystem},
 };
 
@@ -73,8 +73,8 @@ pub(super) struct DiskInfo {
 
 #[derive(Serialize, ToSchema)]
 struct Disk {
-    /// What lies there: `data`, the data directory; `jobs`, the job store.
-    name: &'static str,
+    /// What lies there: `data`, the data directory; of a service what it says, such as `jobs`.
+    name: String,
     path: String,
     mountpoint: String,
     filesystem: String,
@@ -87,9 +87,9 @@ struct Disk {
 impl From<FileSystem> for Disk {
     fn from(found: FileSystem) -> Self {
         Self {
+            usage_percentage: found.usage_percentage(),
             name: found.name,
             path: found.path.display().to_string(),
-            usage_percentage: found.usage_percentage(),
             total_kb: found.total / 1024,
             available_kb: found.available / 1024,
             used_kb: (found.total - found.free) / 1024,
@@ -99,16 +99,21 @@ impl From<FileSystem> for Disk {
     }
 }
 
-/// `GET /v2/management/diskinfo`: the data directory, and the job store once there is one.
+/// What the services keep on the disk, as far as it is there.
+pub(super) fn folders(context: &Context) -> Vec<Folder> {
+    let residents = context.house.residents().iter();
+    let folders = residents.flat_map(|resident| resident.service.folders());
+    folders.filter(|folder| folder.path.is_dir()).collect()
+}
+
+/// `GET /v2/management/diskinfo`: the data directory, and what services keep.
 #[utoipa::path(get, path = "/v2/management/diskinfo", tag = "Diagnostics", operation_id = "DiskInfo", responses((status = 200, body = DiskInfo), Refusals))]
 pub(super) async fn diskinfo(context: web::Data<Context>) -> Result<web::Json<DiskInfo>, ApiError> {
     let data_dir = context.appliance.data_dir.clone();
     let found = on_blocking_thread(move || {
-        let jobs = data_dir.join("jobs");
-        let mut paths: Vec<(&'static str, &Path)> = vec![("data", &data_dir)];
-        if jobs.is_dir() {
-            paths.push(("jobs", &jobs));
-        }
+        let folders = folders(&context);
+        let mut paths: Vec<(&str, &Path)> = vec![("data", &data_dir)];
+        paths.extend(folders.iter().map(|folder| (folder.name.as_str(), folder.path.as_path())));
         host_figures::file_systems(&paths)
     })
     .await?;

@@ -6,7 +6,6 @@ mod figures;
 mod health;
 mod logs;
 mod power;
-mod realtime;
 mod settings;
 
 use actix_web::{
@@ -26,52 +25,72 @@ pub(crate) use self::about::standing_warnings;
 use crate::{
     http::error::{ApiError, Code, ErrorBody},
     service::{
-        Authentication, Context, Mount, Service,
+        Absent, Authentication, Context, Kind, Mount, Service, Start, StartError, Tables,
         endpoint::Endpoint,
         openapi::{self, Refusals},
+        table::ConfigError,
     },
     services::shared::docs,
 };
 
-/// The management API, with `/healthz` and `/readyz` beside it.
+/// The kind of the management API.
 #[derive(Debug, Default)]
 pub struct Management;
 
-impl Service for Management {
+impl Kind for Management {
     fn name(&self) -> &'static str {
         "management"
     }
 
+    fn configure(&self, _: &mut Tables<'_>) -> Result<Start, ConfigError> {
+        Ok(Start::new(|door| async move {
+            Ok::<_, StartError>(RunningManagement(web::Data::new(door.context().clone())))
+        }))
+    }
+}
+
+/// The management API, with `/healthz` and `/readyz` beside it.
+struct RunningManagement(web::Data<Context>);
+
+impl Service for RunningManagement {
     fn administers(&self) -> bool {
         true
     }
 
-    fn takes_websocket(&self, _path: &str) -> bool {
-        false
-    }
-
-    fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let (api, ready) = (context.clone(), context.clone());
-        vec![
-            Mount::new("/v2/management", Authentication::Admin, move |config| routes(api, config)),
-            Mount::new("/docs", Authentication::Admin, {
-                let context = context.clone();
-                move |config| {
-                    config.app_data(web::Data::new(context));
+    fn mounts(&self) -> Vec<Mount> {
+        let with_context = |routes: fn(&mut ServiceConfig)| {
+            let context = self.0.clone();
+            move |config: &mut ServiceConfig| {
+                config.app_data(context.clone());
+                routes(config);
+            }
+        };
+        let mut mounts = vec![
+            Mount::new("/v2/management", Authentication::Admin, with_context(routes)),
+            Mount::new(
+                "/docs",
+                Authentication::Admin,
+                with_context(|config| {
                     Endpoint::new("/openapi.json").get(openapi).register(config);
                     docs::routes("/docs", config);
-                }
-            }),
+                }),
+            ),
             Mount::new("/healthz", Authentication::Open, |config| {
                 Endpoint::new("").get(healthz).register(config);
             })
             .for_any_host(),
-            Mount::new("/readyz", Authentication::Open, move |config| {
-                config.app_data(web::Data::new(ready));
-                Endpoint::new("").get(readyz).register(config);
-            })
+            Mount::new(
+                "/readyz",
+                Authentication::Open,
+                with_context(|config| Endpoint::new("").get(readyz).register(config)),
+            )
             .for_any_host(),
-        ]
+        ];
+        let house = &self.0.house;
+        let residents = house.residents().iter();
+        mounts.extend(residents.flat_map(|resident| resident.service.administration()));
+        mounts.extend(house.absent().iter().filter_map(not_served));
+        mounts
     }
 
     fn openapi(&self) -> Option<serde_json::Value> {
@@ -96,8 +115,6 @@ impl Service for Management {
     power::shutdown,
     power::cancel_reboot,
     power::cancel_shutdown,
-    realtime::sessions,
-    realtime::ready,
     logs::logs,
     logs::zip,
     listeners,
@@ -110,14 +127,26 @@ struct Document;
 /// `GET /docs/openapi.json`: the API of the services that some listener carries.
 #[utoipa::path(get, path = "/docs/openapi.json", tag = "Management", operation_id = "OpenApi", responses((status = 200, body = Object, content_type = "application/json"), Refusals))]
 async fn openapi(context: web::Data<Context>) -> HttpResponse {
-    HttpResponse::Ok().json(&context.appliance.openapi)
+    HttpResponse::Ok().json(context.house.openapi())
 }
 
-fn routes(context: Context, config: &mut ServiceConfig) {
-    config.app_data(web::Data::new(context));
+/// Where it is said that a service is not served.
+fn not_served(absent: &Absent) -> Option<Mount> {
+    let name = absent.name.clone();
+    let text = format!("this appliance serves no {name}: no listener lists the service `{name}`");
+    let answer = move || {
+        let text = text.clone();
+        async move { Err::<String, _>(ApiError::missing(Code::NOT_SERVED, text)) }
+    };
+    Some(Mount::new(absent.administration_prefix?, Authentication::Admin, move |config| {
+        // Not the scope's default service, which is the listener's own.
+        let everything = web::resource(["", "/{below:.*}"]);
+        config.service(everything.route(web::route().to(answer.clone())));
+    }))
+}
+
+fn routes(config: &mut ServiceConfig) {
     Endpoint::new("/host/about").get(about::about).register(config);
-    Endpoint::new("/host/realtime/sessions").get(realtime::sessions).register(config);
-    Endpoint::new("/host/realtime/ready").get(realtime::ready).register(config);
     Endpoint::new("/listeners").get(listeners).register(config);
     Endpoint::new("/health").get(health::health).register(config);
     Endpoint::new("/cpuinfo").get(figures::cpuinfo).register(config);

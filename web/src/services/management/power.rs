@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    front::{audit, authentication::By},
+    front::{By, note_change},
     http::error::{ApiError, Code, ErrorBody},
     service::{Context, openapi::Refusals},
 };
@@ -42,7 +42,7 @@ async fn schedule(
 ) -> Result<web::Json<PowerAnswer>, ApiError> {
     let schedule = SchedulePower { action, by };
     let scheduled = context.owners.power.send(schedule).await??;
-    audit::note_change(request, format!("{action} at {}", scheduled.due_text()));
+    note_change(request, format!("{action} at {}", scheduled.due_text()));
     let message =
         format!("The {action} is scheduled; POST /v2/management/{action}/cancel calls it off");
     Ok(web::Json(PowerAnswer { message, scheduled }))
@@ -99,7 +99,7 @@ async fn cancel(
         return Err(ApiError::conflict(Code::NOTHING_SCHEDULED, text.into()));
     };
     let called_off = format!("{} of {} called off", scheduled.action, scheduled.due_text());
-    audit::note_change(request, called_off);
+    note_change(request, called_off);
     let message = format!("The {} is called off", scheduled.action);
     Ok(web::Json(PowerAnswer { message, scheduled }))
 }

@@ -8,7 +8,7 @@ use portcullis_actors::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    front::{audit, authentication::By},
+    front::{By, note_change},
     http::{
         body::Json,
         error::{ApiError, Code},
@@ -31,11 +31,11 @@ pub(super) async fn put_settings(
     Json(change): Json<SettingsChange>,
 ) -> Result<web::Json<Settings>, ApiError> {
     let changed = context.owners.change_settings(&change, &by).await?;
-    audit::note_change(&request, changed.differences);
+    note_change(&request, changed.differences);
     Ok(web::Json(Settings::clone(&changed.settings)))
 }
 
-/// The age at which finished batch jobs are removed.
+/// The age at which what services have finished is removed.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CleanupInterval {
@@ -71,6 +71,6 @@ pub(super) async fn set_cleanup_interval(
         }
         err => err.into(),
     })?;
-    audit::note_change(&request, changed.differences);
+    note_change(&request, changed.differences);
     Ok(web::Json(interval))
 }

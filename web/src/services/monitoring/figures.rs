@@ -1,41 +1,41 @@
-//! Figures that are made at each scrape: the machine, this process, the certificate, access, jobs.
+//! Figures that are made at each scrape: the machine, this process, the certificate, access.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf};
 
 use portcullis_actors::watch::WatchedCertificate;
-use portcullis_actors::{metrics::METRICS, sessions::SessionBoard};
-use portcullis_speech::{Speech, jobs::Jobs};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
 };
 
-use crate::{service::Context, services::shared::host_figures};
+use crate::{
+    service::Door,
+    services::shared::{
+        collected::{Encoded, gauge, labelled_gauge, yes},
+        host_figures,
+    },
+};
 
-/// Adds the figures to the metrics; once a process, when its owners run.
-pub fn register_figures(context: &Context) {
-    METRICS.register_collector(Figures {
-        certificates: context.owners.certificates.clone(),
-        authenticator: context.owners.authenticator.clone(),
-        insecure_ports: context.owners.insecure_ports.clone(),
-        sessions: context.owners.sessions.clone(),
-        data_dir: context.appliance.data_dir.clone(),
-        version: context.appliance.version,
-        watched: context.appliance.watched_certificate.clone(),
-        speech: context.speech.clone(),
-    });
+/// What makes the figures.
+pub(super) fn collector(door: &Door) -> Box<dyn Collector> {
+    Box::new(Figures {
+        certificates: door.certificates().clone(),
+        authenticator: door.authenticator().clone(),
+        insecure_ports: door.insecure_ports().clone(),
+        data_dir: door.appliance().data_dir.clone(),
+        version: door.appliance().version,
+        watched: door.appliance().watched_certificate.clone(),
+    })
 }
 
 struct Figures {
     certificates: portcullis_actors::certificate::Certificates,
     authenticator: portcullis_actors::auth::Authenticator,
     insecure_ports: portcullis_actors::supervisor::InsecurePorts,
-    sessions: SessionBoard,
     data_dir: PathBuf,
     version: &'static str,
     watched: Option<WatchedCertificate>,
-    speech: Arc<Speech>,
 }
 
 impl fmt::Debug for Figures {
@@ -44,74 +44,11 @@ impl fmt::Debug for Figures {
     }
 }
 
-type Encoded = Result<(), fmt::Error>;
-
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> Encoded {
-    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-}
-
-fn labelled_gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: &[((&str, &str), f64)],
-) -> Encoded {
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (label, value) in values {
-        metric.encode_family(&[*label])?.encode_gauge(value)?;
-    }
-    Ok(())
-}
-
-fn yes(value: bool) -> f64 {
-    f64::from(u8::from(value))
-}
-
-fn count_jobs(jobs: &Jobs, encoder: &mut DescriptorEncoder<'_>) -> Encoded {
-    // A store that fails is told by health; figures that are missing say it as well.
-    if let Ok(counts) = jobs.store().counts() {
-        let values = [
-            ("fetching", counts.fetching),
-            ("waiting", counts.queued),
-            ("running", counts.running),
-            ("done", counts.done),
-            ("rejected", counts.rejected),
-        ];
-        labelled_gauge(
-            encoder,
-            "appliance_jobs",
-            "Batch jobs that are kept, by status; waiting is the length of the queue",
-            &values.map(|(status, count)| (("status", status), count as f64)),
-        )?;
-    }
-    let done = jobs.work_done();
-    for (name, help, duration) in [
-        (
-            "appliance_jobs_audio_seconds",
-            "Audio that was transcribed, of the jobs that are done",
-            done.audio,
-        ),
-        (
-            "appliance_jobs_decode_seconds",
-            "Time that the work on it took; the audio over this is the real-time speed of one job",
-            done.work,
-        ),
-    ] {
-        encoder
-            .encode_descriptor(name, help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(&duration.as_secs_f64(), None)?;
-    }
-    Ok(())
-}
-
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Encoded {
         let encoder = &mut encoder;
         self.certificate(encoder)?;
         self.access(encoder)?;
-        if let Some(jobs) = self.speech.jobs() {
-            count_jobs(jobs, encoder)?;
-        }
         self.process(encoder)?;
         self.machine(encoder)
     }
@@ -180,12 +117,6 @@ impl Figures {
             "appliance_insecure_ports_enabled",
             "1 while plain ports serve, 0 while they redirect",
             yes(self.insecure_ports.are_enabled()),
-        )?;
-        gauge(
-            encoder,
-            "appliance_realtime_sessions_open",
-            "Realtime sessions open now",
-            self.sessions.count() as f64,
         )
     }
 

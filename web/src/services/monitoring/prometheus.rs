@@ -13,9 +13,10 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
+use super::Behind;
 use crate::{
     http::error::{ApiError, ErrorBody},
-    service::{Context, openapi::Refusals},
+    service::openapi::Refusals,
 };
 
 /// The largest query; PromQL is short.
@@ -91,7 +92,7 @@ fn is_handed_on<'a>(name: &str, mut connection: impl Iterator<Item = &'a [u8]>) 
 
 /// Where Prometheus listens: plain HTTP, a host and a port, no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prometheus {
+pub(super) struct Prometheus {
     host: String,
     port: u16,
     patience: Patience,
@@ -102,7 +103,7 @@ pub struct Prometheus {
 #[error(
     "must be the address of a Prometheus, such as \"http://127.0.0.1:9090\": plain HTTP, no password, no path"
 )]
-pub struct PrometheusError;
+pub(super) struct PrometheusError;
 
 impl FromStr for Prometheus {
     type Err = PrometheusError;
@@ -128,7 +129,7 @@ impl fmt::Display for Prometheus {
 impl Prometheus {
     /// The port, where it is on this machine as far as that shows.
     #[must_use]
-    pub fn port_on_this_machine(&self) -> Option<u16> {
+    pub(super) fn port_on_this_machine(&self) -> Option<u16> {
         let host = self.bare_host();
         let loopback = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         (loopback || host.eq_ignore_ascii_case("localhost")).then_some(self.port)
@@ -169,6 +170,16 @@ impl Prometheus {
     fn request(&self) -> http1_types::request::Builder {
         http1_types::Request::builder().header("host", format!("{}:{}", self.host, self.port))
     }
+
+    /// Asks whether it is ready.
+    pub(super) async fn probe(&self) -> Result<(), String> {
+        let request = self.request().uri("/-/ready").body(Full::default());
+        let (answer, _connection) = self.send(request.map_err(|err| err.to_string())?).await?;
+        match answer.status() {
+            http1_types::StatusCode::OK => Ok(()),
+            status => Err(format!("it answered {status}")),
+        }
+    }
 }
 
 /// The task that moves the bytes of a connection; both end together.
@@ -183,26 +194,13 @@ impl Drop for Connection {
 /// The types of HTTP that hyper speaks; actix-web has older ones.
 use hyper::http as http1_types;
 
-/// Asks whether Prometheus is ready.
-///
-/// # Errors
-/// Why it is not.
-pub(crate) async fn probe(prometheus: &Prometheus) -> Result<(), String> {
-    let request = prometheus.request().uri("/-/ready").body(Full::default());
-    let (answer, _connection) = prometheus.send(request.map_err(|err| err.to_string())?).await?;
-    match answer.status() {
-        http1_types::StatusCode::OK => Ok(()),
-        status => Err(format!("it answered {status}")),
-    }
-}
-
 /// Hands a request to Prometheus and its answer back, piece by piece.
 pub(super) async fn forward(
     request: HttpRequest,
-    context: web::Data<Context>,
+    prometheus: web::Data<Behind>,
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let Some(prometheus) = &context.appliance.prometheus else {
+    let Some(prometheus) = &**prometheus else {
         return Err(ApiError::NotImplemented(
             "no Prometheus is configured; add prometheus = \"http://127.0.0.1:9090\" under [monitoring] and restart. The metrics themselves are at /metrics"
                 .into(),
@@ -372,7 +370,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_prometheus_that_says_nothing_and_one_that_breaks_off_are_given_up() {
-        assert_eq!(probe(&silent("").await).await.unwrap_err(), "no answer within 0 s");
+        assert_eq!(silent("").await.probe().await.unwrap_err(), "no answer within 0 s");
         let begins = silent("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive ").await;
         let request = begins.request().uri("/").body(Full::default()).unwrap();
         let (answer, connection) = begins.send(request).await.unwrap();

@@ -4,26 +4,30 @@
 //! The protocol is `portcullis_speech::realtime::protocol`; [`session`] carries it: frames in,
 //! actions out. What computes and what touches the disk runs on threads of the speech side.
 
+mod administration;
+mod board;
+mod figures;
 mod session;
+mod settings;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    dev::ResourceDef,
     web::{self, Payload, ServiceConfig},
 };
-use portcullis_actors::{metrics::METRICS, sessions::SessionBoard};
-use portcullis_speech::{
-    Speech,
-    measures::Measures,
-    realtime::{Pipes, protocol::Limits},
-};
+use futures::future::LocalBoxFuture;
+use portcullis_speech::{Speech, realtime::Pipes};
+use utoipa::OpenApi;
 
-use crate::service::{Authentication, Context, Mount, Service, endpoint::Endpoint};
+use self::{board::SessionBoard, figures::Figures, settings::RealtimeSettings};
+use crate::{
+    service::{
+        Authentication, Health, Kind, Languages, Mount, Service, Start, StartError, Tables,
+        endpoint::Endpoint, openapi, table::ConfigError,
+    },
+    services::shared::speech::{self, SpeechRoom},
+};
 
 /// The routes below `/v2`. A language must not be what the general listeners have there as well.
 const PATHS: [&str; 4] = [
@@ -33,97 +37,121 @@ const PATHS: [&str; 4] = [
     "/{language:[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})*|auto|multi}/",
 ];
 
-/// `[realtime]`: how many sessions there may be, and how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RealtimeSettings {
-    /// Sessions at once.
-    pub max_sessions: usize,
-    /// How many of them may be of one address.
-    pub max_sessions_per_address: usize,
-    pub limits: Limits,
-    /// A peer of whom nothing was heard for so long is cut off; it is pinged four times as often.
-    pub peer_timeout: Duration,
-    /// How long a session may tell what it has heard once the appliance stops.
-    pub flush: Duration,
-    /// Origins such as `https://app.example.com` whose pages may open WebSockets here.
-    pub allowed_origins: Vec<String>,
+/// The share of `shutdown_timeout` in which sessions may tell what they have heard.
+const FLUSH: f64 = 0.8;
+
+/// The kind of the realtime Speech API.
+pub struct Realtime {
+    speech: SpeechRoom,
 }
 
-impl Default for RealtimeSettings {
-    /// Four sessions for each core.
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            max_sessions: 4 * cores,
-            max_sessions_per_address: Self::share_of(4 * cores),
-            limits: Limits::default(),
-            peer_timeout: Duration::from_secs(90),
-            flush: Duration::from_secs(24),
-            allowed_origins: Vec::new(),
-        }
+impl Realtime {
+    /// Recognises with what `speech` holds, which the batch service may use too.
+    #[must_use]
+    pub fn new(speech: SpeechRoom) -> Self {
+        Self { speech }
     }
 }
 
-impl RealtimeSettings {
-    /// What one address may have of so many sessions if nothing else is said: all but an eighth, and
-    /// all but one at least, so that a single client works and does not keep the others out.
-    #[must_use]
-    pub fn share_of(max_sessions: usize) -> usize {
-        (max_sessions - (max_sessions / 8).max(1)).max(1)
+impl Kind for Realtime {
+    fn name(&self) -> &'static str {
+        "realtime"
+    }
+
+    fn shared_tables(&self) -> &'static [&'static str] {
+        &[speech::TABLE]
+    }
+
+    fn components(&self) -> &'static [&'static str] {
+        &["realtime", "realtime_inference"]
+    }
+
+    fn administration_prefix(&self) -> Option<&'static str> {
+        Some(administration::PREFIX)
+    }
+
+    fn configure(&self, tables: &mut Tables<'_>) -> Result<Start, ConfigError> {
+        let speech_settings = speech::read(tables.shared(speech::TABLE))?;
+        let settings = settings::read(&mut tables.own)?;
+        let room = self.speech.clone();
+        Ok(Start::new(move |door| async move {
+            let figures = Figures::default();
+            door.figures(|registry| figures.register(registry));
+            let share = Some(settings.max_sessions_per_address);
+            let capacity = Some(settings.max_sessions);
+            let board =
+                SessionBoard::new(door.events().clone(), figures.open.clone(), capacity, share);
+            let measured = {
+                let figures = figures.clone();
+                Arc::new(move |measures: &_| figures.measured(measures))
+            };
+            let facts = door.appliance();
+            let pipes = Pipes::start(&facts.data_dir.join("realtime"), measured);
+            if let Err(err) = &pipes {
+                log::error!("realtime sessions cannot be served: {err}");
+            }
+            Ok::<_, StartError>(RunningRealtime(Arc::new(RealtimeContext {
+                speech: room.start(&speech_settings),
+                sessions: board,
+                figures,
+                pipes: pipes.ok(),
+                settings,
+                flush: facts.shutdown_timeout.mul_f64(FLUSH),
+                version: format!("{} {}", facts.name, facts.version),
+            })))
+        }))
     }
 }
 
 /// The realtime Speech API.
-#[derive(Default)]
-pub struct Realtime {
-    /// Made once, when the first listener asks for the routes.
-    pipes: OnceLock<Option<Arc<Pipes>>>,
-    /// The paths of its routes.
-    paths: OnceLock<ResourceDef>,
-}
+struct RunningRealtime(Arc<RealtimeContext>);
 
 /// What all sessions share.
 struct RealtimeContext {
     speech: Arc<Speech>,
     sessions: SessionBoard,
-    pipes: Option<Arc<Pipes>>,
+    figures: Figures,
+    /// `None`: they could not be started, which was logged.
+    pipes: Option<Pipes>,
     settings: RealtimeSettings,
+    /// How long a session may tell what it has heard once the appliance stops.
+    flush: Duration,
     /// Name and version of the appliance.
     version: String,
 }
 
-impl Service for Realtime {
-    fn name(&self) -> &'static str {
-        "realtime"
+impl Service for RunningRealtime {
+    fn mounts(&self) -> Vec<Mount> {
+        let shared = self.0.clone();
+        let mount = Mount::new("/v2", Authentication::JobToken, move |config| {
+            routes(shared.clone(), config);
+        });
+        let origins = self.0.settings.allowed_origins.as_slice();
+        vec![mount.with_websockets(PATHS).allowing_origins(origins)]
     }
 
-    fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let facts = &context.appliance;
-        let sessions = context.owners.sessions.clone();
-        let settings = &facts.realtime;
-        sessions.set_capacity(Some(settings.max_sessions), Some(settings.max_sessions_per_address));
-        let pipes = self.pipes.get_or_init(|| {
-            let started = Pipes::start(&facts.data_dir.join("realtime"), Arc::new(measured));
-            let told = |err| log::error!("realtime sessions cannot be served: {err}");
-            started.map_err(told).ok().map(Arc::new)
-        });
-        let shared = Arc::new(RealtimeContext {
-            speech: context.speech.clone(),
-            sessions,
-            pipes: pipes.clone(),
-            settings: facts.realtime.clone(),
-            version: format!("{} {}", facts.name, facts.version),
-        });
-        vec![Mount::new("/v2", Authentication::JobToken, move |config| routes(shared, config))]
-    }
-
-    fn takes_websocket(&self, path: &str) -> bool {
-        let patterns = || PATHS.map(|path| format!("/v2{path}"));
-        self.paths.get_or_init(|| ResourceDef::new(patterns())).is_match(path)
+    fn administration(&self) -> Vec<Mount> {
+        vec![administration::mount(self.0.sessions.clone())]
     }
 
     fn openapi(&self) -> Option<serde_json::Value> {
-        serde_json::from_str(include_str!("openapi.json")).ok()
+        let own = serde_json::from_str(include_str!("openapi.json")).ok()?;
+        let administration = openapi::part(&administration::Document::openapi())?;
+        Some(openapi::joined([own, administration]))
+    }
+
+    /// As the recogniser is, with a warning while no further session is taken.
+    fn health(&self) -> LocalBoxFuture<'_, Option<Health>> {
+        let mut health = speech::health(&self.0.speech);
+        let sessions = &self.0.sessions;
+        if health.is_good() && !sessions.is_ready() {
+            health = health.with_warning(format!("all {} sessions are taken", sessions.count()));
+        }
+        Box::pin(std::future::ready(Some(health)))
+    }
+
+    fn languages(&self) -> Option<Languages> {
+        Some(speech::languages(&self.0.speech))
     }
 
     fn http1_only(&self) -> bool {
@@ -145,16 +173,4 @@ async fn open(
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     session::start(shared.into_inner(), &request, payload)
-}
-
-/// What a channel has cost and how late it was, once it is over.
-fn measured(measures: &Measures) {
-    if let Some(factor) = measures.real_time_factor() {
-        METRICS.realtime_factor.observe(factor);
-    }
-    for (delay, words) in measures.delays() {
-        for _ in 0..words {
-            METRICS.realtime_final_delay.observe(delay.as_secs_f64());
-        }
-    }
 }

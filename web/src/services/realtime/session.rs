@@ -10,11 +10,7 @@ use actix_web::{
     web::{Bytes, Payload},
 };
 use futures::{StreamExt, stream};
-use portcullis_actors::{
-    bounds::{Client, Full},
-    metrics::{ErrorLabels, METRICS},
-    sessions::OpenSession,
-};
+use portcullis_actors::bounds::{Client, Full};
 use portcullis_speech::{
     RecogniserState,
     realtime::{
@@ -28,7 +24,7 @@ use portcullis_speech::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
-use super::RealtimeContext;
+use super::{RealtimeContext, board::OpenSession};
 use crate::{
     services::shared::patterns,
     websocket::{self, Heartbeat, Socket},
@@ -196,7 +192,7 @@ impl RealtimeSession {
             let level = if self.open.is_some() { log::Level::Info } else { log::Level::Debug };
             log::log!(level, "a realtime session ends with {kind:?}: {reason}");
             let (_, name) = kind.close();
-            METRICS.realtime_errors.get_or_create(&ErrorLabels { error: name }).inc();
+            self.shared.figures.failed(name);
         }
         match serde_json::to_string(message) {
             Ok(text) => socket.text(&text),
@@ -296,7 +292,7 @@ impl websocket::Session for RealtimeSession {
     fn restart(&mut self, left: Option<Duration>, socket: &mut Socket<'_>) {
         // A little before the cut, so that the farewell gets through.
         let left = left.map(|left| left.saturating_sub(Duration::from_secs(1)));
-        self.handle(Input::Restart(left.unwrap_or(self.shared.settings.flush)), socket);
+        self.handle(Input::Restart(left.unwrap_or(self.shared.flush)), socket);
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::documents::{Done, PemOrJson, WaitingRequests};
 use crate::{
-    front::{audit::note_change, authentication::By},
+    front::{By, note_change},
     http::{
         body::Json,
         error::{ApiError, ErrorBody},

@@ -32,40 +32,49 @@ use self::{
     upload::{CertificateUpload, UploadOptions},
 };
 use crate::{
-    front::{audit::note_change, authentication::By},
+    front::{By, note_change},
     http::{
         body::Json,
         error::{ApiError, Code, ErrorBody},
         query::{self, Query},
     },
     service::{
-        Authentication, Context, Mount, Service,
+        Authentication, Context, Kind, Mount, Service, Start, StartError, Tables,
         endpoint::Endpoint,
         openapi::{self, Refusals},
+        table::ConfigError,
     },
 };
 
-/// The security API.
+/// The kind of the security API.
 #[derive(Debug, Default)]
 pub struct Security;
 
-impl Service for Security {
+impl Kind for Security {
     fn name(&self) -> &'static str {
         "security"
     }
 
+    // `[security]` concerns the whole appliance, and the program reads it.
+    fn configure(&self, _: &mut Tables<'_>) -> Result<Start, ConfigError> {
+        Ok(Start::new(|door| async move {
+            Ok::<_, StartError>(RunningSecurity(web::Data::new(door.context().clone())))
+        }))
+    }
+}
+
+/// The security API.
+struct RunningSecurity(web::Data<Context>);
+
+impl Service for RunningSecurity {
     fn administers(&self) -> bool {
         true
     }
 
-    fn takes_websocket(&self, _path: &str) -> bool {
-        false
-    }
-
-    fn mounts(&self, context: &Context) -> Vec<Mount> {
-        let context = context.clone();
+    fn mounts(&self) -> Vec<Mount> {
+        let context = self.0.clone();
         vec![Mount::new("/v2/security", Authentication::Admin, move |config| {
-            routes(context, config);
+            routes(context.clone(), config);
         })]
     }
 
@@ -99,8 +108,8 @@ impl Service for Security {
 )]
 struct Document;
 
-fn routes(context: Context, config: &mut ServiceConfig) {
-    config.app_data(web::Data::new(context));
+fn routes(context: web::Data<Context>, config: &mut ServiceConfig) {
+    config.app_data(context);
     Endpoint::new("/sslcertificate")
         .get(get_certificate)
         .post(install_certificate)

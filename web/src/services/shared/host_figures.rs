@@ -90,7 +90,7 @@ pub(crate) fn memory() -> Memory {
 #[derive(Debug, Clone)]
 pub(crate) struct FileSystem {
     /// What it holds: `root`, `data`.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) mountpoint: String,
     pub(crate) kind: String,
@@ -111,16 +111,16 @@ impl FileSystem {
 }
 
 /// The file systems of these paths; those that cannot be looked at are left out.
-pub(crate) fn file_systems(paths: &[(&'static str, &Path)]) -> Vec<FileSystem> {
+pub(crate) fn file_systems(paths: &[(&str, &Path)]) -> Vec<FileSystem> {
     let disks = Disks::new_with_refreshed_list().ok();
-    let look = |(name, path): &(&'static str, &Path)| {
+    let look = |(name, path): &(&str, &Path)| {
         let figures = nix::sys::statvfs::statvfs(*path).ok()?;
         let block = figures.fragment_size();
         let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let disk = disks.iter().flatten().filter(|disk| real.starts_with(disk.mount_point()));
         let disk = disk.max_by_key(|disk| disk.mount_point().as_os_str().len());
         Some(FileSystem {
-            name,
+            name: (*name).to_owned(),
             path: path.to_path_buf(),
             mountpoint: disk
                 .map_or_else(|| "/".into(), |disk| disk.mount_point().display().to_string()),

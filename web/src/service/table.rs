@@ -1,4 +1,5 @@
-//! Reads a TOML table key by key, so that every error can name file, line and key.
+//! Reads a TOML table key by key, so that every error can name file, line and key. Services read their
+//! own tables with it, the program all others.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,15 +13,18 @@ use toml::{
 #[error("{file}:{line}: {key}: {reason}")]
 pub struct ConfigError {
     pub file: String,
+    /// From 1 on; 0: the file as a whole.
     pub line: usize,
+    /// With the tables around it, as in `listener[0].tls`.
     pub key: String,
+    /// What is wrong, and what would be right.
     pub reason: String,
 }
 
 /// A file's text and name, for the positions in errors.
-pub(super) struct Source<'a> {
-    pub(super) file: &'a str,
-    pub(super) text: &'a str,
+pub struct Source<'a> {
+    pub file: &'a str,
+    pub text: &'a str,
 }
 
 impl Source<'_> {
@@ -28,7 +32,9 @@ impl Source<'_> {
         self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
     }
 
-    pub(super) fn error(&self, offset: usize, key: &str, reason: impl Into<String>) -> ConfigError {
+    /// An error about the key that stands at `offset`.
+    #[must_use]
+    pub fn error(&self, offset: usize, key: &str, reason: impl Into<String>) -> ConfigError {
         ConfigError {
             file: self.file.to_owned(),
             line: self.line(offset),
@@ -39,25 +45,41 @@ impl Source<'_> {
 }
 
 /// One table, whose keys are taken one after another; what is left at the end is unknown.
-pub(super) struct Table<'s, 'd, 'i> {
-    source: &'s Source<'s>,
+pub struct Table<'d> {
+    source: &'d Source<'d>,
     path: String,
     offset: usize,
-    table: &'d DeTable<'i>,
+    /// `None`: it is not in the file.
+    table: Option<&'d DeTable<'d>>,
     taken: Vec<&'static str>,
 }
 
 /// A value with its position.
-pub(super) struct Found<T> {
-    pub(super) value: T,
-    pub(super) offset: usize,
+pub struct Found<T> {
+    pub value: T,
+    /// Where it stands, for [`Table::error_at`].
+    pub offset: usize,
 }
 
 type Take<T> = Result<Option<Found<T>>, ConfigError>;
 
-impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
-    pub(super) fn root(source: &'s Source<'s>, table: &'d DeTable<'i>) -> Self {
-        Self { source, path: String::new(), offset: 0, table, taken: Vec::new() }
+impl<'d> Table<'d> {
+    /// The outermost table of a file.
+    #[must_use]
+    pub fn root(source: &'d Source<'d>, table: &'d DeTable<'d>) -> Self {
+        Self { source, path: String::new(), offset: 0, table: Some(table), taken: Vec::new() }
+    }
+
+    /// The table `path`, which the file does not have: every key is absent.
+    #[must_use]
+    pub fn absent(source: &'d Source<'d>, path: &str) -> Self {
+        Self { source, path: path.to_owned(), offset: 0, table: None, taken: Vec::new() }
+    }
+
+    /// Whether the file has it.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.table.is_some()
     }
 
     fn name(&self, key: &str) -> String {
@@ -65,35 +87,33 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
     }
 
     /// An error about the table as a whole.
-    pub(super) fn error(&self, reason: impl Into<String>) -> ConfigError {
+    #[must_use]
+    pub fn error(&self, reason: impl Into<String>) -> ConfigError {
         self.source.error(self.offset, &self.path, reason)
     }
 
-    /// An error about one key.
-    pub(super) fn error_at(
-        &self,
-        key: &str,
-        offset: usize,
-        reason: impl Into<String>,
-    ) -> ConfigError {
+    /// An error about one key, or about what stands at `offset` below it.
+    #[must_use]
+    pub fn error_at(&self, key: &str, offset: usize, reason: impl Into<String>) -> ConfigError {
         self.source.error(offset, &self.name(key), reason)
     }
 
     /// Where the value of a key stands; where the table does for a key that is absent.
-    pub(super) fn offset_of(&self, key: &str) -> usize {
-        self.table.get(key).map_or(self.offset, |value| value.span().start)
+    #[must_use]
+    pub fn offset_of(&self, key: &str) -> usize {
+        self.table.and_then(|table| table.get(key)).map_or(self.offset, |value| value.span().start)
     }
 
-    fn take(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'i>>> {
+    fn take(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
         self.taken.push(key);
-        self.table.get(key)
+        self.table?.get(key)
     }
 
     fn typed<T>(
         &mut self,
         key: &'static str,
         expected: &str,
-        convert: impl FnOnce(&'d DeValue<'i>) -> Option<T>,
+        convert: impl FnOnce(&'d DeValue<'d>) -> Option<T>,
     ) -> Take<T> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let offset = value.span().start;
@@ -106,22 +126,37 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         }
     }
 
-    pub(super) fn string(&mut self, key: &'static str) -> Take<String> {
+    /// A string.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn string(&mut self, key: &'static str) -> Take<String> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
     /// A string or `true`/`false`, the latter spelled out.
-    pub(super) fn string_or_boolean(&mut self, key: &'static str) -> Take<String> {
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn string_or_boolean(&mut self, key: &'static str) -> Take<String> {
         self.typed(key, "true, false or a string", |value| {
             value.as_str().map(str::to_owned).or_else(|| value.as_bool().map(|b| b.to_string()))
         })
     }
 
-    pub(super) fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+    /// The path of a file or folder.
+    ///
+    /// # Errors
+    /// It is not a string.
+    pub fn path(&mut self, key: &'static str) -> Result<Option<PathBuf>, ConfigError> {
         Ok(self.string(key)?.map(|found| found.value.into()))
     }
 
-    pub(super) fn integer(
+    /// A whole number in `range`.
+    ///
+    /// # Errors
+    /// It is something else, or out of range.
+    pub fn integer(
         &mut self,
         key: &'static str,
         range: std::ops::RangeInclusive<usize>,
@@ -139,7 +174,10 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
     }
 
     /// A duration as in `24h`, `30s` or `1h 30m`.
-    pub(super) fn duration(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn duration(&mut self, key: &'static str) -> Result<Option<Duration>, ConfigError> {
         let Some(Found { value, offset }) = self.string(key)? else { return Ok(None) };
         match humantime::parse_duration(&value) {
             Ok(duration) => Ok(Some(duration)),
@@ -153,7 +191,11 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
         }
     }
 
-    pub(super) fn strings(&mut self, key: &'static str) -> Take<Vec<Found<String>>> {
+    /// A list of strings.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn strings(&mut self, key: &'static str) -> Take<Vec<Found<String>>> {
         self.typed(key, "a list of strings", |value| {
             value
                 .as_array()?
@@ -167,10 +209,10 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
     }
 
     /// The tables of `[[key]]`.
-    pub(super) fn tables(
-        &mut self,
-        key: &'static str,
-    ) -> Result<Vec<Table<'s, 'd, 'i>>, ConfigError> {
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn tables(&mut self, key: &'static str) -> Result<Vec<Table<'d>>, ConfigError> {
         let found = self.typed(key, "one or more tables, [[…]]", |value| {
             value
                 .as_array()?
@@ -183,30 +225,33 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
             source: self.source,
             path: format!("{key}[{index}]"),
             offset,
-            table,
+            table: Some(table),
             taken: Vec::new(),
         });
         Ok(numbered.collect())
     }
 
     /// The table of `[key]`.
-    pub(super) fn table(
-        &mut self,
-        key: &'static str,
-    ) -> Result<Option<Table<'s, 'd, 'i>>, ConfigError> {
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn table(&mut self, key: &'static str) -> Result<Option<Table<'d>>, ConfigError> {
         let found = self.typed(key, "a table, […]", DeValue::as_table)?;
         Ok(found.map(|Found { value, offset }| Table {
             source: self.source,
             path: self.name(key),
             offset,
-            table: value,
+            table: Some(value),
             taken: Vec::new(),
         }))
     }
 
     /// Refuses what was not taken, naming the nearest key that would have been.
-    pub(super) fn finish(self) -> Result<(), ConfigError> {
-        for (key, _) in self.table.iter() {
+    ///
+    /// # Errors
+    /// There is such a key.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        for (key, _) in self.table.into_iter().flat_map(|table| table.iter()) {
             let name: &str = key.get_ref();
             if self.taken.contains(&name) {
                 continue;
@@ -223,14 +268,33 @@ impl<'s, 'd, 'i> Table<'s, 'd, 'i> {
 }
 
 /// The candidate that a misspelling was probably meant to be.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typos = (word.len() / 3).max(1);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= typos)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// What `read` makes of the table `name` of `text`, a file called `test.toml`.
+    pub(crate) fn read_table<T>(
+        text: &str,
+        name: &'static str,
+        read: impl FnOnce(&mut Table<'_>) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        let source = Source { file: "test.toml", text };
+        let document = DeTable::parse(text).expect("TOML");
+        let mut root = Table::root(&source, document.get_ref());
+        let mut table = root.table(name)?.unwrap_or_else(|| Table::absent(&source, name));
+        root.finish()?;
+        let read = read(&mut table)?;
+        table.finish()?;
+        Ok(read)
+    }
 }

@@ -1,22 +1,28 @@
-//! The realtime sessions that are open, for the management API.
+//! The sessions that are open.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{
+use portcullis_actors::{
     bounds::{Client, Full},
-    events::{EventKind, EventLog},
+    events::{EventLog, ServiceEvent},
 };
+use prometheus_client::metrics::gauge::Gauge;
 
-/// Who has a session open; the realtime service registers them. Cheap to clone.
+/// Who has a session open. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct SessionBoard(Arc<Shared>);
+pub(super) struct SessionBoard(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     events: EventLog,
+    gauge: Gauge,
+    /// How many sessions may be open at once; `None`: as many as come.
+    capacity: Option<usize>,
+    /// How many of them may be of one client.
+    share: Option<usize>,
     board: Mutex<Board>,
 }
 
@@ -24,37 +30,34 @@ struct Shared {
 struct Board {
     next: u64,
     open: BTreeMap<u64, (String, Client)>,
-    capacity: Option<usize>,
-    /// Of one client.
-    share: Option<usize>,
 }
 
 impl SessionBoard {
-    pub(crate) fn new(events: EventLog) -> Self {
-        Self(Arc::new(Shared { events, board: Mutex::default() }))
-    }
-
-    /// How many sessions may be open at once, and how many of them may be of one client; `None`: as
-    /// many as come.
-    pub fn set_capacity(&self, capacity: Option<usize>, share: Option<usize>) {
-        self.board(|board| (board.capacity, board.share) = (capacity, share));
+    /// A board for `capacity` sessions, `share` of them of one client. `gauge` shows how many are open.
+    pub(super) fn new(
+        events: EventLog,
+        gauge: Gauge,
+        capacity: Option<usize>,
+        share: Option<usize>,
+    ) -> Self {
+        Self(Arc::new(Shared { events, gauge, capacity, share, board: Mutex::default() }))
     }
 
     /// Registers a session until the guard is dropped, and tells how many are open then.
     ///
     /// # Errors
     /// There is no room for one more, or not for this client.
-    pub fn try_open(
+    pub(super) fn try_open(
         &self,
         request_id: String,
         client: Client,
     ) -> Result<(OpenSession, usize), Full> {
         let (number, open) = self.board(|board| {
-            if board.capacity.is_some_and(|capacity| board.open.len() >= capacity) {
+            if self.0.capacity.is_some_and(|capacity| board.open.len() >= capacity) {
                 return Err(Full::All);
             }
             let own = board.open.values().filter(|(_, other)| *other == client).count();
-            if board.share.is_some_and(|share| own >= share) {
+            if self.0.share.is_some_and(|share| own >= share) {
                 return Err(Full::Client);
             }
             let number = board.next;
@@ -62,26 +65,31 @@ impl SessionBoard {
             board.open.insert(number, (request_id, client));
             Ok((number, board.open.len()))
         })?;
-        self.0.events.publish(EventKind::SessionCount { open });
+        self.tell(open);
         Ok((OpenSession { board: self.clone(), number }, open))
     }
 
     /// The request ids of the open sessions, oldest first.
     #[must_use]
-    pub fn request_ids(&self) -> Vec<String> {
+    pub(super) fn request_ids(&self) -> Vec<String> {
         self.board(|board| board.open.values().map(|(id, _)| id.clone()).collect())
     }
 
     /// How many sessions are open.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.board(|board| board.open.len())
     }
 
     /// Whether one more session would be taken.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.board(|board| board.capacity.is_none_or(|capacity| board.open.len() < capacity))
+    pub(super) fn is_ready(&self) -> bool {
+        self.0.capacity.is_none_or(|capacity| self.count() < capacity)
+    }
+
+    fn tell(&self, open: usize) {
+        self.0.gauge.set(i64::try_from(open).unwrap_or(i64::MAX));
+        self.0.events.publish(ServiceEvent::new("session-count").with("open", open));
     }
 
     fn board<T>(&self, work: impl FnOnce(&mut Board) -> T) -> T {
@@ -91,7 +99,7 @@ impl SessionBoard {
 
 /// An open session; dropping it tells that it has ended.
 #[derive(Debug)]
-pub struct OpenSession {
+pub(super) struct OpenSession {
     board: SessionBoard,
     number: u64,
 }
@@ -102,7 +110,7 @@ impl Drop for OpenSession {
             board.open.remove(&self.number);
             board.open.len()
         });
-        self.board.0.events.publish(EventKind::SessionCount { open });
+        self.board.tell(open);
     }
 }
 
@@ -114,10 +122,13 @@ mod tests {
         std::net::IpAddr::from([192, 0, 2, last]).into()
     }
 
+    fn board(capacity: Option<usize>, share: Option<usize>) -> SessionBoard {
+        SessionBoard::new(EventLog::default(), Gauge::default(), capacity, share)
+    }
+
     #[test]
     fn a_session_is_listed_until_it_is_dropped() {
-        let board = SessionBoard::new(EventLog::default());
-        board.set_capacity(Some(2), None);
+        let board = board(Some(2), None);
         let (first, _) = board.try_open("first".into(), client(1)).unwrap();
         let (_second, open) = board.try_open("second".into(), client(1)).unwrap();
         assert_eq!((board.request_ids(), open), (vec!["first".into(), "second".into()], 2));
@@ -130,8 +141,7 @@ mod tests {
 
     #[test]
     fn one_client_does_not_take_all_of_them() {
-        let board = SessionBoard::new(EventLog::default());
-        board.set_capacity(Some(3), Some(2));
+        let board = board(Some(3), Some(2));
         let (first, _) = board.try_open("first".into(), client(1)).unwrap();
         let _second = board.try_open("second".into(), client(1)).unwrap();
         assert_eq!(board.try_open("third".into(), client(1)).unwrap_err(), Full::Client);

@@ -1,0 +1,163 @@
+//! What a service learns from the door, and what it may use.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portcullis_actors::{
+    Owners, audit::Audit, auth::Authenticator, certificate::Certificates, events::EventLog,
+    metrics::METRICS, settings::LiveSettings, supervisor::InsecurePorts, watch::WatchedCertificate,
+};
+use prometheus_client::registry::Registry;
+
+use super::house::House;
+use crate::{front::names::PublicNames, outbound::Outbound};
+
+/// A port that a listener of ours is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnPort {
+    pub port: u16,
+    /// Whether it speaks plain HTTP, and whether it speaks TLS.
+    pub plain: bool,
+    pub tls: bool,
+}
+
+impl OwnPort {
+    /// Whether it is this port, and speaks TLS or plain HTTP as asked.
+    pub(crate) fn serves(&self, tls: bool, port: u16) -> bool {
+        self.port == port && if tls { self.tls } else { self.plain }
+    }
+}
+
+/// What is fixed for the life of the process.
+#[derive(Debug)]
+pub struct ApplianceFacts {
+    /// The name of the appliance, for `about`.
+    pub name: String,
+    pub version: &'static str,
+    pub started: Instant,
+    /// The address that each listener was bound to, by its name.
+    pub addresses: BTreeMap<String, SocketAddr>,
+    /// The ports of all listeners, and what they speak.
+    pub ports: Vec<OwnPort>,
+    /// What the configuration says about names and origins outside.
+    pub names: PublicNames,
+    /// The files that the certificate is followed from, if any.
+    pub watched_certificate: Option<WatchedCertificate>,
+    /// Whether a certificate may be uploaded although files are followed.
+    pub upload_beside_watch: bool,
+    /// Where state, log and all that the services keep lies.
+    pub data_dir: PathBuf,
+    /// The text of the configuration, secrets masked.
+    pub configuration: String,
+    /// How long requests may go on after SIGTERM.
+    pub shutdown_timeout: Duration,
+    /// What sends requests to addresses that others name.
+    pub outbound: Arc<Outbound>,
+}
+
+/// What the front, and the services that administer the appliance, work with.
+#[derive(Clone)]
+pub struct Context {
+    pub owners: Owners,
+    pub appliance: Arc<ApplianceFacts>,
+    pub house: House,
+}
+
+/// The door as one service sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Door {
+    name: Arc<str>,
+    context: Context,
+}
+
+impl Door {
+    /// The door for the service `name`.
+    #[must_use]
+    pub fn new(name: &str, context: Context) -> Self {
+        Self { name: name.into(), context }
+    }
+
+    /// The name of the service, as listeners list it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is fixed for the life of the process.
+    #[must_use]
+    pub fn appliance(&self) -> &ApplianceFacts {
+        &self.context.appliance
+    }
+
+    /// A folder of the data directory for this service alone, `services/<name>`; made, with mode
+    /// 0700, if need be. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn folder(&self) -> io::Result<PathBuf> {
+        let folder = self.context.appliance.data_dir.join("services").join(&*self.name);
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(folder)
+    }
+
+    /// What happens: to be followed, and to be told of.
+    #[must_use]
+    pub fn events(&self) -> &EventLog {
+        &self.context.owners.events
+    }
+
+    /// The record of changes, for what a service changes by itself. Changes that requests ask for
+    /// behind the admin password are recorded by the front.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.context.owners.audit
+    }
+
+    /// The settings that hold.
+    #[must_use]
+    pub fn settings(&self) -> &LiveSettings {
+        &self.context.owners.settings
+    }
+
+    /// The certificate that serves.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        &self.context.owners.certificates
+    }
+
+    /// Whether a password or a token is asked for, and who is refused.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.context.owners.authenticator
+    }
+
+    /// Whether plain ports serve or redirect.
+    #[must_use]
+    pub fn insecure_ports(&self) -> &InsecurePorts {
+        &self.context.owners.insecure_ports
+    }
+
+    /// What sends requests to addresses that clients name.
+    #[must_use]
+    pub fn outbound(&self) -> &Arc<Outbound> {
+        &self.context.appliance.outbound
+    }
+
+    /// Adds figures to `/metrics`. A name may be there once: a kind of which there are several services
+    /// adds its figures with the first one, and tells the services apart by a label.
+    pub fn figures(&self, add: impl FnOnce(&mut Registry)) {
+        METRICS.extend(add);
+    }
+
+    /// For the services that administer the appliance, and nobody else.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+}

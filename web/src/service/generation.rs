@@ -1,0 +1,54 @@
+//! The generation that a request came in on.
+
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use portcullis_actors::supervisor::{Connection, GenerationContext};
+
+use crate::http::error::ApiError;
+
+/// The generation of a listener that a request came in on. A handler whose answer has no end of its own
+/// asks for it, and ends the answer when the generation drains: a client that comes back is served by
+/// the next one.
+#[derive(Debug, Clone)]
+pub struct Generation(Arc<GenerationContext>);
+
+impl Generation {
+    /// Its number; the next one of the listener has a larger one.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Whether it drains: nothing new comes in.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.is_draining()
+    }
+
+    /// Resolves when it begins to drain.
+    pub async fn drains(&self) {
+        self.0.drained().await;
+    }
+}
+
+impl FromRequest for Generation {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let connection = connection_of(request);
+        let generation = connection.map(|connection| Self(connection.generation().clone()));
+        let unknown = || ApiError::Internal("the request came in on no listener".into());
+        ready(generation.ok_or_else(unknown))
+    }
+}
+
+/// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
+pub(crate) fn connection_of(request: &HttpRequest) -> Option<Arc<Connection>> {
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
+}

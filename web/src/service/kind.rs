@@ -1,0 +1,144 @@
+//! A kind of service: what it reads from the configuration, and how a service of it starts.
+
+use std::{collections::BTreeMap, error::Error, sync::Arc};
+
+use futures::future::LocalBoxFuture;
+
+use super::{
+    Service,
+    door::Door,
+    table::{ConfigError, Table},
+};
+
+/// Why a service cannot start.
+pub type StartError = Box<dyn Error + Send + Sync>;
+
+/// A kind of service, which the configuration makes services of.
+///
+/// There is one service of a kind, which has the kind's name and is configured in the table of that
+/// name, or there are several: `[[service]]` with `kind` and `name` makes a further one, whose keys
+/// stand beside these two.
+pub trait Kind: Send + Sync + 'static {
+    /// Lower case, unique.
+    fn name(&self) -> &'static str;
+
+    /// Whether `[[service]]` may make services of it.
+    fn several(&self) -> bool {
+        false
+    }
+
+    /// Tables that it reads beside its own, perhaps together with other kinds.
+    fn shared_tables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The names under which `health` lists its service, where it lists it as disabled as long as no
+    /// listener carries it.
+    fn components(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The prefix of [`Service::administration`]. As long as no listener carries the service, the
+    /// management API answers there that it is not served.
+    fn administration_prefix(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads and checks what the configuration says; keys that it does not take are refused. Has no
+    /// other effect: it is called to check a file, too, and for services that no listener carries.
+    ///
+    /// # Errors
+    /// What is wrong with which key.
+    fn configure(&self, tables: &mut Tables<'_>) -> Result<Start, ConfigError>;
+}
+
+/// What the configuration says to a service.
+pub struct Tables<'d> {
+    /// Its own table.
+    pub own: Table<'d>,
+    shared: BTreeMap<&'static str, Table<'d>>,
+}
+
+impl<'d> Tables<'d> {
+    /// `shared` are those that [`Kind::shared_tables`] names.
+    #[must_use]
+    pub fn new(own: Table<'d>, shared: BTreeMap<&'static str, Table<'d>>) -> Self {
+        Self { own, shared }
+    }
+
+    /// A table of [`Kind::shared_tables`].
+    ///
+    /// # Panics
+    /// It is not one of them.
+    pub fn shared(&mut self, name: &str) -> &mut Table<'d> {
+        self.shared.get_mut(name).expect("the kind names the tables that it reads")
+    }
+
+    /// Refuses keys that were not taken.
+    ///
+    /// # Errors
+    /// There is such a key.
+    pub fn finish(self) -> Result<(), ConfigError> {
+        self.own.finish()?;
+        self.shared.into_values().try_for_each(Table::finish)
+    }
+}
+
+type Begin = dyn FnOnce(Door) -> LocalBoxFuture<'static, Result<Arc<dyn Service>, StartError>>;
+
+/// A service that is configured and can be started.
+pub struct Start {
+    begin: Box<Begin>,
+    private_ports: Vec<u16>,
+}
+
+impl Start {
+    /// Starts with `begin`, which is given the door before any listener is open and may not take
+    /// long. If it fails, the appliance does not start: a service that can serve later, or can tell
+    /// its clients what is wrong, starts all the same and says so in its health.
+    pub fn new<S, E, F>(begin: impl FnOnce(Door) -> F + 'static) -> Self
+    where
+        S: Service,
+        E: Into<StartError>,
+        F: Future<Output = Result<S, E>> + 'static,
+    {
+        let begin = |door| -> LocalBoxFuture<'static, _> {
+            let started = begin(door);
+            Box::pin(async move {
+                let service = started.await.map_err(Into::into)?;
+                Ok(Arc::new(service) as Arc<dyn Service>)
+            })
+        };
+        Self { begin: Box::new(begin), private_ports: Vec::new() }
+    }
+
+    /// A service that is made already and has nothing to start.
+    pub fn made(service: Arc<impl Service>) -> Self {
+        let begin = |_| -> LocalBoxFuture<'static, _> {
+            Box::pin(async { Ok(service as Arc<dyn Service>) })
+        };
+        Self { begin: Box::new(begin), private_ports: Vec::new() }
+    }
+
+    /// Ports of this machine behind the service, which requests to addresses that clients name never
+    /// reach.
+    #[must_use]
+    pub fn with_private_ports(mut self, ports: impl IntoIterator<Item = u16>) -> Self {
+        self.private_ports.extend(ports);
+        self
+    }
+
+    /// See [`Self::with_private_ports`].
+    #[must_use]
+    pub fn private_ports(&self) -> &[u16] {
+        &self.private_ports
+    }
+
+    /// Starts the service.
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub async fn begin(self, door: Door) -> Result<Arc<dyn Service>, StartError> {
+        (self.begin)(door).await
+    }
+}
