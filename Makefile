@@ -33,13 +33,15 @@ run:
 model:
 	@scripts/model.sh $(MODEL)
 
-# The last line takes the features of the whole workspace, so that little is built again.
+# The tests of the documents build what the line before them has built; the last line takes the
+# features of the whole workspace, so that little is built again.
 test:
 	@scripts/tools.sh build test
 	@scripts/model.sh
 	@scripts/model.sh base
 	$(CARGO) build --workspace --bins --examples
 	$(CARGO) nextest run --workspace --no-fail-fast
+	$(CARGO) test --workspace --doc
 	$(CARGO) test --workspace --features portcullis-speech/pocketsphinx --test pocketsphinx
 
 check:

@@ -55,3 +55,8 @@ pub mod figures {
         registry::{Registry, Unit},
     };
 }
+
+/// The service in the README is compiled, so that strangers can copy it.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
