@@ -120,9 +120,9 @@ fn rules_and_configuration_that_come_along_are_right() {
     let dashboard = std::fs::read(file("grafana/portcullis.json")).expect("the dashboard");
     let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).expect("JSON");
     // The services bring figures of their own.
-    let everything = "[[listener]]\nname = \"https\"\naddress = \"127.0.0.1:0\"\ntls = true\nservices = [\"security\", \"management\", \"monitoring\", \"batch\", \"realtime\"]";
+    let everything = "[[listener]]\nname = \"monitoring\"\naddress = \"127.0.0.1:0\"\ntls = true\nservices = [\"security\", \"management\", \"monitoring\", \"batch\", \"realtime\"]";
     let service = Service::portcullis().listeners(everything).start();
-    let settings = service.url("https", "/v2/management/settings");
+    let settings = service.url("monitoring", "/v2/management/settings");
     curl_as("admin", &["-X", "PUT", "-d", r#"{"max_draining": 4}"#, &settings]).expect(200);
     curl_as("wrong", &[&settings]).expect(401);
     let metrics = metrics(&service);

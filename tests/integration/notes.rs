@@ -105,7 +105,8 @@ fn its_streams_learn_that_their_generation_drains_and_its_notes_outlive_the_proc
     let mut follower = Follower::start(&changes, &[]);
     add(&service, "/notes/", "Water the plants.").expect(201);
     follower.wait("the note is told", |follower| !follower.named("note-added").is_empty());
-    let bundle = CertificateAuthority::new().pair_b();
+    let authority = CertificateAuthority::new();
+    let bundle = authority.pair_b();
     let url = service.url("https", "/v2/security/sslcertificate");
     curl_as("admin", &["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url]).expect(200);
     assert!(follower.ended(seconds(5)), "{}", follower.text());
