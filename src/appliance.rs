@@ -30,10 +30,10 @@ use portcullis_actors::{
     watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_web::{
-    front,
+    front::{self, origin::OwnPort},
     outbound::{Guard, Outbound},
     service::{
-        ApplianceFacts, Context, Door, House, Kind, OwnPort, Resident, Service, Start, Tables,
+        ApplianceFacts, Context, Door, House, Kind, Resident, Service, Start, Tables,
         table::ConfigError,
     },
     services::{

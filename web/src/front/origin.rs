@@ -9,7 +9,23 @@ use std::sync::Arc;
 
 use actix_http::{Method, RequestHead, header};
 
-use crate::{front::host::Host, service::OwnPort};
+use crate::front::host::Host;
+
+/// A port that a listener of ours is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnPort {
+    pub port: u16,
+    /// Whether it speaks plain HTTP, and whether it speaks TLS.
+    pub plain: bool,
+    pub tls: bool,
+}
+
+impl OwnPort {
+    /// Whether it is this port, and speaks TLS or plain HTTP as asked.
+    fn serves(&self, tls: bool, port: u16) -> bool {
+        self.port == port && if tls { self.tls } else { self.plain }
+    }
+}
 
 /// An origin as browsers send it (RFC 6454): scheme, host, port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,23 +17,10 @@ use portcullis_actors::{
 use prometheus_client::registry::Registry;
 
 use super::house::House;
-use crate::{front::names::PublicNames, outbound::Outbound};
-
-/// A port that a listener of ours is bound to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OwnPort {
-    pub port: u16,
-    /// Whether it speaks plain HTTP, and whether it speaks TLS.
-    pub plain: bool,
-    pub tls: bool,
-}
-
-impl OwnPort {
-    /// Whether it is this port, and speaks TLS or plain HTTP as asked.
-    pub(crate) fn serves(&self, tls: bool, port: u16) -> bool {
-        self.port == port && if tls { self.tls } else { self.plain }
-    }
-}
+use crate::{
+    front::{names::PublicNames, origin::OwnPort},
+    outbound::Outbound,
+};
 
 /// What is fixed for the life of the process.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ pub mod table;
 use futures::future::{LocalBoxFuture, ready};
 
 pub use self::{
-    door::{ApplianceFacts, Context, Door, OwnPort},
+    door::{ApplianceFacts, Context, Door},
     health::{Folder, Health},
     house::{Absent, House, Resident},
     kind::{Kind, Start, StartError, Tables},
