@@ -30,7 +30,8 @@ use portcullis_actors::{
     watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_web::{
-    front::{self, origin::OwnPort},
+    front,
+    names::origin::OwnPort,
     outbound::{Guard, Outbound},
     service::{
         ApplianceFacts, Context, Door, House, Kind, Resident, Service, Start, Tables,

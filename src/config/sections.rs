@@ -9,10 +9,7 @@ use portcullis_actors::{
     power::PowerCommands,
 };
 use portcullis_web::{
-    front::{
-        names::{HostName, PublicNames},
-        origin::Origin,
-    },
+    names::{HostName, PublicNames, origin::Origin},
     outbound::{Network, NetworkError},
     service::table::{ConfigError, Found, Table},
 };

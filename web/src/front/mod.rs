@@ -2,11 +2,8 @@
 
 mod audit;
 mod authentication;
-pub(crate) mod host;
 mod instruments;
 mod mounts;
-pub mod names;
-pub mod origin;
 mod redirect;
 
 use std::{
@@ -41,17 +38,20 @@ use portcullis_actors::{
 use crate::{
     front::{
         audit::Auditor,
-        host::{Host, HostError},
         instruments::{Measured, RequestInstruments},
         mounts::{Matched, Mounts},
-        names::OwnNames,
-        origin::OwnPages,
     },
     http::{
         body,
+        connection::connection_of,
         error::{self, ApiError, Code},
     },
-    service::{Authentication, Context, Service, generation::connection_of},
+    names::{
+        self, OwnNames,
+        host::{Host, HostError},
+        origin::OwnPages,
+    },
+    service::{Authentication, Context, Service},
 };
 
 /// What the front of one listener knows.

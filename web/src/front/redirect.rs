@@ -6,7 +6,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
-use crate::front::host::Host;
+use crate::names::host::Host;
 
 /// Sends a request to the same path at the TLS listener on `port`: 301 for GET and HEAD, 308 for
 /// the rest, because after a 301 a POST loses its body. No credentials are asked for, no body is

@@ -16,7 +16,7 @@ use futures::{Stream, future::BoxFuture, stream};
 use portcullis_actors::auth::Validity;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::service::generation::connection_of;
+use crate::http::connection::connection_of;
 
 /// How often a stream that is silent says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 
 use super::house::House;
 use crate::{
-    front::{names::PublicNames, origin::OwnPort},
+    names::{PublicNames, origin::OwnPort},
     outbound::Outbound,
 };
 

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
-use portcullis_actors::supervisor::{Connection, GenerationContext};
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use portcullis_actors::supervisor::GenerationContext;
 
-use crate::http::error::ApiError;
+use crate::http::{connection::connection_of, error::ApiError};
 
 /// The generation of a listener that a request came in on. A handler whose answer has no end of its own
 /// asks for it, and ends the answer when the generation drains: a client that comes back is served by
@@ -45,10 +45,4 @@ impl FromRequest for Generation {
         let unknown = || ApiError::Internal("the request came in on no listener".into());
         ready(generation.ok_or_else(unknown))
     }
-}
-
-/// The connection of a request: HTTP/1 brings it as connection data, HTTP/2 as an extension.
-pub(crate) fn connection_of(request: &HttpRequest) -> Option<Arc<Connection>> {
-    let connection = request.conn_data::<Arc<Connection>>().cloned();
-    connection.or_else(|| request.extensions().get::<Arc<Connection>>().cloned())
 }

@@ -111,7 +111,7 @@ impl FromStr for Prometheus {
     fn from_str(text: &str) -> Result<Self, PrometheusError> {
         let authority = text.strip_prefix("http://").ok_or(PrometheusError)?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        let host = crate::front::host::Host::parse(authority).ok_or(PrometheusError)?;
+        let host = crate::names::host::Host::parse(authority).ok_or(PrometheusError)?;
         let port = match authority[host.as_str().len()..].strip_prefix(':') {
             Some(port) => port.parse().map_err(|_| PrometheusError)?,
             None => 80,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use actix_http::{Method, RequestHead, header};
 
-use crate::front::host::Host;
+use crate::names::host::Host;
 
 /// A port that a listener of ours is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

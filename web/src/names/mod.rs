@@ -6,12 +6,15 @@
 //! certificates, and what the configuration lists. Programs may use any name, for nobody else
 //! chooses it for them.
 
+pub(crate) mod host;
+pub mod origin;
+
 use std::sync::Arc;
 
 use actix_http::{RequestHead, header};
 use portcullis_actors::{certificate::Certificates, files};
 
-use crate::front::{host::Host, origin::Origin};
+use self::{host::Host, origin::Origin};
 
 /// What the configuration says about names and origins outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
