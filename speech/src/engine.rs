@@ -2,42 +2,20 @@
 
 use std::{
     path::{Component, Path, PathBuf},
-    str::FromStr,
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
-use crate::{SpeechSettings, recogniser::Recogniser, slots::Slots, upstream::Upstream};
+use crate::{
+    recogniser::Recogniser,
+    settings::{Engine, SpeechSettings},
+    slots::Slots,
+    upstream::Upstream,
+};
 
 /// The model that `make model` makes if no other is named.
 const DEFAULT_MODEL: &str = "tiny.en";
 /// Where a package puts it.
 const PACKAGED_MODELS: &str = "/usr/share/portcullis/models";
-
-/// The recognisers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Engine {
-    /// whisper.cpp with a ggml model.
-    Whisper,
-    /// PocketSphinx with the English model of Debian.
-    PocketSphinx,
-    /// Another server of the realtime protocol.
-    Upstream,
-}
-
-impl FromStr for Engine {
-    type Err = &'static str;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        match name {
-            "whisper" => Ok(Self::Whisper),
-            "pocketsphinx" => Ok(Self::PocketSphinx),
-            "upstream" => Ok(Self::Upstream),
-            _ => Err("the engines are whisper, pocketsphinx and upstream"),
-        }
-    }
-}
 
 /// Makes the recogniser ready. Errors are texts for people that say what to do. Blocks.
 pub(crate) fn load(

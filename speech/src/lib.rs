@@ -23,6 +23,7 @@ pub mod clock;
 mod cutter;
 pub mod disk;
 mod engine;
+mod heard;
 pub mod jobs;
 pub mod listener;
 mod lists;
@@ -34,6 +35,7 @@ mod reading;
 pub mod realtime;
 pub mod recogniser;
 mod regular;
+mod settings;
 mod silence;
 pub mod slots;
 pub mod speech;
@@ -45,6 +47,6 @@ pub mod upstream;
 pub mod whisper;
 
 pub use self::{
-    engine::Engine,
-    speech::{JobsPlace, RecogniserState, Speech, SpeechSettings},
+    settings::{Engine, SpeechSettings},
+    speech::{JobsPlace, RecogniserState, Speech},
 };

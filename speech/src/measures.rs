@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::recogniser::{Heard, SAMPLE_RATE};
+use crate::heard::{Heard, SAMPLE_RATE};
 
 /// The width of a class of delays.
 const STEP: Duration = Duration::from_millis(20);
@@ -147,7 +147,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recogniser::{Stretch, Word};
+    use crate::heard::{Stretch, Word};
 
     #[test]
     fn delays_run_from_the_moment_the_end_of_the_word_was_fed() {

@@ -9,50 +9,18 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::{
-    engine::{self, Engine},
+    engine,
     jobs::{Jobs, SqliteStore, StoreError, StoreOptions},
     recogniser::Recogniser,
+    settings::SpeechSettings,
     slots::Slots,
-    upstream::UpstreamSettings,
 };
-
-/// How the speech side is set up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpeechSettings {
-    /// Which recogniser; `None`: the upstream if there is one, else Whisper if there is a model,
-    /// else PocketSphinx if it is built in and its model is there.
-    pub engine: Option<Engine>,
-    /// A ggml model of Whisper; without one the default model is looked for.
-    pub model: Option<PathBuf>,
-    /// Another server that recognises.
-    pub upstream: Option<UpstreamSettings>,
-    /// Decodes that compute at once, and jobs that are worked on at once.
-    pub decoding_threads: usize,
-    /// The longest audio of a job.
-    pub longest_audio: Duration,
-    /// Jobs that may wait; those of one client may be half of them.
-    pub most_waiting_jobs: usize,
-}
 
 /// How often a job store that could not be opened is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
-
-impl Default for SpeechSettings {
-    fn default() -> Self {
-        Self {
-            engine: None,
-            model: None,
-            upstream: None,
-            decoding_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            longest_audio: Duration::from_secs(24 * 3600),
-            most_waiting_jobs: 10_000,
-        }
-    }
-}
 
 /// Whether there is a recogniser.
 #[derive(Clone)]

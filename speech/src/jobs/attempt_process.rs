@@ -24,7 +24,7 @@ use super::{
     job::{Finished, Job},
     process::{JobLog, Work},
 };
-use crate::{engine, recogniser::Cancel, slots::Slots, speech::SpeechSettings};
+use crate::{engine, recogniser::Cancel, settings::SpeechSettings, slots::Slots};
 
 /// The word on the command line that makes a process call [`transcribe_apart`].
 pub const APART_COMMAND: &str = "transcribe-apart";

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     recogniser::{Cancel, Recogniser},
-    speech::SpeechSettings,
+    settings::SpeechSettings,
 };
 
 /// Events that a slow listener may lag behind; after it, it looks into the store.

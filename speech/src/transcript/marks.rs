@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{Item, ItemKind, hundredths, spans::lasting};
-use crate::recogniser::Word;
+use crate::heard::Word;
 
 /// Marks that become results of their own, those that end a sentence first; other signs around
 /// words are dropped.
