@@ -4,9 +4,25 @@ use std::io::{self, Read};
 
 use actix_web::web::{self, Bytes};
 use futures::{Stream, stream};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+};
 
 /// Bytes of one piece on its way to the client.
 pub(crate) const PIECE: usize = 64 << 10;
+
+/// What the document says of a body that is neither text nor JSON.
+pub(crate) struct Binary;
+
+impl PartialSchema for Binary {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for Binary {}
 
 /// A body of what `open` gives, read in pieces: each on a blocking thread, which is free again
 /// before the client has the piece, and the next one when the client has taken it. A client that

@@ -3,16 +3,18 @@
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::http::error::ErrorBody;
+
 /// Why a request about jobs was not carried out.
 #[derive(Serialize, ToSchema)]
 pub(super) struct JobErrorBody {
     /// The status once more.
-    code: u16,
+    pub(super) code: u16,
     /// A phrase that programs can match, such as `Job not found`.
-    error: String,
+    pub(super) error: String,
     /// What is wrong, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub(super) detail: Option<String>,
 }
 
 /// What any operation may answer instead of what was asked for.
@@ -27,13 +29,13 @@ pub(super) enum JobRefusals {
     Unauthorized(#[to_schema] JobErrorBody),
     /// A page of another site sent it.
     #[response(status = 403)]
-    Forbidden(#[to_schema] JobErrorBody),
+    Forbidden(#[to_schema] ErrorBody),
     /// The body was not sent in time.
     #[response(status = 408)]
     Timeout(#[to_schema] JobErrorBody),
     /// The `Expect` header asks for more than `100-continue`.
     #[response(status = 417)]
-    ExpectationFailed(#[to_schema] JobErrorBody),
+    ExpectationFailed(#[to_schema] ErrorBody),
     /// A parameter of the query does not fit; `error` says which.
     #[response(status = 422)]
     Query(#[to_schema] JobErrorBody),

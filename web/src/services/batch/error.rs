@@ -9,9 +9,8 @@ use actix_web::{
 };
 use portcullis_actors::{now_and_then::NowAndThen, storage::Reason};
 use portcullis_speech::jobs::{ConfigError, StoreError};
-use serde_json::json;
 
-use super::STORED;
+use super::{STORED, document::JobErrorBody};
 use crate::http::{body::IDLE_TIMEOUT, error::ApiError, query::shown};
 
 /// Why a request about jobs was not carried out.
@@ -202,8 +201,11 @@ impl ResponseError for BatchError {
 
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
-        let body =
-            json!({"code": status.as_u16(), "error": self.phrase(), "detail": self.to_string()});
+        let body = JobErrorBody {
+            code: status.as_u16(),
+            error: self.phrase().to_owned(),
+            detail: Some(self.to_string()),
+        };
         let mut response = HttpResponse::build(status);
         let later = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS];
         if later.contains(&status) {

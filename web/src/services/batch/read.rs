@@ -24,7 +24,10 @@ use super::{
     error::BatchError,
     view::{self, JobDetails, JobList, JobReply, Standing},
 };
-use crate::http::{body::Query, pieces::PIECE};
+use crate::http::{
+    body::Query,
+    pieces::{Binary, PIECE},
+};
 
 /// How long a question about an unfinished job is held: it saves the client a round.
 const HOLD: Duration = Duration::from_secs(2);
@@ -257,7 +260,7 @@ pub(super) async fn log(
 }
 
 /// `GET /v2/jobs/{id}/data`: the audio as it was sent; what was fetched, once the job is done.
-#[utoipa::path(get, path = "/v2/jobs/{id}/data", tag = "Jobs", operation_id = "GetJobData", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), JobRefusals, NoSuchJob))]
+#[utoipa::path(get, path = "/v2/jobs/{id}/data", tag = "Jobs", operation_id = "GetJobData", security((), ("jobToken" = [])), params(("id" = String, Path, description = "The number of the job", example = "1")), responses((status = 200, content_type = "application/octet-stream", body = inline(Binary)), JobRefusals, NoSuchJob))]
 pub(super) async fn data(
     batch: Data<BatchContext>,
     id: Path<String>,

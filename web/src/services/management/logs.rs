@@ -20,7 +20,7 @@ use crate::{
     http::{
         body::Query,
         error::{ApiError, Code, ErrorBody},
-        pieces::{self, PIECE},
+        pieces::{self, Binary, PIECE},
         query,
         sse::{self, Message},
     },
@@ -146,7 +146,7 @@ async fn next_line(mut live: Receiver<Arc<str>>) -> Option<(Message, Receiver<Ar
 }
 
 /// `GET /v2/management/logs/zip`: what somebody needs who is asked for help.
-#[utoipa::path(get, path = "/v2/management/logs/zip", tag = "Management", operation_id = "ZipLogs", params(ZipQuery), responses((status = 200, content_type = "application/zip", body = Vec<u8>), Refusals, (status = 404, body = ErrorBody)))]
+#[utoipa::path(get, path = "/v2/management/logs/zip", tag = "Management", operation_id = "ZipLogs", params(ZipQuery), responses((status = 200, content_type = "application/zip", body = inline(Binary)), Refusals, (status = 404, body = ErrorBody)))]
 pub(super) async fn zip(
     context: web::Data<Context>,
     Query(query): Query<ZipQuery>,

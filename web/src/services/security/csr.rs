@@ -1,6 +1,6 @@
 //! `/v2/security/csr`: keys that are made here, and the requests for their certificates.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use portcullis_actors::{
@@ -10,9 +10,8 @@ use portcullis_actors::{
     },
     clock,
 };
-use serde_json::{Value, json};
 
-use super::documents::{Done, PemOrJson, WaitingRequests};
+use super::answers::{Done, PemOrJson, WaitingRequests};
 use crate::{
     front::{By, note_change},
     http::{
@@ -56,12 +55,12 @@ pub(super) async fn create(
 pub(super) async fn list(
     request: HttpRequest,
     context: web::Data<Context>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<WaitingRequests>, ApiError> {
     Query::of(&request)?.finish()?;
     let running = clock::running_time();
     let requests = waiting(&context, running).requests(running);
-    let requests: Vec<&CertificateRequest> = requests.iter().map(AsRef::as_ref).collect();
-    Ok(web::Json(json!({ "requests": requests })))
+    let requests = requests.into_iter().map(Arc::unwrap_or_clone).collect();
+    Ok(web::Json(WaitingRequests { requests }))
 }
 
 /// `GET /v2/security/csr/{id}`, as JSON or with `?format=pem` the request alone.
@@ -72,15 +71,15 @@ pub(super) async fn get(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::of(&request)?;
-    let format = query.choice("format", &["json", "pem"])?;
+    let format = PemOrJson::asked(&mut query)?;
     query.finish()?;
     let id: RequestId = id.parse().map_err(RequestError::from)?;
     let running = clock::running_time();
     let found = waiting(&context, running).request(&id, running);
     let found = found.ok_or_else(|| RequestError::from(NoSuchRequest))?;
     Ok(match format {
-        Some("pem") => HttpResponse::Ok().content_type(PEM_REQUEST).body(found.csr.clone()),
-        _ => HttpResponse::Ok().json(&*found),
+        PemOrJson::Pem => HttpResponse::Ok().content_type(PEM_REQUEST).body(found.csr.clone()),
+        PemOrJson::Json => HttpResponse::Ok().json(&*found),
     })
 }
 
@@ -91,9 +90,9 @@ pub(super) async fn delete(
     By(by): By,
     context: web::Data<Context>,
     id: web::Path<String>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<Done>, ApiError> {
     Query::of(&request)?.finish()?;
     let id: RequestId = id.parse().map_err(RequestError::from)?;
     context.owners.certificate.send(DeleteCertificateRequest { id, by }).await??;
-    Ok(web::Json(json!({ "message": "Certificate request deleted" })))
+    Ok(web::Json(Done::new("Certificate request deleted")))
 }

@@ -1,9 +1,8 @@
 //! `/v2/security`: the certificate, plain ports, the admin password, reset. Specification:
 //! appliance, section 4.
 
+mod answers;
 mod csr;
-#[allow(dead_code)] // Only their schemas are used.
-mod documents;
 mod upload;
 
 use actix_web::{
@@ -14,20 +13,20 @@ use portcullis_actors::{
     auth::{DisableAuthentication, SetAdminPassword, SetJobToken},
     blocking,
     certificate::{ActiveCertificate, InstallCertificate, Judgement, RestoreDefaultCertificate},
-    handover::Generations,
     supervisor::SetInsecurePorts,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::{OpenApi, ToSchema};
 use zeroize::Zeroizing;
 
-pub(crate) use self::documents::ServedCertificate;
+pub(crate) use self::answers::ServedCertificate;
 use self::{
-    documents::{
-        AuditRecord, CertificateChanged, CertificateForm, CertificateServed, Done, PasswordState,
-        PemOrJson, ThrottledAddresses,
+    answers::{
+        AuditRecord, CertificateChanged, CertificateInstalled, CertificateJudged,
+        CertificateServed, Done, PasswordState, PemOrJson, Remarks, ThrottledAddresses,
+        UploadAnswer,
     },
     upload::{CertificateUpload, UploadOptions},
 };
@@ -132,15 +131,6 @@ fn routes(context: web::Data<Context>, config: &mut ServiceConfig) {
     Endpoint::new("/reset").delete(reset).register(config);
 }
 
-/// The answer to a change of the certificate.
-fn changed(message: &str, active: &ActiveCertificate, generations: &Generations) -> Value {
-    json!({
-        "message": message,
-        "certificate": ServedCertificate::of(active),
-        "generations": generations,
-    })
-}
-
 /// `GET /v2/security/sslcertificate`, as JSON or with `?format=pem` the chain that is served.
 #[utoipa::path(get, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "GetCertificate", params(("format" = Option<PemOrJson>, Query)), responses((status = 200, content((CertificateServed = "application/json"), (String = "application/x-pem-file"))), Refusals))]
 async fn get_certificate(
@@ -148,22 +138,20 @@ async fn get_certificate(
     context: web::Data<Context>,
 ) -> Result<HttpResponse, ApiError> {
     let mut query = Query::of(&request)?;
-    let format = query.choice("format", &["json", "pem"])?;
+    let format = PemOrJson::asked(&mut query)?;
     query.finish()?;
     let active = context.owners.certificates.active();
     Ok(match format {
-        Some("pem") => {
+        PemOrJson::Pem => {
             let chain = active.bundle.certificate_pem();
             HttpResponse::Ok().content_type("application/x-pem-file").body(chain)
         }
-        _ => {
+        PemOrJson::Json => {
             let judged = active.clone();
             let warnings =
                 blocking::run(move || judged.bundle.warnings_at(OffsetDateTime::now_utc())).await?;
-            HttpResponse::Ok().json(json!({
-                "certificate": ServedCertificate::of(&active),
-                "warnings": warnings,
-            }))
+            let certificate = ServedCertificate::of(&active);
+            HttpResponse::Ok().json(CertificateServed { certificate, warnings })
         }
     })
 }
@@ -172,33 +160,27 @@ async fn get_certificate(
 ///
 /// A certificate without a key is completed by the key that waits for it. `?force=true` takes an
 /// expired one, `?dry_run=true` tells what would be installed and changes nothing.
-#[utoipa::path(post, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "InstallCertificate", params(("force" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)), request_body(content = CertificateForm, content_type = "multipart/form-data"), responses((status = 200, body = CertificateChanged), Refusals, (status = 415, body = ErrorBody)))]
+#[utoipa::path(post, path = "/v2/security/sslcertificate", tag = "Security", operation_id = "InstallCertificate", params(("force" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)), request_body(content = CertificateUpload, content_type = "multipart/form-data"), responses((status = 200, body = UploadAnswer), Refusals, (status = 409, body = ErrorBody), (status = 415, body = ErrorBody)))]
 async fn install_certificate(
     By(by): By,
     context: web::Data<Context>,
     options: UploadOptions,
     upload: CertificateUpload,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<UploadAnswer>, ApiError> {
     let waiting = context.owners.certificates.waiting_keys().clone();
     let judge = move || upload.judge(options.force, &waiting);
     let judgement = blocking::run(judge).await??;
     let Judgement { bundle, warnings, waiting_key } = judgement;
-    let remarks = |answer: &mut Value| {
-        answer["warnings"] = json!(warnings);
-        if let Some(id) = &waiting_key {
-            answer["waiting_key"] = json!(id);
-        }
-    };
+    let remarks = Remarks { warnings, waiting_key };
     if options.dry_run {
-        let certificate =
+        let judged =
             ActiveCertificate { bundle, is_default: false, installed: None, fallback: None };
-        let mut answer = json!({
-            "message": "Certificate judged, nothing was installed",
-            "dry_run": true,
-            "certificate": ServedCertificate::of(&certificate),
-        });
-        remarks(&mut answer);
-        return Ok(web::Json(answer));
+        return Ok(web::Json(UploadAnswer::Judged(CertificateJudged {
+            message: "Certificate judged, nothing was installed",
+            dry_run: true,
+            certificate: ServedCertificate::of(&judged),
+            remarks,
+        })));
     }
     if let Some(watched) = &context.appliance.watched_certificate
         && !context.appliance.upload_beside_watch
@@ -211,10 +193,12 @@ async fn install_certificate(
     }
     let install = InstallCertificate { bundle, by };
     let installed = context.owners.certificate.send(install).await??;
-    let mut answer =
-        changed("Certificate installed", &installed.certificate, &installed.generations);
-    remarks(&mut answer);
-    Ok(web::Json(answer))
+    let changed = CertificateChanged {
+        message: "Certificate installed",
+        certificate: ServedCertificate::of(&installed.certificate),
+        generations: installed.generations,
+    };
+    Ok(web::Json(UploadAnswer::Installed(CertificateInstalled { changed, remarks })))
 }
 
 /// `DELETE /v2/security/sslcertificate`: the default certificate serves again.
@@ -222,11 +206,14 @@ async fn install_certificate(
 async fn restore_default_certificate(
     By(by): By,
     context: web::Data<Context>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<CertificateChanged>, ApiError> {
     let restore = RestoreDefaultCertificate { by };
     let restored = context.owners.certificate.send(restore).await??;
-    let message = "Default certificate restored";
-    Ok(web::Json(changed(message, &restored.certificate, &restored.generations)))
+    Ok(web::Json(CertificateChanged {
+        message: "Default certificate restored",
+        certificate: ServedCertificate::of(&restored.certificate),
+        generations: restored.generations,
+    }))
 }
 
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -266,12 +253,12 @@ struct NewPassword {
 
 /// `GET /v2/security/adminpassword`: whether there is one, never which.
 #[utoipa::path(get, path = "/v2/security/adminpassword", tag = "Security", operation_id = "GetAdminPassword", responses((status = 200, body = PasswordState), Refusals))]
-async fn get_admin_password(context: web::Data<Context>) -> web::Json<Value> {
+async fn get_admin_password(context: web::Data<Context>) -> web::Json<PasswordState> {
     let authenticator = &context.owners.authenticator;
-    web::Json(json!({
-        "auth_enabled": authenticator.is_enabled(),
-        "default_password": authenticator.has_default_password(),
-    }))
+    web::Json(PasswordState {
+        auth_enabled: authenticator.is_enabled(),
+        default_password: authenticator.has_default_password(),
+    })
 }
 
 /// `POST /v2/security/adminpassword`: the old one fails everywhere once this is answered.
@@ -280,10 +267,10 @@ async fn set_admin_password(
     By(by): By,
     context: web::Data<Context>,
     Json(new): Json<NewPassword>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<Done>, ApiError> {
     let set = SetAdminPassword { password: new.password, by };
     context.owners.auth.send(set).await??;
-    Ok(web::Json(json!({ "message": "Admin password updated" })))
+    Ok(web::Json(Done::new("Admin password updated")))
 }
 
 /// `DELETE /v2/security/adminpassword`: authentication is off until a password is set.
@@ -291,13 +278,11 @@ async fn set_admin_password(
 async fn disable_authentication(
     By(by): By,
     context: web::Data<Context>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<Done>, ApiError> {
     let disable = DisableAuthentication { by };
     context.owners.auth.send(disable).await??;
-    Ok(web::Json(json!({
-        "message": "Authentication switched off",
-        "warning": "Anybody who reaches this appliance may administer it now; POST a password here to end that",
-    })))
+    let warning = "Anybody who reaches this appliance may administer it now; POST a password here to end that";
+    Ok(web::Json(Done { message: "Authentication switched off", warning: Some(warning) }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -313,10 +298,10 @@ async fn set_job_token(
     By(by): By,
     context: web::Data<Context>,
     Json(new): Json<NewJobToken>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<Done>, ApiError> {
     let set = SetJobToken { token: Some(new.user_token), by };
     context.owners.auth.send(set).await??;
-    Ok(web::Json(json!({ "message": "Job token set" })))
+    Ok(web::Json(Done::new("Job token set")))
 }
 
 /// `DELETE /v2/security/jobtoken`
@@ -324,10 +309,10 @@ async fn set_job_token(
 async fn remove_job_token(
     By(by): By,
     context: web::Data<Context>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<Done>, ApiError> {
     let remove = SetJobToken { token: None, by };
     context.owners.auth.send(remove).await??;
-    Ok(web::Json(json!({ "message": "Job token removed" })))
+    Ok(web::Json(Done::new("Job token removed")))
 }
 
 /// `GET /v2/security/throttled`: the addresses that are slowed or refused now.
@@ -339,11 +324,16 @@ async fn throttled(context: web::Data<Context>) -> web::Json<ThrottledAddresses>
 
 /// `DELETE /v2/security/reset`: waiting keys go as well.
 #[utoipa::path(delete, path = "/v2/security/reset", tag = "Security", operation_id = "Reset", responses((status = 200, body = CertificateChanged), Refusals))]
-async fn reset(By(by): By, context: web::Data<Context>) -> Result<web::Json<Value>, ApiError> {
+async fn reset(
+    By(by): By,
+    context: web::Data<Context>,
+) -> Result<web::Json<CertificateChanged>, ApiError> {
     let generations = context.owners.reset(&by).await?;
-    let active = context.owners.certificates.active();
-    let message = "Security settings reset: default certificate, default password, plain HTTP on, no job token, no waiting keys";
-    Ok(web::Json(changed(message, &active, &generations)))
+    Ok(web::Json(CertificateChanged {
+        message: "Security settings reset: default certificate, default password, plain HTTP on, no job token, no waiting keys",
+        certificate: ServedCertificate::of(&context.owners.certificates.active()),
+        generations,
+    }))
 }
 
 /// Entries that `GET audit` gives unless it is asked for more.
@@ -366,7 +356,7 @@ struct AuditQuery {
 async fn audit(
     context: web::Data<Context>,
     query: Result<web::Query<AuditQuery>, actix_web::Error>,
-) -> Result<web::Json<Value>, ApiError> {
+) -> Result<web::Json<AuditRecord>, ApiError> {
     let asked = query
         .map_err(|err| query::invalid(None, format!("the query takes limit and since: {err}")))?;
     let limit = asked.limit.unwrap_or(AUDIT_LIMIT);
@@ -387,5 +377,5 @@ async fn audit(
     let entries = blocking::run(move || audit.read(limit, since))
         .await?
         .map_err(|err| ApiError::internal("the audit record cannot be read", &err))?;
-    Ok(web::Json(json!({ "entries": entries })))
+    Ok(web::Json(AuditRecord { entries }))
 }

@@ -15,6 +15,7 @@ use portcullis_actors::{
     clock,
 };
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::http::{
@@ -27,12 +28,18 @@ const MAX_PART: usize = 1 << 20;
 
 const EXPECTED: &str = "send multipart/form-data with the fields keyfile and certfile";
 
-/// The parts of an upload, as they were sent.
-#[derive(Default)]
+/// PEM, DER, PKCS#7 or PKCS#12; the certificate chain own certificate first. One field may hold all.
+#[derive(Default, ToSchema)]
+#[schema(as = CertificateForm)]
 pub(super) struct CertificateUpload {
-    pub(super) keyfile: Option<Zeroizing<Vec<u8>>>,
-    pub(super) certfile: Option<Zeroizing<Vec<u8>>>,
-    pub(super) passphrase: Option<Zeroizing<String>>,
+    /// Needless where the key waits here.
+    #[schema(value_type = Option<String>, format = Binary, nullable = false)]
+    keyfile: Option<Zeroizing<Vec<u8>>>,
+    #[schema(value_type = Option<String>, format = Binary, nullable = false)]
+    certfile: Option<Zeroizing<Vec<u8>>>,
+    /// For an encrypted key.
+    #[schema(value_type = Option<String>, nullable = false)]
+    passphrase: Option<Zeroizing<String>>,
 }
 
 impl CertificateUpload {
