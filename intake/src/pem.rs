@@ -1,12 +1,11 @@
 //! Finds the PEM blocks in a text and decodes them.
 //!
-//! In this crate only this file names `rustls-pemfile`. That crate is retired: its reader now
-//! lives in `rustls-pki-types`, and it gets no more releases. It is used because the
-//! project's set of TLS crates fixes it; being confined here, it is replaced in one place.
-//! Neither it nor its successor reads the files that people have (byte order marks, two
-//! blocks that share a line, tabs after a BEGIN line), and both skip what they do not
-//! recognise without a word. So the blocks are found here, written out afresh in the
-//! plain form, and only then handed over for decoding.
+//! Only this file names `rustls-pemfile`. That crate is retired: its reader now lives in
+//! `rustls-pki-types`, and it gets no more releases. It is used because the project's set of TLS
+//! crates fixes it; being confined here, it is replaced in one place. Neither it nor its successor
+//! reads the files that people have (byte order marks, two blocks that share a line, tabs after a
+//! BEGIN line), and both skip what they do not recognise without a word. So the blocks are found
+//! here, written out afresh in the plain form, and only then handed over for decoding.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -12,7 +12,11 @@ use std::{
     sync::Arc,
 };
 
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use rustls_platform_verifier::BuilderVerifierExt;
 use serde::{Deserialize, Serialize};
 use tungstenite::http::{HeaderValue, Uri};
@@ -145,7 +149,7 @@ fn tls(ca: Option<&Path>) -> Result<ClientConfig, UpstreamError> {
     };
     let pem = regular::read(path).map_err(|err| wrong(err.to_string()))?;
     let mut roots = RootCertStore::empty();
-    for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|err| wrong(err.to_string()))?;
         roots.add(certificate).map_err(|err| wrong(err.to_string()))?;
     }

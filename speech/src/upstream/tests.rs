@@ -2,7 +2,7 @@
 
 use std::{
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -430,10 +430,24 @@ fn wrong_settings_are_told() {
         assert!(told.contains(reason), "{told}");
     }
     assert!(told(&|settings| settings.languages.clear()).contains("no languages"));
-    let missing = PathBuf::from("/nowhere/ca.pem");
-    let told = told(&|settings| {
-        settings.url = "wss://a".into();
-        settings.ca = Some(missing.clone());
-    });
+    let told_of_ca = |path: &Path| {
+        told(&|settings| {
+            settings.url = "wss://a".into();
+            settings.ca = Some(path.to_owned());
+        })
+    };
+    let told = told_of_ca(Path::new("/nowhere/ca.pem"));
     assert!(told.contains("/nowhere/ca.pem"), "{told}");
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    let block = |text| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    for (content, reason) in [
+        ("no PEM".to_owned(), "it holds no certificate in PEM"),
+        (block("%%%%"), "base64"),
+        (block("AAAA"), "invalid peer certificate"),
+    ] {
+        std::fs::write(&ca, content).unwrap();
+        let told = told_of_ca(ca.path());
+        assert!(told.contains(&ca.path().display().to_string()), "{told}");
+        assert!(told.contains(reason), "{told}");
+    }
 }
