@@ -1,4 +1,4 @@
-//! The messages of the realtime protocol, typed. Specification: speech, sections 3.3 and 3.4.
+//! The messages of the realtime protocol, typed.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -252,7 +252,7 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    /// The close code and its reason (speech, section 3.4).
+    /// The close code and its reason.
     #[must_use]
     pub fn close(self) -> (u16, &'static str) {
         match self {

@@ -1,6 +1,5 @@
 //! The realtime protocol as a state machine: it is told what arrives and what time it is, and gives
-//! what is to be done. It knows no socket, no thread and no clock. Specification: speech, sections
-//! 3.2 to 3.5.
+//! what is to be done. It knows no socket, no thread and no clock.
 //!
 //! ```text
 //! Fresh --StartRecognition--> Opening --Opened--> Running --EndOfStream--> Ending

@@ -1,4 +1,4 @@
-//! `/v2/management`: what runs here and how it is. Specification: appliance, section 2.
+//! `/v2/management`: what runs here and how it is.
 
 mod about;
 mod events;

@@ -1,5 +1,5 @@
 //! Monitoring: `/metrics` of this process, and the paths of a real Prometheus behind the same
-//! password. Specification: appliance, section 8.
+//! password.
 
 mod figures;
 mod prometheus;

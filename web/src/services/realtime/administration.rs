@@ -1,4 +1,4 @@
-//! `/v2/management/host/realtime`: what the service carries. Specification: appliance, section 2.
+//! `/v2/management/host/realtime`: what the service carries.
 
 use actix_web::web;
 use serde::Serialize;

@@ -1,5 +1,4 @@
-//! `/v2` and `/v2/{language}`: the realtime Speech API over WebSocket. Specification: speech,
-//! section 3.
+//! `/v2` and `/v2/{language}`: the realtime Speech API over WebSocket.
 //!
 //! The protocol is `portcullis_speech::realtime::protocol`; [`session`] carries it: frames in,
 //! actions out. What computes and what touches the disk runs on threads of the speech side.
