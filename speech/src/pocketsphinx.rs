@@ -16,8 +16,8 @@ use crate::{
     cutter::{Cutter, CutterSettings, Window},
     measures::{Measures, Meter},
     recogniser::{
-        Cancel, Heard, LiveOptions, Recogniser, RecogniserError, RecogniserInfo, SAMPLE_RATE,
-        Session, SessionOptions, Word,
+        Cancel, Clock, Heard, LiveOptions, Recogniser, RecogniserError, RecogniserInfo,
+        SAMPLE_RATE, Session, SessionOptions, Word,
     },
     silence::Standing,
     slots::{Slots, Urgency},
@@ -114,7 +114,8 @@ impl Recogniser for PocketSphinx {
             _admission: admission,
             slots: self.slots.clone(),
             cancel: options.cancel,
-            telling: Telling::new(options.live, Instant::now()),
+            telling: Telling::new(options.live, options.clock.now()),
+            clock: options.clock,
             cutter: Cutter::new(settings),
             utterance: None,
             decoded: 0,
@@ -137,6 +138,7 @@ struct PocketSphinxSession {
     _admission: Admission,
     slots: Slots,
     cancel: Cancel,
+    clock: Clock,
     telling: Telling,
     cutter: Cutter,
     /// Where the decoder's utterance began, in samples of the stream; `None` before it begins.
@@ -158,9 +160,9 @@ impl PocketSphinxSession {
         self.utterance.get_or_insert(start + known as u64);
         let fresh: Vec<i16> = fresh.iter().map(|sample| (sample * 32767.0) as i16).collect();
         let urgency = if self.telling.live.is_some() { Urgency::Realtime } else { Urgency::Batch };
-        let asked = Instant::now();
+        let asked = self.clock.now();
         let slot = self.slots.acquire(urgency, &self.cancel)?;
-        self.meter.waited(asked.elapsed());
+        self.meter.waited(self.clock.now().duration_since(asked));
         self.decoder.process(&fresh).map_err(RecogniserError::Engine)?;
         drop(slot);
         self.decoded = start + samples.len() as u64;
@@ -184,7 +186,7 @@ impl PocketSphinxSession {
         let (start, samples) = (open.start, open.samples.to_vec());
         self.decode(start, &samples)?;
         let Some(live) = self.telling.live.clone() else { return Ok(Vec::new()) };
-        if !self.telling.pace.is_due(Instant::now(), &live) {
+        if !self.telling.pace.is_due(self.clock.now(), &live) {
             return Ok(Vec::new());
         }
         self.look_now(&live, 0.0)
@@ -207,7 +209,7 @@ impl ByTheClock for PocketSphinxSession {
 
     fn look_now(&mut self, live: &LiveOptions, after: f64) -> Result<Vec<Heard>, RecogniserError> {
         let Some(start) = self.cutter.open().map(|open| open.start) else { return Ok(Vec::new()) };
-        self.telling.pace.decoded(Instant::now(), Duration::ZERO, Duration::ZERO);
+        self.telling.pace.decoded(self.clock.now(), Duration::ZERO, Duration::ZERO);
         let deadlines = self.telling.deadlines(live, self.cutter.position(), after, PATIENCE);
         self.looked = self.decoded;
         let words = self.words(self.decoder.words());
@@ -235,7 +237,7 @@ impl ByTheClock for PocketSphinxSession {
 impl Session for PocketSphinxSession {
     fn feed(&mut self, samples: &[f32]) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         self.meter.fed(begun, samples.len());
         self.telling.fed(begun, samples.len());
         let mut heard = Vec::new();
@@ -244,17 +246,17 @@ impl Session for PocketSphinxSession {
             heard.extend(self.cut(samples)?);
             heard.extend(self.look()?);
         }
-        self.meter.told(begun, Instant::now(), &heard);
+        self.meter.told(begun, self.clock.now(), &heard);
         Ok(heard)
     }
 
     fn finish(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let window = self.cutter.finish();
         let heard = window.map_or_else(|| Ok(Vec::new()), |window| self.close(&window))?;
         self.telling.finish();
-        self.meter.told(begun, Instant::now(), &heard);
+        self.meter.told(begun, self.clock.now(), &heard);
         Ok(heard)
     }
 
@@ -264,9 +266,9 @@ impl Session for PocketSphinxSession {
 
     fn wake(&mut self) -> Result<Vec<Heard>, RecogniserError> {
         self.cancel.check()?;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         let heard = self.act(begun)?;
-        self.meter.told(begun, Instant::now(), &heard);
+        self.meter.told(begun, self.clock.now(), &heard);
         Ok(heard)
     }
 

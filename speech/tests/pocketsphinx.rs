@@ -5,8 +5,8 @@ use std::time::Duration;
 use portcullis_speech::{
     pocketsphinx::PocketSphinx,
     recogniser::{
-        Cancel, Heard, LiveOptions, Recogniser, RecogniserError, SAMPLE_RATE, SessionOptions, Word,
-        samples_from_i16,
+        Cancel, Clock, Heard, LiveOptions, Recogniser, RecogniserError, SAMPLE_RATE,
+        SessionOptions, Word, samples_from_i16,
     },
     slots::Slots,
 };
@@ -96,4 +96,19 @@ fn decoders_are_bounded_and_given_back() {
     recogniser.begin(live()).unwrap();
     let french = SessionOptions::batch("fr", Cancel::default());
     assert!(recogniser.begin(french).is_err());
+}
+
+#[test]
+fn a_session_goes_by_the_clock_that_it_is_given() {
+    let clock = Clock::simulated().unwrap();
+    let hour = Duration::from_secs(3600);
+    let late = clock.now() + hour;
+    clock.wait_until(late);
+    let options = SessionOptions::live("en", LiveOptions::default(), Cancel::default());
+    let mut session =
+        recogniser().begin(SessionOptions { clock: clock.clone(), ..options }).unwrap();
+    // Ends in a word, so that something is due.
+    session.feed(&go_forward()[..SAMPLE_RATE as usize * 3 / 2]).unwrap();
+    let due = session.wake_at().expect("words wait for their final");
+    assert!(due > late, "{:?} too early", late - due);
 }
