@@ -380,6 +380,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -396,8 +398,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(Writer::start(folder.path().join("spool")).unwrap());
         let begin = Arc::new(std::sync::Barrier::new(2));
+        let ended = Arc::new(AtomicBool::new(false));
         let reader = {
-            let (spool, begin) = (spool.clone(), begin.clone());
+            let (spool, begin, ended) = (spool.clone(), begin.clone(), ended.clone());
             std::thread::spawn(move || {
                 begin.wait();
                 let (mut bytes, mut forces) = (Vec::new(), Vec::new());
@@ -406,8 +409,10 @@ mod tests {
                         Item::Audio(audio) => bytes.extend(audio),
                         Item::Force => {
                             forces.push(bytes.len());
-                            // Falls behind, so that the disk is used again.
-                            std::thread::sleep(Duration::from_millis(20));
+                            // Falls behind until the disk is used again.
+                            while spool.state().disk.is_empty() && !ended.load(Relaxed) {
+                                std::thread::yield_now();
+                            }
                         }
                         Item::Configure(_) => {}
                         Item::End => return (bytes, forces),
@@ -432,6 +437,7 @@ mod tests {
             }
         }
         spool.push(Item::End).unwrap();
+        ended.store(true, Relaxed);
         let (bytes, forces) = reader.join().unwrap();
         assert!(bytes == sent, "{} bytes of {}", bytes.len(), sent.len());
         assert_eq!(forces, marks);

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -30,8 +30,8 @@ struct Shared {
 struct Free {
     /// With the end of its last use; the last one is used next, so that the others can go.
     states: Vec<(Instant, WhisperState)>,
-    /// Whether a thread looks after those that nobody uses.
-    watched: bool,
+    /// Looks after those that nobody uses.
+    watcher: Option<JoinHandle<()>>,
 }
 
 impl States {
@@ -69,11 +69,11 @@ impl States {
     pub(super) fn give_back(&self, state: WhisperState) {
         let mut free = self.0.free();
         free.states.push((Instant::now(), state));
-        if !free.watched {
+        if free.watcher.is_none() {
             let shared = Arc::downgrade(&self.0);
             let thread = thread::Builder::new().name("decode-memory".into());
             // Without a thread they stay until there is one.
-            free.watched = thread.spawn(move || watch(&shared)).is_ok();
+            free.watcher = thread.spawn(move || watch(&shared)).ok();
         }
     }
 }
@@ -88,12 +88,14 @@ impl Shared {
         let mut free = self.free();
         let old = free.states.extract_if(.., |(used, _)| used.elapsed() >= self.idle);
         let old: Vec<_> = old.collect();
-        free.watched = !free.states.is_empty();
-        let watched = free.watched;
+        let left = !free.states.is_empty();
+        if !left {
+            free.watcher = None;
+        }
         // To free this memory takes a moment, in which nobody should wait for a state.
         drop(free);
         drop(old);
-        watched
+        left
     }
 }
 
@@ -137,11 +139,11 @@ mod tests {
             let again = states.take().unwrap();
             states.give_back(again);
             assert!(free(&states) <= 2);
-            let begun = Instant::now();
-            while free(&states) > 0 || states.0.free().watched {
-                assert!(begun.elapsed() < Duration::from_secs(60), "they are kept");
-                thread::sleep(Duration::from_millis(5));
+            let watcher = states.0.free().watcher.take();
+            if let Some(watcher) = watcher {
+                watcher.join().unwrap();
             }
+            assert_eq!(free(&states), 0);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     engine::default_model,
-    recogniser::{Cancel, Heard, LiveOptions, SAMPLE_RATE, Stretch, Word, samples_from_i16},
+    recogniser::{Cancel, Clock, Heard, LiveOptions, SAMPLE_RATE, Stretch, Word, samples_from_i16},
     slots::Urgency,
 };
 
@@ -88,29 +88,31 @@ fn a_live_session_tells_each_pause_once_goes_on_after_a_finish_and_can_be_change
     assert_eq!(measures.final_delay(1.0).is_some(), measures.final_words() > 0);
 }
 
-/// A live session with partials that has waited long enough to look at what comes next.
-fn forced_session(whisper: &Whisper) -> Box<dyn Session> {
+/// A live session with partials, whose words may wait for long.
+fn forced_session(whisper: &Whisper, clock: Clock) -> Box<dyn Session> {
     let max_delay = Duration::from_secs(20);
     let live = LiveOptions { partials: true, max_delay, ..LiveOptions::default() };
-    whisper.begin(SessionOptions::live("en", live, Cancel::default())).unwrap()
+    let options = SessionOptions::live("en", live, Cancel::default());
+    whisper.begin(SessionOptions { clock, ..options }).unwrap()
 }
 
 #[test]
 fn words_that_were_seen_are_final_by_force_without_another_decode() {
     let whisper = whisper(&Slots::new(2));
-    let mut session = forced_session(&whisper);
+    let clock = Clock::simulated().unwrap();
+    let mut session = forced_session(&whisper, clock.clone());
     let (sentence, pause) = (sentence(), vec![0.0; SAMPLE_RATE as usize / 5]);
-    let begun = Instant::now();
+    let begun = clock.now();
     let mut heard = session.feed(&sentence).unwrap();
     // A session looks when it is no longer behind: after a quarter of the time that the audio lasts.
-    std::thread::sleep(Duration::from_secs(2).saturating_sub(begun.elapsed()));
-    let begun = Instant::now();
+    clock.wait_until(begun + Duration::from_secs(2));
+    let begun = clock.now();
     heard.extend(session.feed(&pause).unwrap());
-    let look = begun.elapsed();
+    let looked = clock.now();
     assert!(matches!(heard.last(), Some(Heard::Partial(open)) if !open.words.is_empty()));
-    let begun = Instant::now();
     let forced = session.force().unwrap();
-    assert!(begun.elapsed() < look / 4, "{:?} after a look of {look:?}", begun.elapsed());
+    let (look, force) = (looked - begun, clock.now() - looked);
+    assert!(force < look / 4, "{force:?} after a look of {look:?}");
     heard.extend(forced);
     assert!(text(&heard).ends_with("respectable than he was."), "{heard:?}");
     assert_eq!(text(&session.finish().unwrap()), "");
@@ -119,7 +121,7 @@ fn words_that_were_seen_are_final_by_force_without_another_decode() {
 #[test]
 fn what_follows_a_word_that_was_cut_by_force_is_heard_in_one_with_it() {
     let whisper = whisper(&Slots::new(2));
-    let mut session = forced_session(&whisper);
+    let mut session = forced_session(&whisper, Clock::default());
     let sentence = sentence();
     // In the middle of "respectable".
     let (first, rest) = sentence.split_at(SAMPLE_RATE as usize * 48 / 10);
@@ -151,13 +153,13 @@ fn wherever_the_audio_stops_no_word_comes_twice_and_none_is_lost_but_the_one_tha
         });
         finals.flatten().collect()
     };
-    let mut session = forced_session(&whisper);
+    let mut session = forced_session(&whisper, Clock::default());
     session.feed(&sentence).unwrap();
     let said = words(&session.finish().unwrap());
     assert_eq!(said.len(), 18, "{said:?}");
     for tenths in (6..60).step_by(4) {
         let stop = f64::from(tenths) / 10.0;
-        let mut session = forced_session(&whisper);
+        let mut session = forced_session(&whisper, Clock::default());
         let (first, rest) = sentence.split_at((stop * SECOND as f64) as usize);
         let mut heard = session.feed(first).unwrap();
         heard.extend(session.force().unwrap());
