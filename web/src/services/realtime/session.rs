@@ -23,6 +23,7 @@ use portcullis_speech::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::{RealtimeContext, board::OpenSession};
 use crate::{
@@ -77,15 +78,7 @@ fn id_of(request: &HttpRequest) -> String {
     let fits = |id: &&str| {
         (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    given.filter(fits).map_or_else(random_id, str::to_owned)
-}
-
-/// A random UUID (RFC 9562, section 5.4).
-fn random_id() -> String {
-    let number: u128 = rand::random();
-    let number = number & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{number:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    given.filter(fits).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
 pub(super) enum Event {
@@ -298,14 +291,21 @@ impl websocket::Session for RealtimeSession {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::test::TestRequest;
+
     use super::*;
 
     #[test]
-    fn random_ids_are_uuids_of_version_4() {
-        let id = random_id();
-        assert_eq!(id.len(), 36);
-        assert_eq!((&id[14..15], id.matches('-').count()), ("4", 4));
-        assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
-        assert_ne!(id, random_id());
+    fn a_session_has_the_id_of_its_request_or_a_random_one() {
+        let id = |given: &str| {
+            let request = TestRequest::default().insert_header(("x-request-id", given));
+            id_of(&request.to_http_request())
+        };
+        assert_eq!(id("mine"), "mine");
+        for unfit in ["", "two words", &"x".repeat(LONGEST_ID + 1)] {
+            let made = id(unfit);
+            assert_eq!(Uuid::parse_str(&made).unwrap().get_version_num(), 4, "{made}");
+            assert_ne!(made, id(unfit));
+        }
     }
 }

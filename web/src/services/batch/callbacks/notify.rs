@@ -6,6 +6,7 @@ use portcullis_speech::jobs::{
     Format, Job, JobConfig, JobId, JobStatus, JobStore, StoreError, config::Notification,
     transcript,
 };
+use uuid::Uuid;
 
 use super::{CallbackRunner, Errand, Kind, Outcome, Pauses, count, seconds};
 use crate::{
@@ -241,7 +242,7 @@ fn pieces(
 /// multipart/form-data with one file for each piece.
 fn form(pieces: Vec<Piece>) -> Message {
     // 122 random bits do not come up in any body.
-    let boundary = format!("portcullis-{:032x}", rand::random::<u128>());
+    let boundary = format!("portcullis-{}", Uuid::new_v4().simple());
     let mut body = Body::default();
     for piece in pieces {
         body.push(format!(
