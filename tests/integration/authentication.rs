@@ -219,7 +219,7 @@ fn repeated_failures_from_one_address_are_answered_429_and_others_are_not_affect
     let url = service.url("https", ABOUT);
     let from =
         |address: &str, password: &str| curl_as(password, &["--interface", address, url.as_str()]);
-    let mut failures = 0;
+    let (mut failures, mut slowed) = (0, 0.0);
     wait_until_blocking("a wrong password is answered 429", seconds(60), || {
         failures += 1;
         let reply = from("127.0.0.2", &format!("wrong-{failures}"));
@@ -229,6 +229,7 @@ fn repeated_failures_from_one_address_are_answered_429_and_others_are_not_affect
             return true;
         }
         assert_eq!(reply.status, 401);
+        slowed = f64::max(slowed, reply.number("time_total"));
         false
     });
     assert!(failures > 3, "a few mistakes are forgiven");
@@ -242,7 +243,7 @@ fn repeated_failures_from_one_address_are_answered_429_and_others_are_not_affect
     // It may have leaked below the brim since.
     assert_eq!(one["state"], if wait > 0 { "refused" } else { "slowed" }, "{told}");
     let other = from("127.0.0.3", "admin").expect(200);
-    assert!(other.number("time_total") < 1.0, "another address waits");
+    assert!(other.number("time_total") < slowed, "another address waits");
     assert_eq!(from("127.0.0.3", "mistake").status, 401);
     wait_until_blocking("the right password gets through", seconds(90), || {
         from("127.0.0.2", "admin").status == 200

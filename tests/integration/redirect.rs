@@ -116,8 +116,8 @@ fn redirect_comes_before_authentication() {
 async fn raw(service: &Service, request: &str) -> crate::support::http::Answer {
     let mut connection = Connection::plain(service.port("http")).await.expect("a connection");
     connection.send(request.as_bytes()).await.expect("sent");
-    let answer = tokio::time::timeout(crate::support::seconds(3), connection.answer()).await;
-    let answer = answer.unwrap_or_else(|_| panic!("no answer within 3 s to {request:?}"));
+    let answer = tokio::time::timeout(crate::support::seconds(20), connection.answer()).await;
+    let answer = answer.unwrap_or_else(|_| panic!("no answer within 20 s to {request:?}"));
     answer.unwrap_or_else(|err| panic!("{err} instead of an answer to {request:?}"))
 }
 

@@ -32,10 +32,10 @@ fn unwelcome(service: &Service, extra: &[&str]) -> Reply {
 fn unwelcome_upload_that_asks_first_is_refused_before_it_begins() {
     let service = Service::echo().start();
     for protocol in ["--http1.1", "--http2"] {
-        let reply = unwelcome(&service, &[protocol, "-H", "Expect: 100-continue"]).expect(401);
+        let ask = [protocol, "-H", "Expect: 100-continue", "--expect100-timeout", "120"];
+        let reply = unwelcome(&service, &ask).expect(401);
         assert_eq!(reply.exit_code, 0, "{protocol}: {}", reply.stderr);
         assert_eq!(reply.number("size_upload"), 0.0, "{protocol}: bytes were sent");
-        assert!(reply.number("time_total") < 1.0, "{protocol}: {}", reply.number("time_total"));
     }
 }
 
@@ -79,11 +79,10 @@ fn welcome_upload_that_asks_first_is_told_to_go_on_at_once() {
     let bundle = authority.pair_a();
     let url = service.url("https", "/v2/security/sslcertificate");
     let files = ["-F", &bundle.keyfile(), "-F", &bundle.certfile(), &url];
-    let ask = ["--http1.1", "-H", "Expect: 100-continue"];
+    // A client that hears nothing goes on by itself, this one later than it gives up.
+    let ask = ["--http1.1", "-H", "Expect: 100-continue", "--expect100-timeout", "120"];
     let reply = curl_as("admin", &[&ask[..], &files[..]].concat()).expect(200);
     assert!(reply.headers.starts_with("HTTP/1.1 100"), "{}", reply.headers);
-    // A client that hears nothing goes on by itself after a second.
-    assert!(reply.number("time_total") < 1.0, "{}", reply.number("time_total"));
 }
 
 #[test]

@@ -125,7 +125,8 @@ async fn fifty_swaps_go_unnoticed(
         delays.len()
     );
     assert!(connections > 200, "{connections} connections are too few to show anything");
-    assert!(median < seconds(1), "half of the certificates took {median:?} or longer");
+    // Without a report of a change they would be looked at every ten seconds.
+    assert!(median < seconds(5), "half of the certificates took {median:?} or longer");
     service.admin().until_drained().await;
 }
 

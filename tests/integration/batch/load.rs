@@ -77,18 +77,20 @@ fn many_jobs_are_done_in_order_while_the_management_api_answers_at_once() {
         done_all.store(true, Ordering::SeqCst);
         (posted, watcher.join().expect("the watcher"))
     });
+    let took = begun.elapsed();
     let usage = service.usage();
     let slowest = answered.iter().copied().fold(0.0, f64::max);
     let slow = answered.iter().filter(|seconds| **seconds > 0.1).count();
     eprintln!(
-        "{count} jobs posted in {posted:.1?}, done in {:.1?}; management answered {} times, within {slowest:.3} s, {slow} times not within 0.1 s; peak memory {} MiB, {} threads",
-        begun.elapsed(),
+        "{count} jobs posted in {posted:.1?}, done in {took:.1?}; management answered {} times, within {slowest:.3} s, {slow} times not within 0.1 s; peak memory {} MiB, {} threads",
         answered.len(),
         usage.peak_kib / 1024,
         usage.threads
     );
-    // On an idle machine a tenth of it is plenty.
-    assert!(slowest < 1.0, "the management API took {slowest} s");
+    // On an idle machine a tenth of a second is plenty; on a busy one the jobs take longer too.
+    let of_a_job = took.as_secs_f64() * width as f64 / count as f64;
+    assert!(slowest < f64::max(1.0, of_a_job), "{slowest} s, a job {of_a_job} s");
+    assert!(answered.len() > 2 * count, "{} answers", answered.len());
     assert!(usage.peak_kib < 600 * 1024, "{usage:?}");
 }
 
