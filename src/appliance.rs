@@ -34,7 +34,7 @@ use portcullis_web::{
     names::origin::OwnPort,
     outbound::{Guard, Outbound},
     service::{
-        ApplianceFacts, Context, Door, House, Kind, Resident, Service, Start, Tables,
+        ApplianceFacts, Context, Door, House, Kind, Resident, Service, Start, StartError, Tables,
         table::ConfigError,
     },
     services::{
@@ -42,6 +42,9 @@ use portcullis_web::{
         monitoring::Monitoring, realtime::Realtime, security::Security,
     },
 };
+
+/// How long a service may take to start.
+const LONGEST_START: Duration = Duration::from_secs(60);
 
 /// An appliance before it runs: its name and its kinds of service.
 ///
@@ -279,9 +282,13 @@ async fn move_in(
     for service in carried {
         let components = service.components();
         let ServiceConfig { name, start, .. } = service;
-        let started = start.begin(Door::new(&name, context.clone())).await;
+        let starting = start.begin(Door::new(&name, context.clone()));
+        let started = tokio::time::timeout(LONGEST_START, starting).await;
+        let late = |_| format!("it is not ready after {} s", LONGEST_START.as_secs()).into();
         let service = started
-            .map_err(|err| anyhow::anyhow!(err))
+            .map_err(late)
+            .flatten()
+            .map_err(|err: StartError| anyhow::anyhow!(err))
             .with_context(|| format!("the service `{name}` cannot start"))?;
         residents.push(Resident { name, components, service });
     }

@@ -93,8 +93,8 @@ pub struct Start {
 }
 
 impl Start {
-    /// Starts with `begin`, which is given the door before any listener is open and may not take
-    /// long. If it fails, the appliance does not start: a service that can serve later, or can tell
+    /// Starts with `begin`, which is given the door before any listener is open and may take a
+    /// minute. If it fails, the appliance does not start: a service that can serve later, or can tell
     /// its clients what is wrong, starts all the same and says so in its health.
     pub fn new<S, E, F>(begin: impl FnOnce(Door) -> F + 'static) -> Self
     where

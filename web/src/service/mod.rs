@@ -53,7 +53,8 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// How it is, as `health` reports under its name; `None`: there is nothing to report.
+    /// How it is, as `health` reports under its name; `None`: there is nothing to report. It has five
+    /// seconds to say so.
     fn health(&self) -> LocalBoxFuture<'_, Option<Health>> {
         Box::pin(ready(None))
     }

@@ -1,6 +1,6 @@
 //! `GET health`: how the components of this process are.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use actix_web::web;
 use portcullis_actors::{
@@ -9,6 +9,7 @@ use portcullis_actors::{
 };
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{about, figures::folders, standing_warnings};
@@ -18,6 +19,8 @@ use crate::{
     services::shared::host_figures,
 };
 
+/// How long a service may take to say how it is.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// Less than this is left on the disk of the data directory: changes will soon fail.
 const LOW_SPACE_BYTES: u64 = 64 << 20;
 /// So few files more can be made: changes will soon fail.
@@ -54,7 +57,12 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Verd
         components.insert((*name).to_owned(), Health::disabled());
     }
     for resident in context.house.residents() {
-        let Some(health) = resident.service.health().await else { continue };
+        let asked = timeout(LONGEST_LOOK, resident.service.health());
+        let late = |_| {
+            let text = format!("it did not say how it is within {} s", LONGEST_LOOK.as_secs());
+            Some(Health::good().with_error(text))
+        };
+        let Some(health) = asked.await.unwrap_or_else(late) else { continue };
         for name in resident.components {
             components.insert((*name).to_owned(), health.clone());
         }
