@@ -14,7 +14,7 @@ help:
 	@echo "make model  get a speech model into the user's cache (make run does it too): MODEL=tiny.en,"
 	@echo "            the default, or MODEL=base, which knows 99 languages"
 	@echo "make test   every test, against the built binary and real clients"
-	@echo "make check  formatting, clippy, licences and bans"
+	@echo "make check  formatting, clippy, documentation, public interface, licences and bans"
 	@echo "make bench  measure, and print a table"
 	@echo "make bench-model  size, exactness and speed of a model (MODEL=base, in other languages too)"
 	@echo "make long-run  a thousand jobs, then eight live sessions: nothing is lost, memory comes back"
@@ -48,6 +48,8 @@ check:
 	@scripts/tools.sh build check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	CARGO=$(CARGO) scripts/public_api.py
 	$(CARGO) deny check licenses bans sources
 
 bench:

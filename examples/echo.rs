@@ -15,9 +15,7 @@ use actix_web::{
 };
 use futures::{StreamExt, stream};
 use portcullis::{
-    Appliance, Authentication, Endpoint, Mount, Service,
-    actors::metrics,
-    command_line,
+    ApiError, Appliance, Authentication, Endpoint, Mount, Service, command_line, figures,
     websocket::{self, Session, Socket},
 };
 use serde::Deserialize;
@@ -50,7 +48,7 @@ impl Service for Echo {
 async fn upload(mut body: Payload) -> Result<HttpResponse, Error> {
     let (mut length, mut digest) = (0_u64, Sha256::new());
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(portcullis::web::ApiError::from)?;
+        let chunk = chunk.map_err(ApiError::from)?;
         length += chunk.len() as u64;
         digest.update(&chunk);
     }
@@ -108,7 +106,7 @@ async fn slow(query: Query<SlowQuery>) -> Result<HttpResponse, Error> {
 fn main() -> ExitCode {
     // The benchmarks compare.
     if std::env::var_os("ECHO_UNCOUNTED").is_some() {
-        metrics::stop_counting();
+        figures::stop_counting();
     }
     command_line(Appliance::new("echo", env!("CARGO_PKG_VERSION")).service("echo", Echo))
 }

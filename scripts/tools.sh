@@ -78,7 +78,7 @@ for purpose in "$@"; do
         need_voices
         [ -d /usr/share/ktuberling/sounds/de ] || missing="$missing ktuberling-data"
         ;;
-    check) ;;
+    check) need python3 python3 ;;
     *)
         echo "tools.sh: unknown purpose $purpose" >&2
         exit 2
@@ -100,11 +100,10 @@ if ! command -v cargo >/dev/null 2>&1; then
     exit 1
 fi
 
-cargo_tool() { # cargo_tool SUBCOMMAND CRATE
-    cargo "$1" --version >/dev/null 2>&1 || {
-        echo "installing $2 (once, some minutes)" >&2
-        cargo install --quiet --locked "$2"
-    }
+cargo_tool() { # cargo_tool SUBCOMMAND CRATE [VERSION]
+    present=$(cargo "$1" --version 2>/dev/null) && case "$present" in *"${3:-}") return ;; esac
+    echo "installing $2 (once, some minutes)" >&2
+    cargo install --quiet --locked "$2" ${3:+--version "$3"}
 }
 
 # The official clients of the speech APIs, below target/.
@@ -161,6 +160,9 @@ for purpose in "$@"; do
         browser_packages
         ;;
     bench) speech_samples ;;
-    check) cargo_tool deny cargo-deny ;;
+    check)
+        cargo_tool deny cargo-deny
+        cargo_tool public-api cargo-public-api 0.52.0
+        ;;
     esac
 done

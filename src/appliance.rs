@@ -50,6 +50,24 @@ const LONGEST_START: Duration = Duration::from_secs(60);
 ///
 /// [`Appliance::new`] brings the built-in services; a program adds its own and hands the whole to
 /// [`crate::command_line`].
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use portcullis::{Appliance, Mount, Service, command_line};
+///
+/// struct Greeter;
+///
+/// impl Service for Greeter {
+///     fn mounts(&self) -> Vec<Mount> {
+///         Vec::new()
+///     }
+/// }
+///
+/// fn main() -> ExitCode {
+///     command_line(Appliance::new("greeter", "1.0.0").service("greeter", Greeter))
+/// }
+/// ```
 pub struct Appliance {
     name: &'static str,
     version: &'static str,
@@ -57,7 +75,8 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    /// An appliance with the built-in services. `name` shows in `about`.
+    /// An appliance with the built-in services. `name` and `version` show in `about`, in the API
+    /// document and on the command line.
     #[must_use]
     pub fn new(name: &'static str, version: &'static str) -> Self {
         let speech = SpeechRoom::default();
@@ -71,7 +90,7 @@ impl Appliance {
     }
 
     /// Adds a service that has nothing to configure and nothing to start. Listeners can list it by
-    /// `name` from now on.
+    /// `name` from now on; without a configuration, `http` and `https` carry it.
     ///
     /// # Panics
     /// There is a service of that name already.
@@ -94,16 +113,19 @@ impl Appliance {
     }
 
     /// What the configuration can make services of.
+    #[doc(hidden)] // For the fuzz targets.
     #[must_use]
     pub fn kinds(&self) -> &[Arc<dyn Kind>] {
         &self.kinds
     }
 
+    /// As it was made.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
+    /// As it was made.
     #[must_use]
     pub fn version(&self) -> &'static str {
         self.version

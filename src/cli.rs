@@ -63,6 +63,9 @@ struct RunArguments {
 
 /// Parses the command line, does what it says, and gives the exit code: 0 on success, 1 with one
 /// line on standard error when the appliance cannot start, 2 for a wrong command line.
+///
+/// A program has all the commands of portcullis under its own name: `run`, `check`, `console`,
+/// `completions`, `man`. It makes its own runtime, so it is called outside of any.
 pub fn command_line(appliance: Appliance) -> ExitCode {
     let mut command = Arguments::command().name(appliance.name()).version(appliance.version());
     let parsed = command

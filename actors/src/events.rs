@@ -4,6 +4,8 @@
 //! hands each to every subscriber. A subscriber that names the last event that it saw is given
 //! what came after it. Events are not kept across a restart, but their numbers go on increasing.
 
+#![warn(missing_docs)]
+
 use std::{
     collections::VecDeque,
     net::IpAddr,
@@ -28,18 +30,23 @@ const BACKLOG: usize = 512;
 /// One thing that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
+    /// Its number.
     pub id: EventId,
+    /// When it happened.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
     /// The request that brought it about, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
+    /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
 }
 
 /// What can happen. Secrets never become part of an event.
+#[allow(missing_docs)] // The fields are those of `events` in docs/api.md.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum EventKind {
     /// A change became durable; its effects follow.
@@ -80,7 +87,7 @@ pub struct ServiceEvent {
 }
 
 impl ServiceEvent {
-    /// An event of the type `name`, which is not one of the appliance's own.
+    /// An event of the type `name`, in kebab case, which is not one of the appliance's own.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self { name, passing: false, fields: Map::new() }
@@ -180,7 +187,8 @@ impl EventLog {
         let _ = self.0.live.send(event);
     }
 
-    /// Follows events from now on, or from the first one after `after`.
+    /// Follows events from now on, or from the first one after `after`. The last 1024 are kept for those
+    /// who come back; a subscriber that is more than 512 behind misses some, and is told so.
     #[must_use]
     pub fn subscribe(&self, after: Option<EventId>) -> Subscription {
         let ring = self.ring();
@@ -211,6 +219,7 @@ pub struct Subscription {
 /// What a subscriber gets next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
+    /// The next one.
     Event(Arc<Event>),
     /// Events were lost between the last one and the next: look at the whole state again.
     Missed,

@@ -1,5 +1,7 @@
 //! The number of a request, which its log lines, its answer and its events share.
 
+#![warn(missing_docs)]
+
 use std::{
     fmt,
     hash::{BuildHasher, Hasher},

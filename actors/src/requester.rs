@@ -1,11 +1,15 @@
 //! On whose behalf something happens.
 
+#![warn(missing_docs)]
+
 use crate::request_id::RequestId;
 
 /// On whose behalf something happens, for the history and the audit record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
+    /// `admin`, `monitoring`, `anybody`, or what it is on the machine itself.
     pub user: String,
+    /// Where the request came from; `None` for what happens on the machine itself.
     pub address: Option<std::net::IpAddr>,
     /// The request by which it was asked for.
     pub request_id: Option<RequestId>,

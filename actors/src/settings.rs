@@ -81,6 +81,7 @@ impl ThrottleLimits {
 /// A level of the log; each carries those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // They are what they are called.
 pub enum LogLevel {
     Error,
     Warn,
@@ -284,6 +285,7 @@ impl LiveSettings {
         Self(Arc::new(ArcSwap::from_pointee(settings)))
     }
 
+    /// What holds now.
     #[must_use]
     pub fn current(&self) -> Arc<Settings> {
         self.0.load_full()

@@ -9,7 +9,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::actors::certificate::{
+use portcullis_actors::certificate::{
     CertificateBundle, Judgement, Options, Upload, WaitingKey, Warning,
 };
 use time::OffsetDateTime;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::{Appliance, Mount, Service, config::Config};
+use portcullis::{Appliance, Mount, Service, internals::Config};
 
 /// The service of a program of its own.
 struct Echo;

@@ -8,7 +8,7 @@
 use std::{path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::actors::{
+use portcullis_actors::{
     auth::Credential,
     store::{AdminAccess, ChangeNote, FileStore, State, StateStore},
 };

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::speech::{
+use portcullis_speech::{
     realtime::{
         messages::{ErrorType, Refusal, ServerMessage},
         protocol::{Action, ChannelEvent, Input, Limits, Opened, Protocol},

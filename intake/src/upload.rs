@@ -28,7 +28,7 @@ pub struct Options<'a> {
 
 /// A key that was made here for a certificate request.
 pub struct WaitingKey {
-    /// The name that [`Judgement::waiting_key`] gives back.
+    /// The name that [`Judgement::waiting_key`](crate::Judgement::waiting_key) gives back.
     pub id: String,
     /// The key as plain PKCS#8 DER.
     pub pkcs8: Zeroizing<Vec<u8>>,

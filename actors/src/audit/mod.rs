@@ -60,6 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
+    /// It was done.
     Done,
     /// The request was wrong or not allowed; nothing was changed.
     Refused,
@@ -70,22 +71,26 @@ pub enum Outcome {
 /// One attempt to change something, or to log in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
+    /// When it was attempted.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub at: OffsetDateTime,
+    /// Who attempted it.
     pub user: String,
     /// `None` at the console.
     #[schema(value_type = Option<String>)]
     pub address: Option<IpAddr>,
     /// What was attempted, as `install certificate`.
     pub action: String,
+    /// How it ended.
     pub outcome: Outcome,
     /// What was changed in particular, or why it was refused or failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// SHA-256 of the certificate before and after, where it changed.
+    /// SHA-256 of the certificate before, where it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_fingerprint: Option<String>,
+    /// The same afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_fingerprint: Option<String>,
     /// The number of entries that are missing here: refusals past their rate, or entries that could
@@ -95,6 +100,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// An attempt at this moment.
     #[must_use]
     pub fn new(by: &Requester, action: &str, outcome: Outcome) -> Self {
         Self {
@@ -110,6 +116,7 @@ impl AuditEntry {
         }
     }
 
+    /// With what was changed in particular, or why not; cut after 1024 bytes. Never a secret.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();

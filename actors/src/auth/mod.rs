@@ -2,8 +2,8 @@
 //!
 //! The [`AuthActor`] owns the admin credential and the job token. It publishes a snapshot that every
 //! request reads without waiting. A word that was judged before is recognised by its keyed hash;
-//! only a password that nothing is known of waits for one of a few threads that hash ([`checks`]).
-//! What one address may get wrong is bounded by the [`throttle`].
+//! only a password that nothing is known of waits for one of a few threads that hash (`checks`).
+//! What one address may get wrong is bounded by the `throttle`.
 
 mod basic;
 mod checks;

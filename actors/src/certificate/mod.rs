@@ -1,7 +1,7 @@
 //! The certificate that is served.
 //!
 //! The [`CertificateActor`] owns the active certified key and the default one. Handshakes read
-//! [`TlsConfigs`], requests read [`Certificates`]; neither waits for the actor.
+//! `TlsConfigs`, requests read [`Certificates`]; neither waits for the actor.
 
 mod default;
 mod expiry;

@@ -1,8 +1,8 @@
 //! Changes of the state: one at a time, durable before they serve.
 //!
-//! A [`Change`] says what is asked for, and its [`ChangeKind`] what others call it. [`Writer`] makes
+//! A [`Change`] says what is asked for, and its [`ChangeKind`] what others call it. `Writer` makes
 //! it: it is the only one that persists, publishes, hands over and takes back. [`Ledger`] holds the
-//! state and lets one change at a time begin. What is published are [`Snapshot`]s; whoever owns one
+//! state and lets one change at a time begin. What is published are `Snapshot`s; whoever owns one
 //! brings it.
 
 mod error;

@@ -29,7 +29,9 @@ pub(crate) struct Auditor {
 /// What an attempt that succeeded has changed in particular; handlers leave it in the request.
 struct Change(String);
 
-/// Tells the record what the request has changed in particular. Never a secret.
+/// Tells the record what the request has changed in particular, such as `note 7 of minutes`. Never a
+/// secret. It counts for requests that would change something behind the admin password; a second call
+/// replaces what the first one said, and a refused or failed request is recorded with its error instead.
 pub fn note_change(request: &HttpRequest, change: impl Into<String>) {
     request.extensions_mut().insert(Change(change.into()));
 }

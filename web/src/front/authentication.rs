@@ -32,6 +32,16 @@ pub(crate) struct Granted {
 /// On whose behalf a request is made; the mount's authentication has put it there. Where nobody is
 /// known the request fails: nothing is done in the appliance's own name because a route was put in
 /// the wrong place.
+///
+/// ```
+/// use portcullis::By;
+///
+/// async fn who(By(requester): By) -> String {
+///     let from = requester.address.map_or("here".to_owned(), |address| address.to_string());
+///     format!("{} from {from}\n", requester.user)
+/// }
+/// # let _ = who;
+/// ```
 pub struct By(pub Requester);
 
 impl FromRequest for By {

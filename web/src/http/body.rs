@@ -1,5 +1,7 @@
 //! Bodies on their way in.
 
+#![warn(missing_docs)]
+
 use std::{
     pin::Pin,
     sync::{
@@ -28,10 +30,33 @@ use crate::http::{
 /// A body that sends nothing for so long is given up; its length does not matter.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The largest JSON document that the APIs take.
+/// The largest JSON document that the APIs take, in bytes.
 pub const MAX_JSON: usize = 64 * 1024;
 
-/// A JSON body, whatever its `Content-Type`: the documented curl commands send none.
+/// A JSON body, whatever its `Content-Type`: the documented curl commands send none. It is UTF-8 of at
+/// most 64 KiB ([`MAX_JSON`]).
+///
+/// What cannot be read is answered before the handler is called: 400 with the place in the body but
+/// nothing of its text, 413 for one that is too large, 408 for one that is not sent in time.
+///
+/// ```
+/// use portcullis::{ApiError, Code, Json};
+///
+/// #[derive(serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Guest {
+///     name: String,
+/// }
+///
+/// async fn greet(Json(guest): Json<Guest>) -> Result<String, ApiError> {
+///     if guest.name.is_empty() {
+///         let text = "a guest has a name".into();
+///         return Err(ApiError::invalid(Code::new("no-name"), Some("name"), text));
+///     }
+///     Ok(format!("hello {}\n", guest.name))
+/// }
+/// # let _ = greet;
+/// ```
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -60,7 +85,22 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// The query of a request; one that does not fit is told as JSON.
+/// The query of a request. One that does not fit is answered with 400 and `invalid-query`, as JSON.
+///
+/// ```
+/// use portcullis::Query;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Page {
+///     #[serde(default)]
+///     from: u64,
+/// }
+///
+/// async fn list(Query(page): Query<Page>) -> String {
+///     format!("guests from {}\n", page.from)
+/// }
+/// # let _ = list;
+/// ```
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 

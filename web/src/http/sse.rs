@@ -5,6 +5,8 @@
 //! to the new generation, and name the last event that they saw. A stream that the admin password
 //! has opened ends at once when the password changes: the next connection needs the new one.
 
+#![warn(missing_docs)]
+
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -41,7 +43,7 @@ impl Message {
         Self(text)
     }
 
-    /// Puts a name, and perhaps a number to resume from, before the data.
+    /// Puts a name, and perhaps a number to resume from, before the data. The name is one line.
     #[must_use]
     pub fn event(name: &str, id: Option<u64>, data: &str) -> Self {
         let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
@@ -49,7 +51,26 @@ impl Message {
     }
 }
 
-/// Answers with `messages`; ends with them, or when the request's generation drains.
+/// Answers with `messages`; ends with them, or when the request's generation drains. A silent stream says
+/// every 15 seconds that it is alive; a client is told to come back after one second.
+///
+/// ```
+/// use actix_web::{HttpRequest, HttpResponse, web::Data};
+/// use portcullis::{events::{EventLog, Next}, sse::{self, Message}};
+///
+/// /// What happens from now on.
+/// async fn follow(request: HttpRequest, events: Data<EventLog>) -> HttpResponse {
+///     let messages = sse::unfold(events.subscribe(None), |mut subscription| async move {
+///         let message = match subscription.next().await? {
+///             Next::Event(event) => Message::event(event.kind.name(), Some(event.id), ""),
+///             Next::Missed => Message::event("missed", None, ""),
+///         };
+///         Some((message, subscription))
+///     });
+///     sse::answer(&request, messages)
+/// }
+/// # let _ = follow;
+/// ```
 pub fn answer(
     request: &HttpRequest,
     messages: impl Stream<Item = Message> + 'static,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use portcullis_actors::{
-    Owners, audit::Audit, auth::Authenticator, certificate::Certificates, events::EventLog,
+    Owners, audit::AuditEntry, auth::Authenticator, certificate::Certificates, events::EventLog,
     metrics::METRICS, settings::LiveSettings, supervisor::InsecurePorts, watch::WatchedCertificate,
 };
 use prometheus_client::registry::Registry;
@@ -27,7 +27,9 @@ use crate::{
 pub struct ApplianceFacts {
     /// The name of the appliance, for `about`.
     pub name: String,
+    /// Its version, for `about`.
     pub version: &'static str,
+    /// When the process started.
     pub started: Instant,
     /// The address that each listener was bound to, by its name.
     pub addresses: BTreeMap<String, SocketAddr>,
@@ -52,12 +54,28 @@ pub struct ApplianceFacts {
 /// What the front, and the services that administer the appliance, work with.
 #[derive(Clone)]
 pub struct Context {
+    /// What can change.
     pub owners: Owners,
+    /// What cannot.
     pub appliance: Arc<ApplianceFacts>,
+    /// The services.
     pub house: House,
 }
 
 /// The door as one service sees it. Cheap to clone.
+///
+/// ```
+/// use portcullis::{Door, events::ServiceEvent, figures::Counter};
+///
+/// /// What a start may do with it.
+/// fn look_around(door: &Door) -> std::io::Result<()> {
+///     let greetings = Counter::<u64>::default();
+///     door.figures(|registry| registry.register("greetings", "Greetings", greetings.clone()));
+///     let path = door.folder()?.join("guests.txt");
+///     door.events().publish(ServiceEvent::new("book-opened").with("service", door.name()));
+///     std::fs::write(path, "")
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Door {
     name: Arc<str>,
@@ -66,6 +84,7 @@ pub struct Door {
 
 impl Door {
     /// The door for the service `name`.
+    #[doc(hidden)] // For the program that lets services in.
     #[must_use]
     pub fn new(name: &str, context: Context) -> Self {
         Self { name: name.into(), context }
@@ -79,7 +98,7 @@ impl Door {
 
     /// What is fixed for the life of the process.
     #[must_use]
-    pub fn appliance(&self) -> &ApplianceFacts {
+    pub(crate) fn appliance(&self) -> &ApplianceFacts {
         &self.context.appliance
     }
 
@@ -100,14 +119,13 @@ impl Door {
         &self.context.owners.events
     }
 
-    /// The record of changes, for what a service changes by itself. Changes that requests ask for
-    /// behind the admin password are recorded by the front.
-    #[must_use]
-    pub fn audit(&self) -> &Audit {
-        &self.context.owners.audit
+    /// Records what the service has changed by itself. Never waits. Changes that requests ask for
+    /// behind the admin password are recorded by the front, see [`note_change`](crate::front::note_change).
+    pub fn record(&self, entry: AuditEntry) {
+        self.context.owners.audit.record(entry);
     }
 
-    /// The settings that hold.
+    /// The settings that hold. They may change at any time: read them when they are needed.
     #[must_use]
     pub fn settings(&self) -> &LiveSettings {
         &self.context.owners.settings
@@ -115,25 +133,25 @@ impl Door {
 
     /// The certificate that serves.
     #[must_use]
-    pub fn certificates(&self) -> &Certificates {
+    pub(crate) fn certificates(&self) -> &Certificates {
         &self.context.owners.certificates
     }
 
     /// Whether a password or a token is asked for, and who is refused.
     #[must_use]
-    pub fn authenticator(&self) -> &Authenticator {
+    pub(crate) fn authenticator(&self) -> &Authenticator {
         &self.context.owners.authenticator
     }
 
     /// Whether plain ports serve or redirect.
     #[must_use]
-    pub fn insecure_ports(&self) -> &InsecurePorts {
+    pub(crate) fn insecure_ports(&self) -> &InsecurePorts {
         &self.context.owners.insecure_ports
     }
 
     /// What sends requests to addresses that clients name.
     #[must_use]
-    pub fn outbound(&self) -> &Arc<Outbound> {
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.context.appliance.outbound
     }
 

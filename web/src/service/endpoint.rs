@@ -8,7 +8,26 @@ use actix_web::{
 
 use crate::http::error::ApiError;
 
-/// A path and its methods, to be registered with [`Endpoint::register`].
+/// A path and its methods, to be registered with [`Endpoint::register`]. Any other method is answered
+/// with 405 and an `Allow` header.
+///
+/// ```
+/// use actix_web::{HttpResponse, web::{Path, ServiceConfig}};
+/// use portcullis::Endpoint;
+///
+/// fn routes(config: &mut ServiceConfig) {
+///     Endpoint::new("/{id:[0-9]+}").get(read).delete(remove).register(config);
+/// }
+///
+/// async fn read(id: Path<u64>) -> String {
+///     format!("guest {id}\n")
+/// }
+///
+/// async fn remove(_id: Path<u64>) -> HttpResponse {
+///     HttpResponse::NoContent().finish()
+/// }
+/// # let _ = routes;
+/// ```
 pub struct Endpoint {
     #[cfg(test)]
     path: String,
@@ -17,7 +36,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// `path` is relative to the mount.
+    /// `path` is relative to the mount, and is a pattern of actix-web: `/{id}` or `/{id:[0-9]+}`.
     #[must_use]
     pub fn new(path: &str) -> Self {
         Self {
@@ -42,6 +61,7 @@ impl Endpoint {
         self
     }
 
+    /// Answers POST.
     #[must_use]
     pub fn post<F, Args>(self, handler: F) -> Self
     where
@@ -52,6 +72,7 @@ impl Endpoint {
         self.method(Method::POST, handler)
     }
 
+    /// Answers DELETE.
     #[must_use]
     pub fn delete<F, Args>(self, handler: F) -> Self
     where
@@ -62,6 +83,7 @@ impl Endpoint {
         self.method(Method::DELETE, handler)
     }
 
+    /// Answers another method, such as PUT.
     #[must_use]
     pub fn method<F, Args>(mut self, method: Method, handler: F) -> Self
     where

@@ -13,6 +13,21 @@ use crate::http::{connection::connection_of, error::ApiError};
 /// The generation of a listener that a request came in on. A handler whose answer has no end of its own
 /// asks for it, and ends the answer when the generation drains: a client that comes back is served by
 /// the next one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use actix_web::{HttpResponse, rt::time::timeout};
+/// use portcullis::Generation;
+///
+/// /// Answers after a minute, or as soon as the generation drains.
+/// async fn wait(generation: Generation) -> HttpResponse {
+///     let waited = timeout(Duration::from_secs(60), generation.drains()).await;
+///     let why = if waited.is_ok() { "come back" } else { "nothing happened" };
+///     HttpResponse::Ok().body(format!("{why}\n"))
+/// }
+/// # let _ = wait;
+/// ```
 #[derive(Debug, Clone)]
 pub struct Generation(Arc<GenerationContext>);
 

@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
+    /// Nothing is wrong with it.
     Healthy,
+    /// Something is.
     Unhealthy,
     /// It is not served.
     Disabled,
@@ -73,6 +75,7 @@ impl Health {
 pub struct Folder {
     /// Its name in `diskinfo`.
     pub name: String,
+    /// Where it lies.
     pub path: PathBuf,
     /// Bytes of the disk that the service leaves free: with no more than these, it refuses work.
     pub reserve: u64,

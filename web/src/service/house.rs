@@ -13,12 +13,14 @@ pub struct Resident {
     pub name: String,
     /// Other names under which `health` lists it.
     pub components: &'static [&'static str],
+    /// What runs.
     pub service: Arc<dyn Service>,
 }
 
 /// A service that no listener carries.
 #[derive(Debug, Clone)]
 pub struct Absent {
+    /// As listeners would list it.
     pub name: String,
     /// The names under which `health` lists it as disabled.
     pub components: &'static [&'static str],

@@ -18,8 +18,42 @@ pub type StartError = Box<dyn Error + Send + Sync>;
 /// There is one service of a kind, which has the kind's name and is configured in the table of that
 /// name, or there are several: `[[service]]` with `kind` and `name` makes a further one, whose keys
 /// stand beside these two.
+///
+/// ```
+/// use portcullis::{Authentication, ConfigError, Endpoint, Kind, Mount, Service, Start, StartError, Tables};
+///
+/// struct Greeters;
+///
+/// impl Kind for Greeters {
+///     fn name(&self) -> &'static str {
+///         "greeter"
+///     }
+///
+///     /// Reads `[greeter]`: `word = "hello"`.
+///     fn configure(&self, tables: &mut Tables<'_>) -> Result<Start, ConfigError> {
+///         let word = tables.own.string("word")?.map_or("hello".to_owned(), |found| found.value);
+///         Ok(Start::new(|_door| async { Ok::<_, StartError>(Greeter { word }) }))
+///     }
+/// }
+///
+/// struct Greeter {
+///     word: String,
+/// }
+///
+/// impl Service for Greeter {
+///     fn mounts(&self) -> Vec<Mount> {
+///         let word = self.word.clone();
+///         vec![Mount::new("/greeter", Authentication::Open, move |config| {
+///             let word = word.clone();
+///             let greet = move || std::future::ready(word.clone());
+///             Endpoint::new("/hello").get(greet).register(config);
+///         })]
+///     }
+/// }
+/// ```
 pub trait Kind: Send + Sync + 'static {
-    /// Lower case, unique.
+    /// Its name, and that of its table: lower case, not one of the appliance's own tables, and no other
+    /// kind has it.
     fn name(&self) -> &'static str;
 
     /// Whether `[[service]]` may make services of it.
@@ -61,6 +95,7 @@ pub struct Tables<'d> {
 
 impl<'d> Tables<'d> {
     /// `shared` are those that [`Kind::shared_tables`] names.
+    #[doc(hidden)] // For the program that reads the configuration, as the next but one.
     #[must_use]
     pub fn new(own: Table<'d>, shared: BTreeMap<&'static str, Table<'d>>) -> Self {
         Self { own, shared }
@@ -78,6 +113,7 @@ impl<'d> Tables<'d> {
     ///
     /// # Errors
     /// There is such a key.
+    #[doc(hidden)]
     pub fn finish(self) -> Result<(), ConfigError> {
         self.own.finish()?;
         self.shared.into_values().try_for_each(Table::finish)
@@ -87,6 +123,27 @@ impl<'d> Tables<'d> {
 type Begin = dyn FnOnce(Door) -> LocalBoxFuture<'static, Result<Arc<dyn Service>, StartError>>;
 
 /// A service that is configured and can be started.
+///
+/// ```
+/// use portcullis::{Mount, Service, Start};
+///
+/// struct Guests(std::fs::File);
+///
+/// impl Service for Guests {
+///     fn mounts(&self) -> Vec<Mount> {
+///         Vec::new()
+///     }
+/// }
+///
+/// let start = Start::new(|door| async move {
+///     // What blocks belongs on a thread that may.
+///     let opened = actix_web::web::block(move || {
+///         std::fs::File::create(door.folder()?.join("guests.txt"))
+///     });
+///     opened.await.map_err(std::io::Error::other)?.map(Guests)
+/// });
+/// # drop(start);
+/// ```
 pub struct Start {
     begin: Box<Begin>,
     private_ports: Vec<u16>,
@@ -129,6 +186,7 @@ impl Start {
     }
 
     /// See [`Self::with_private_ports`].
+    #[doc(hidden)] // For the program that starts services, as the next.
     #[must_use]
     pub fn private_ports(&self) -> &[u16] {
         &self.private_ports
@@ -138,6 +196,7 @@ impl Start {
     ///
     /// # Errors
     /// Those of the service.
+    #[doc(hidden)]
     pub async fn begin(self, door: Door) -> Result<Arc<dyn Service>, StartError> {
         (self.begin)(door).await
     }

@@ -12,6 +12,8 @@
 //! | [`openapi`] | its part of the API document |
 //! | [`house`] | all services that run |
 
+#![warn(missing_docs)]
+
 pub mod door;
 pub mod endpoint;
 pub mod generation;
@@ -36,6 +38,24 @@ pub use self::{
 ///
 /// One value serves all listeners and threads. [`Kind`] makes it from the configuration; a service that
 /// has nothing to configure and nothing to start goes to the appliance as it is.
+///
+/// ```
+/// use portcullis::{Authentication, Endpoint, Mount, Service};
+///
+/// struct Greeter;
+///
+/// impl Service for Greeter {
+///     fn mounts(&self) -> Vec<Mount> {
+///         vec![Mount::new("/greeter", Authentication::Open, |config| {
+///             Endpoint::new("/hello").get(hello).register(config);
+///         })]
+///     }
+/// }
+///
+/// async fn hello() -> &'static str {
+///     "hello\n"
+/// }
+/// ```
 pub trait Service: Send + Sync + 'static {
     /// The paths that it answers. Asked for by each generation of a listener that carries it; has no
     /// effect beside.
@@ -53,8 +73,8 @@ pub trait Service: Send + Sync + 'static {
         None
     }
 
-    /// How it is, as `health` reports under its name; `None`: there is nothing to report. It has five
-    /// seconds to say so.
+    /// How it is, as `health` reports under its name; `None`: there is nothing to report. Asked for each
+    /// time that somebody looks at `health`; it has five seconds to say so.
     fn health(&self) -> LocalBoxFuture<'_, Option<Health>> {
         Box::pin(ready(None))
     }

@@ -19,6 +19,24 @@ pub enum Authentication {
 
 /// A path prefix and the routes below it. Making one changes nothing; its routes are asked for by each
 /// worker of each generation that carries it.
+///
+/// ```
+/// use actix_web::web::Data;
+/// use portcullis::{Authentication, Endpoint, Mount};
+///
+/// struct Guests(Vec<String>);
+///
+/// let guests = Data::new(Guests(vec!["Ann".into(), "Bob".into()]));
+/// let mount = Mount::new("/guests", Authentication::Admin, move |config| {
+///     config.app_data(guests.clone());
+///     Endpoint::new("/count").get(count).register(config);
+/// });
+/// assert_eq!(mount.prefix(), "/guests");
+///
+/// async fn count(guests: Data<Guests>) -> String {
+///     guests.0.len().to_string()
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Mount {
     pub(crate) prefix: String,
@@ -34,7 +52,7 @@ impl Mount {
     /// relative to it. State that handlers share belongs in a `web::Data` that `routes` clones.
     ///
     /// # Panics
-    /// The prefix neither is empty nor begins with a slash, or it ends with one, or it has braces.
+    /// The prefix is none, see [`is_prefix`].
     #[must_use]
     pub fn new(
         prefix: impl Into<String>,
@@ -55,7 +73,7 @@ impl Mount {
 
     /// Answers browsers whatever name they reached the appliance by: for what tells nothing and
     /// does nothing, such as the probes of a load balancer. Everything else is refused under a
-    /// name that is not the appliance's, see `host_names` in the configuration.
+    /// name that is not the appliance's, see `host_names` below `[security]` in the configuration.
     #[must_use]
     pub fn for_any_host(mut self) -> Self {
         self.any_host = true;
@@ -86,7 +104,8 @@ impl Mount {
     }
 }
 
-/// Whether a mount may have this prefix.
+/// Whether a mount may have this prefix: it is empty, or begins with a slash, does not end with one, and
+/// has visible ASCII alone, without any of `{}?#%"\`.
 #[must_use]
 pub fn is_prefix(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b"{}?#%\"\\".contains(&byte);

@@ -12,6 +12,7 @@ use toml::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{file}:{line}: {key}: {reason}")]
 pub struct ConfigError {
+    /// The path of the file, as it was given.
     pub file: String,
     /// From 1 on; 0: the file as a whole.
     pub line: usize,
@@ -23,7 +24,9 @@ pub struct ConfigError {
 
 /// A file's text and name, for the positions in errors.
 pub struct Source<'a> {
+    /// The path, for errors.
     pub file: &'a str,
+    /// All of it.
     pub text: &'a str,
 }
 
@@ -44,7 +47,24 @@ impl Source<'_> {
     }
 }
 
-/// One table, whose keys are taken one after another; what is left at the end is unknown.
+/// One table, whose keys are taken one after another; what is left at the end is unknown. A key that is
+/// absent is `None`, never an error.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use portcullis::{ConfigError, Table};
+///
+/// fn patience(table: &mut Table<'_>) -> Result<Duration, ConfigError> {
+///     let most = Duration::from_secs(60);
+///     let patience = table.duration("patience")?.unwrap_or(most);
+///     if patience > most {
+///         return Err(table.error_at("patience", table.offset_of("patience"), "is above 60s"));
+///     }
+///     Ok(patience)
+/// }
+/// # let _ = patience;
+/// ```
 pub struct Table<'d> {
     source: &'d Source<'d>,
     path: String,
@@ -56,21 +76,22 @@ pub struct Table<'d> {
 
 /// A value with its position.
 pub struct Found<T> {
+    /// What it is.
     pub value: T,
     /// Where it stands, for [`Table::error_at`].
     pub offset: usize,
 }
 
-type Take<T> = Result<Option<Found<T>>, ConfigError>;
-
 impl<'d> Table<'d> {
     /// The outermost table of a file.
+    #[doc(hidden)] // For the program that reads the configuration, as the next.
     #[must_use]
     pub fn root(source: &'d Source<'d>, table: &'d DeTable<'d>) -> Self {
         Self { source, path: String::new(), offset: 0, table: Some(table), taken: Vec::new() }
     }
 
     /// The table `path`, which the file does not have: every key is absent.
+    #[doc(hidden)]
     #[must_use]
     pub fn absent(source: &'d Source<'d>, path: &str) -> Self {
         Self { source, path: path.to_owned(), offset: 0, table: None, taken: Vec::new() }
@@ -114,7 +135,7 @@ impl<'d> Table<'d> {
         key: &'static str,
         expected: &str,
         convert: impl FnOnce(&'d DeValue<'d>) -> Option<T>,
-    ) -> Take<T> {
+    ) -> Result<Option<Found<T>>, ConfigError> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let offset = value.span().start;
         match convert(value.get_ref()) {
@@ -130,7 +151,7 @@ impl<'d> Table<'d> {
     ///
     /// # Errors
     /// It is something else.
-    pub fn string(&mut self, key: &'static str) -> Take<String> {
+    pub fn string(&mut self, key: &'static str) -> Result<Option<Found<String>>, ConfigError> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
@@ -138,7 +159,10 @@ impl<'d> Table<'d> {
     ///
     /// # Errors
     /// It is something else.
-    pub fn string_or_boolean(&mut self, key: &'static str) -> Take<String> {
+    pub fn string_or_boolean(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Found<String>>, ConfigError> {
         self.typed(key, "true, false or a string", |value| {
             value.as_str().map(str::to_owned).or_else(|| value.as_bool().map(|b| b.to_string()))
         })
@@ -195,7 +219,10 @@ impl<'d> Table<'d> {
     ///
     /// # Errors
     /// It is something else.
-    pub fn strings(&mut self, key: &'static str) -> Take<Vec<Found<String>>> {
+    pub fn strings(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Found<Vec<Found<String>>>>, ConfigError> {
         self.typed(key, "a list of strings", |value| {
             value
                 .as_array()?

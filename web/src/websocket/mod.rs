@@ -1,9 +1,10 @@
 //! WebSocket sessions. The only file that names `actix-web-actors`: the crate is retired upstream
 //! but fixed for this product, and everything else speaks to [`Session`] and [`Socket`].
 //!
-//! The crate runs the actor and writes; what peers send is read by [`inbox`], because the crate
+//! The crate runs the actor and writes; what peers send is read by `inbox`, because the crate
 //! judges a frame only once it holds all of it.
 #![allow(deprecated)]
+#![warn(missing_docs)]
 
 mod frames;
 mod inbox;
@@ -34,7 +35,7 @@ use self::{
     inbox::{Broken, Inbox, Link},
 };
 
-/// The largest message, in one frame or in fragments.
+/// The largest message in bytes, in one frame or in fragments.
 pub const MAX_MESSAGE: usize = 4 << 20;
 /// The close code for messages that are too large (RFC 6455, section 7.4.1).
 pub const TOO_LARGE: u16 = 1009;
@@ -62,6 +63,38 @@ impl Default for Heartbeat {
 }
 
 /// What a service does with one WebSocket. Dropped when the connection is gone, however it went.
+///
+/// Nothing here may block or take long: the worker serves others, too.
+///
+/// ```
+/// use actix_web::{Error, HttpRequest, HttpResponse, web::{Bytes, Payload}};
+/// use portcullis::websocket::{self, Session, Socket};
+///
+/// /// Counts what it is told.
+/// #[derive(Default)]
+/// struct Counter {
+///     messages: u64,
+/// }
+///
+/// impl Session for Counter {
+///     type Event = ();
+///
+///     fn text(&mut self, _text: &str, socket: &mut Socket<'_>) {
+///         self.messages += 1;
+///         socket.text(&self.messages.to_string());
+///     }
+///
+///     fn binary(&mut self, _bytes: Bytes, socket: &mut Socket<'_>) {
+///         socket.close(1003, "text only");
+///     }
+/// }
+///
+/// /// For a path of `Mount::with_websockets`.
+/// async fn open(request: HttpRequest, body: Payload) -> Result<HttpResponse, Error> {
+///     websocket::start(Counter::default(), &request, body)
+/// }
+/// # let _ = open;
+/// ```
 pub trait Session: Unpin + 'static {
     /// What comes from elsewhere, see [`start_with_events`].
     type Event: 'static;
@@ -102,16 +135,18 @@ pub struct Socket<'a> {
 }
 
 impl Socket<'_> {
+    /// Sends a text message. Never waits: what the peer does not take is kept in memory.
     pub fn text(&mut self, text: &str) {
         self.send.text(text);
     }
 
+    /// Sends a binary message, in the same way.
     pub fn binary(&mut self, bytes: Bytes) {
         self.send.binary(bytes);
     }
 
     /// Begins the closing handshake; what was sent before arrives before. Nothing is delivered to
-    /// the session any more.
+    /// the session any more. `reason` is 123 bytes at most (RFC 6455, section 5.5).
     pub fn close(&mut self, code: u16, reason: &str) {
         self.send.close(code, reason);
     }

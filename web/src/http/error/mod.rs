@@ -1,6 +1,8 @@
 //! The one error type of the APIs and its JSON body: `{"code", "error", "error_code", "part",
 //! "detail"}`. Clients know `code` as the number of the status.
 
+#![warn(missing_docs)]
+
 mod code;
 
 use actix_web::{
@@ -22,56 +24,100 @@ use serde::Serialize;
 
 pub use self::code::Code;
 
-/// Why a request was not carried out, with the status that says so.
+/// Why a request was not carried out, with the status that says so. A service of one's own makes its
+/// errors with [`invalid`](Self::invalid), [`conflict`](Self::conflict), [`missing`](Self::missing) and
+/// [`unavailable`](Self::unavailable), which take a [`Code`] of its own.
+///
+/// ```
+/// use portcullis::{ApiError, Code};
+///
+/// const NO_SUCH_GUEST: Code = Code::new("no-such-guest");
+///
+/// async fn read() -> Result<String, ApiError> {
+///     Err(ApiError::missing(NO_SUCH_GUEST, "there is no guest of this name".into()))
+/// }
+/// # let _ = read;
+/// ```
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ApiError {
+    /// 400 with the code `bad-request`; prefer [`Self::invalid`].
     #[error("{0}")]
     BadRequest(String),
+    /// 400: an upload that is no certificate and key. The appliance's own.
+    #[doc(hidden)]
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// 400: a password that cannot be set. The appliance's own.
+    #[doc(hidden)]
     #[error(transparent)]
     Password(#[from] PasswordError),
+    /// 403: a page of another site sent it.
     #[error("{0}")]
     Forbidden(String),
+    /// 404: no mount has this path; with the names of the services.
     #[error("there is nothing at this path; the services of this listener are: {0}")]
     NotFound(String),
+    /// 404 with the code `not-found`; prefer [`Self::missing`].
     #[error("{0}")]
     Missing(String),
+    /// 405, with the `Allow` header: the methods, with commas between them.
     #[error("this path takes {0}")]
     MethodNotAllowed(String),
+    /// 413, with the bytes that are taken at most.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// 409 with the code `conflict`; prefer [`Self::conflict`].
     #[error("{0}")]
     Conflict(String),
+    /// 415: the `Content-Type` is another one than the path takes.
     #[error("{0}")]
     UnsupportedMediaType(String),
+    /// 415: the body is compressed; with its `Content-Encoding`.
     #[error(
         "the body is sent with Content-Encoding: {0}; bodies may not be compressed, send it as it is"
     )]
     Compressed(String),
-    /// The name that a browser used is not the appliance's.
+    /// 421: the name that a browser used is not the appliance's.
     #[error("{0}")]
     Misdirected(String),
+    /// 417: an `Expect` header other than `100-continue`.
     #[error("the only expectation that is met is 100-continue")]
     ExpectationFailed,
+    /// 429, with `Retry-After`: seconds.
     #[error("too many wrong passwords or tokens from this address; try again in {0} seconds")]
     TooManyFailures(u64),
+    /// 503, with `Retry-After: 1`.
     #[error("too many passwords wait to be checked; try again in a second")]
     Busy,
+    /// 408, with the seconds in which nothing arrived.
     #[error("the request was not sent in time; nothing arrived for {0} seconds")]
     Timeout(u64),
     /// An answer with a code of its own.
     #[error("{text}")]
-    Coded { status: StatusCode, code: Code, part: Option<String>, text: String },
-    /// Something of the appliance's own failed; the front logs it.
+    Coded {
+        /// The status.
+        status: StatusCode,
+        /// What is wrong, for programs.
+        code: Code,
+        /// What of the request it concerns.
+        part: Option<String>,
+        /// What is wrong and what to do, for people.
+        text: String,
+    },
+    /// Something of the appliance's own failed, with its status; the front logs it.
     #[error("{0}")]
     Failed(String, StatusCode),
+    /// 500. Whoever makes it logs it.
     #[error("{0}")]
     Internal(String),
+    /// 501: the configuration lacks what it needs.
     #[error("{0}")]
     NotImplemented(String),
+    /// 502: another server, which it depends on, has failed.
     #[error("{0}")]
     BadGateway(String),
+    /// 503, with `Retry-After: 5`: the appliance ends, or an owner does not answer.
     #[error("{}", supervise::why_no_answer())]
     Unavailable,
 }
@@ -106,26 +152,26 @@ impl ApiError {
         Self::Internal(format!("{what}: {err}"))
     }
 
-    /// `part` of the request does not fit.
+    /// 400: `part` of the request does not fit. `text` says what is wrong and what to do.
     #[must_use]
     pub fn invalid(code: Code, part: Option<&str>, text: String) -> Self {
         let part = part.map(str::to_owned);
         Self::Coded { status: StatusCode::BAD_REQUEST, code, part, text }
     }
 
-    /// It does not go together with what is.
+    /// 409: it does not go together with what is.
     #[must_use]
     pub fn conflict(code: Code, text: String) -> Self {
         Self::Coded { status: StatusCode::CONFLICT, code, part: None, text }
     }
 
-    /// There is no such thing.
+    /// 404: there is no such thing.
     #[must_use]
     pub fn missing(code: Code, text: String) -> Self {
         Self::Coded { status: StatusCode::NOT_FOUND, code, part: None, text }
     }
 
-    /// Not now; later it may be.
+    /// 503, with `Retry-After: 5`: not now; later it may be.
     #[must_use]
     pub fn unavailable(code: Code, text: String) -> Self {
         Self::Coded { status: StatusCode::SERVICE_UNAVAILABLE, code, part: None, text }

@@ -1,7 +1,7 @@
 //! `/v2/jobs`, `/v2/usage` and `/v1/discovery`: the batch Speech API, and `/v2/ui`, its page.
 //!
 //! Requests are answered from the job store, whose calls block and therefore run on blocking
-//! threads; [`callbacks`] fetches audio and tells ends, [`housekeeping`] clears finished jobs away
+//! threads; `callbacks` fetches audio and tells ends, `housekeeping` clears finished jobs away
 //! and publishes events, both on their own.
 
 mod callbacks;

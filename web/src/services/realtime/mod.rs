@@ -1,6 +1,6 @@
 //! `/v2` and `/v2/{language}`: the realtime Speech API over WebSocket.
 //!
-//! The protocol is `portcullis_speech::realtime::protocol`; [`session`] carries it: frames in,
+//! The protocol is `portcullis_speech::realtime::protocol`; `session` carries it: frames in,
 //! actions out. What computes and what touches the disk runs on threads of the speech side.
 
 mod administration;
