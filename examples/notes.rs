@@ -21,6 +21,8 @@
 
 use std::{
     fmt,
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt,
     process::ExitCode,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
@@ -151,7 +153,7 @@ fn routes(store: Data<Store>, config: &mut ServiceConfig) {
     Endpoint::new("/").get(list).post(add).register(config);
     Endpoint::new("/page").get(page).register(config);
     Endpoint::new("/changes").get(changes).register(config);
-    Endpoint::new("/{id:[0-9]+}").get(read).delete(delete).register(config);
+    Endpoint::new("/{id:[0-9]{1,18}}").get(read).delete(delete).register(config);
 }
 
 #[derive(Debug, Serialize)]
@@ -279,7 +281,10 @@ impl Store {
     /// Opens the database, and makes it if need be. Blocks.
     fn open(door: &Door, settings: Settings, gauge: Gauge) -> Result<Data<Self>, StartError> {
         let path = door.folder()?;
-        let database = Connection::open(path.join("notes.sqlite"))?;
+        let file = path.join("notes.sqlite");
+        // Nobody else on this machine is to read it, nor what SQLite puts beside it.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&file)?;
+        let database = Connection::open(file)?;
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.execute_batch(
             "CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL, by TEXT NOT NULL)",

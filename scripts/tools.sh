@@ -103,7 +103,8 @@ fi
 cargo_tool() { # cargo_tool SUBCOMMAND CRATE [VERSION]
     present=$(cargo "$1" --version 2>/dev/null) && case "$present" in *"${3:-}") return ;; esac
     echo "installing $2 (once, some minutes)" >&2
-    cargo install --quiet --locked "$2" ${3:+--version "$3"}
+    # Unoptimised: it takes half the time to build, and reads a few files.
+    cargo install --quiet --locked --debug "$2" ${3:+--version "$3"}
 }
 
 # The official clients of the speech APIs, below target/.

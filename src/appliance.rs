@@ -34,8 +34,8 @@ use portcullis_web::{
     names::origin::OwnPort,
     outbound::{Guard, Outbound},
     service::{
-        ApplianceFacts, Context, Door, House, Kind, Resident, Service, Start, StartError, Tables,
-        table::ConfigError,
+        ApplianceFacts, Context, Door, House, Kind, Mount, Resident, Service, Start, StartError,
+        Tables, health::RESERVED_NAMES, table::ConfigError,
     },
     services::{
         SpeechRoom, batch::Batch, interface::Interface, management::Management,
@@ -93,7 +93,7 @@ impl Appliance {
     /// `name` from now on; without a configuration, `http` and `https` carry it.
     ///
     /// # Panics
-    /// There is a service of that name already.
+    /// As of [`Self::kind`].
     #[must_use]
     pub fn service(self, name: &'static str, service: impl Service) -> Self {
         self.kind(Plain { name, service: Arc::new(service) })
@@ -102,12 +102,14 @@ impl Appliance {
     /// Adds a kind of service, which the configuration makes services of.
     ///
     /// # Panics
-    /// There is a kind of that name already.
+    /// There is a kind of that name already, or `health` has another use for the name.
     #[must_use]
     pub fn kind(mut self, kind: impl Kind) -> Self {
         let name = kind.name();
         let known = self.kinds.iter().any(|known| known.name() == name);
         assert!(!known, "there are two services called {name}");
+        let reserved = RESERVED_NAMES.contains(&name);
+        assert!(!reserved, "{name} is a name of the appliance's own");
         self.kinds.push(Arc::new(kind));
         self
     }
@@ -315,31 +317,43 @@ async fn move_in(
         residents.push(Resident { name, components, service });
     }
     residents.sort_by(|a, b| a.name.cmp(&b.name));
-    for listener in &config.listeners {
-        check_mounts(listener, &residents)?;
-    }
     let facts = &context.appliance;
     context.house.open(&facts.name, facts.version, residents, absent);
-    Ok(())
+    config.listeners.iter().try_for_each(|listener| check_mounts(listener, &context.house))
 }
 
-/// Refuses a listener two of whose services answer the same paths.
-fn check_mounts(listener: &ListenerConfig, residents: &[Resident]) -> anyhow::Result<()> {
-    let mut taken = BTreeMap::new();
-    for resident in residents.iter().filter(|one| listener.services.contains(&one.name)) {
+/// Refuses a listener two of whose services answer the same paths, or one of whose services answers below
+/// what the appliance is administered by.
+fn check_mounts(listener: &ListenerConfig, house: &House) -> anyhow::Result<()> {
+    let mut mounts: Vec<(&Resident, Mount)> = Vec::new();
+    for resident in listener.services.iter().filter_map(|name| house.find(name)) {
         for mount in resident.service.mounts() {
-            let before = taken.insert(mount.prefix().to_owned(), &resident.name);
-            if let Some(other) = before {
+            let clash = mounts.iter().find(|(other, before)| {
+                let same = before.prefix() == mount.prefix();
+                let administered = other.service.administers() && is_below(&mount, before)
+                    || resident.service.administers() && is_below(before, &mount);
+                same || administered && other.name != resident.name
+            });
+            if let Some((other, before)) = clash {
                 anyhow::bail!(
-                    "listener `{}` carries the services `{other}` and `{}`, which both answer below `{}/`; put them on different listeners, or give one another prefix",
+                    "listener `{}` carries the services `{}` and `{}`, which answer below `{}/` and `{}/`; put them on different listeners, or give one another prefix",
                     listener.name,
+                    other.name,
                     resident.name,
+                    before.prefix(),
                     mount.prefix()
                 );
             }
+            mounts.push((resident, mount));
         }
     }
     Ok(())
+}
+
+/// Whether the paths of `mount` are among those of `other`.
+fn is_below(mount: &Mount, other: &Mount) -> bool {
+    let rest = mount.prefix().strip_prefix(other.prefix());
+    rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The port of a listener, and the one outside that it sends plain requests to.

@@ -176,8 +176,7 @@ impl Config {
         table.finish()?;
         let known = written.names();
         if listeners.is_empty() {
-            // A service that cannot do without a configuration is not carried.
-            config.listeners = documented_listeners(&written.mandatory(), false);
+            config.listeners = documented_listeners(&written.by_default(), false);
             config.services = written.configure(&config.listeners)?;
             return Ok(config);
         }

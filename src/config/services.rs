@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use portcullis_web::service::{
     Absent, Kind, Start, Tables,
+    health::RESERVED_NAMES,
     table::{ConfigError, Source, Table, nearest},
 };
 
@@ -43,6 +44,7 @@ impl ServiceConfig {
 
 /// What a file says to services, before it is known which of them listeners carry.
 pub(super) struct Written<'d> {
+    source: &'d Source<'d>,
     services: Vec<Document<'d>>,
 }
 
@@ -78,6 +80,10 @@ impl<'d> Written<'d> {
         for mut own in root.tables("service")? {
             let kind = read_kind(&mut own, kinds)?;
             let name = read_name(&mut own)?;
+            if RESERVED_NAMES.contains(&name.value.as_str()) {
+                let reason = format!("`{}` is a name of the appliance's own", name.value);
+                return Err(own.error_at("name", name.offset, reason));
+            }
             if services.iter().any(|other| other.name == name.value) {
                 let reason = format!("there is a service `{}` already", name.value);
                 return Err(own.error_at("name", name.offset, reason));
@@ -85,7 +91,7 @@ impl<'d> Written<'d> {
             let shared = shared_tables(source, root, &*kind)?;
             services.push(Document { name: name.value, kind, own, shared, optional: false });
         }
-        Ok(Self { services })
+        Ok(Self { source, services })
     }
 
     /// The names that listeners can list.
@@ -93,10 +99,13 @@ impl<'d> Written<'d> {
         self.services.iter().map(|document| document.name.as_str()).collect()
     }
 
-    /// The names of those that are there whatever the file says.
-    pub(super) fn mandatory(&self) -> Vec<&str> {
-        let all = self.services.iter().filter(|document| !document.optional);
-        all.map(|document| document.name.as_str()).collect()
+    /// The names of those that listeners carry if the file lists none: all that the file says something
+    /// to, or that can do without.
+    pub(super) fn by_default(&self) -> Vec<&str> {
+        let there = |document: &&Document<'_>| {
+            !document.optional || can_do_without(self.source, &*document.kind)
+        };
+        self.services.iter().filter(there).map(|document| document.name.as_str()).collect()
     }
 
     /// Has each service read what is said to it.
@@ -114,6 +123,13 @@ impl<'d> Written<'d> {
         };
         self.services.into_iter().filter(there).map(configure).collect()
     }
+}
+
+/// Whether a service of this kind needs nothing of the configuration.
+fn can_do_without(source: &Source<'_>, kind: &dyn Kind) -> bool {
+    let absent = |name: &&'static str| (*name, Table::absent(source, name));
+    let shared = kind.shared_tables().iter().map(absent).collect();
+    kind.configure(&mut Tables::new(Table::absent(source, kind.name()), shared)).is_ok()
 }
 
 fn shared_tables<'d>(
@@ -145,12 +161,12 @@ fn read_kind(table: &mut Table<'_>, kinds: &Kinds) -> Result<Arc<dyn Kind>, Conf
         }
         None => {
             let hint = nearest(name, several.clone())
-                .map(|near| format!("; did you mean `{near}`?"))
+                .map(|near| format!("did you mean `{near}`? "))
                 .unwrap_or_default();
             let all: Vec<_> = several.collect();
             let known = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
             let reason = format!(
-                "`{name}` is not a kind of which there can be several services{hint}; these are: {known}"
+                "`{name}` is not a kind of which there can be several services; {hint}these are: {known}"
             );
             Err(table.error_at("kind", found.offset, reason))
         }
@@ -188,7 +204,7 @@ pub(super) mod tests {
         }
 
         fn configure(&self, tables: &mut Tables<'_>) -> Result<Start, ConfigError> {
-            if self.several && tables.own.string("greeting")?.is_none() {
+            if self.name == "notes" && tables.own.string("greeting")?.is_none() {
                 return Err(tables.own.error("has no greeting; add greeting = \"…\""));
             }
             Ok(Start::made(Arc::new(Nothing)))
@@ -198,7 +214,7 @@ pub(super) mod tests {
     /// Kinds of these names; of `notes` there may be several services.
     pub(in super::super) fn kinds(names: &[&'static str]) -> Vec<Arc<dyn Kind>> {
         let kind = |name: &&'static str| -> Arc<dyn Kind> {
-            Arc::new(Simple { name, several: *name == "notes" })
+            Arc::new(Simple { name, several: ["notes", "echoes"].contains(name) })
         };
         names.iter().map(kind).collect()
     }
@@ -225,6 +241,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn default_listeners_carry_what_needs_no_configuration() {
+        let kinds = kinds(&["security", "notes", "echoes"]);
+        let config = Config::parse("test.toml", "", &kinds).unwrap();
+        assert_eq!(config.listeners[0].services, ["security", "echoes"]);
+        assert_eq!(config.services.len(), 2);
+        let config = Config::parse("test.toml", "[notes]\ngreeting = \"x\"", &kinds).unwrap();
+        assert_eq!(config.listeners[0].services, ["security", "notes", "echoes"]);
+        let unprivileged = Config::documented(&kinds, true).unwrap();
+        assert_eq!(unprivileged.listeners[0].services, ["security", "echoes"]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let service = |rest: &str| format!("[[service]]\n{rest}\n{LISTENER} [\"echo\"]");
         for (text, expected) in [
@@ -242,6 +270,10 @@ pub(super) mod tests {
                 service("kind = \"notes\"\nname = \"echo\"\ngreeting = \"x\""),
                 "test.toml:3: service[0].name: there is a service `echo` already",
             ),
+            (
+                service("kind = \"notes\"\nname = \"storage\"\ngreeting = \"x\""),
+                "service[0].name: `storage` is a name of the appliance's own",
+            ),
             (service("kind = \"notes\"\nname = \"x\""), "service[0]: has no greeting"),
             (
                 service("kind = \"notes\"\nname = \"x\"\ngreeting = \"x\"\ngreting = 1"),
@@ -249,7 +281,7 @@ pub(super) mod tests {
             ),
             (
                 format!("[echo]\nx = 1\n{LISTENER} [\"echo\"]"),
-                "test.toml:2: echo.x: is not a known key",
+                "test.toml:2: echo.x: is not a known key; this table has none",
             ),
             (format!("{LISTENER} [\"notes\"]"), "notes: has no greeting"),
         ] {

@@ -166,7 +166,18 @@ fn two_services_cannot_answer_the_same_paths() {
     let prepared = Service::notes().listeners(&config).prepare();
     let told = prepared.try_start().err().expect("it is refused").stderr;
     assert!(
-        told.contains("listener `https` carries the services `minutes` and `notes`, which both answer below `/notes/`"),
+        told.contains("listener `https` carries the services `notes` and `minutes`, which answer below `/notes/` and `/notes/`"),
         "{told}"
     );
+}
+
+#[test]
+fn nobody_takes_paths_of_the_administration_over() {
+    for prefix in ["/v2/security/adminpassword", "/v2/management/host/realtime", "/docs/x"] {
+        let config =
+            listeners("\"notes\", \"minutes\"").replace("/minutes\"", &format!("{prefix}\""));
+        let told = Service::notes().listeners(&config).prepare().try_start().err();
+        let told = told.expect("it is refused").stderr;
+        assert!(told.contains(&format!("`{prefix}/`")), "{told}");
+    }
 }

@@ -21,7 +21,7 @@ pub(super) const USED: &str = "initialised";
 
 /// What a run leaves behind beside the state, and only once there is one: not the lock, the log and
 /// the running time, which an interrupted first start leaves too.
-const TRACES: [&str; 10] = [
+const TRACES: [&str; 9] = [
     USED,
     "default-certificate",
     "default-certificate.unusable",
@@ -30,7 +30,6 @@ const TRACES: [&str; 10] = [
     "jobs/jobs.sqlite",
     "jobs/audio",
     "jobs/incoming",
-    "services",
     "console.sock",
 ];
 

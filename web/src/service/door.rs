@@ -109,7 +109,11 @@ impl Door {
     /// It cannot be made.
     pub fn folder(&self) -> io::Result<PathBuf> {
         let folder = self.context.appliance.data_dir.join("services").join(&*self.name);
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        let explained = |err: io::Error| {
+            io::Error::new(err.kind(), format!("{} cannot be made: {err}", folder.display()))
+        };
+        made.map_err(explained)?;
         Ok(folder)
     }
 

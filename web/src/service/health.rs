@@ -5,6 +5,21 @@ use std::path::PathBuf;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// Names in `health` and `diskinfo` that are the appliance's own, so that no service may have them.
+pub const RESERVED_NAMES: [&str; 11] = [
+    "status",
+    "certificate",
+    "authentication",
+    "listeners",
+    "owners",
+    "storage",
+    "audit",
+    "log",
+    "database",
+    "gpu_inference",
+    "data",
+];
+
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

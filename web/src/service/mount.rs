@@ -104,10 +104,29 @@ impl Mount {
     }
 }
 
-/// Whether a mount may have this prefix: it is empty, or begins with a slash, does not end with one, and
-/// has visible ASCII alone, without any of `{}?#%"\`.
+/// Whether a mount may have this prefix: none, or segments of letters, digits, `-`, `.`, `_` and `~`, each
+/// after a slash.
 #[must_use]
 pub fn is_prefix(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_graphic() && !b"{}?#%\"\\".contains(&byte);
-    text.is_empty() || text.starts_with('/') && !text.ends_with('/') && text.bytes().all(fits)
+    // What RFC 3986 calls unreserved: nothing that a client or the router reads in another way.
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let segment = |one: &str| !["", ".", ".."].contains(&one) && one.bytes().all(fits);
+    text.is_empty() || text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_means_the_same_to_everybody() {
+        for good in ["", "/echo", "/v2/jobs", "/-", "/a.b/c_d~e", "/favicon.ico"] {
+            assert!(is_prefix(good), "{good}");
+        }
+        for bad in
+            ["/", "echo", "/echo/", "//x", "/a//b", "/a/../b", "/.", "/s*", "/{x}", "/%61", "/ä"]
+        {
+            assert!(!is_prefix(bad), "{bad}");
+        }
+    }
 }

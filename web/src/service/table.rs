@@ -126,7 +126,9 @@ impl<'d> Table<'d> {
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'d Spanned<DeValue<'d>>> {
-        self.taken.push(key);
+        if !self.taken.contains(&key) {
+            self.taken.push(key);
+        }
         self.table?.get(key)
     }
 
@@ -286,6 +288,7 @@ impl<'d> Table<'d> {
             let mut reason = "is not a known key".to_owned();
             match nearest(name, self.taken.iter().copied()) {
                 Some(near) => reason.push_str(&format!("; did you mean `{near}`?")),
+                None if self.taken.is_empty() => reason.push_str("; this table has none"),
                 None => reason.push_str(&format!("; known are {}", self.taken.join(", "))),
             }
             return Err(self.error_at(name, key.span().start, reason));

@@ -99,21 +99,21 @@ impl From<FileSystem> for Disk {
     }
 }
 
-/// What the services keep on the disk, as far as it is there.
+/// What the services keep on the disk; some of it may not be there yet.
 pub(super) fn folders(context: &Context) -> Vec<Folder> {
     let residents = context.house.residents().iter();
-    let folders = residents.flat_map(|resident| resident.service.folders());
-    folders.filter(|folder| folder.path.is_dir()).collect()
+    residents.flat_map(|resident| resident.service.folders()).collect()
 }
 
 /// `GET /v2/management/diskinfo`: the data directory, and what services keep.
 #[utoipa::path(get, path = "/v2/management/diskinfo", tag = "Diagnostics", operation_id = "DiskInfo", responses((status = 200, body = DiskInfo), Refusals))]
 pub(super) async fn diskinfo(context: web::Data<Context>) -> Result<web::Json<DiskInfo>, ApiError> {
     let data_dir = context.appliance.data_dir.clone();
+    let folders = folders(&context);
     let found = on_blocking_thread(move || {
-        let folders = folders(&context);
         let mut paths: Vec<(&str, &Path)> = vec![("data", &data_dir)];
-        paths.extend(folders.iter().map(|folder| (folder.name.as_str(), folder.path.as_path())));
+        let there = folders.iter().filter(|folder| folder.path.is_dir());
+        paths.extend(there.map(|folder| (folder.name.as_str(), folder.path.as_path())));
         host_figures::file_systems(&paths)
     })
     .await?;
