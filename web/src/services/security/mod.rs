@@ -1,5 +1,4 @@
-//! `/v2/security`: the certificate, plain ports, the admin password, reset. Specification:
-//! appliance, section 4.
+//! `/v2/security`: the certificate, plain ports, the admin password, reset.
 
 mod answers;
 mod csr;
