@@ -1,9 +1,9 @@
 //! The promises of the appliance, kept or broken by the built binary in front of real clients.
 //!
 //! Each test starts a process of its own on free ports with a data directory of its own, so
-//! they run side by side. `PORTCULLIS_BIN`, `PORTCULLIS_ECHO` and `PORTCULLIS_NOTES` name other binaries than the
-//! ones that cargo has built beside the tests; `CRASH_ROUNDS` says how often the crash test
-//! kills the service.
+//! they run side by side. `PORTCULLIS_BIN`, `PORTCULLIS_ECHO`, `PORTCULLIS_NOTES` and
+//! `PORTCULLIS_COMBINED` name other binaries than the ones that cargo has built beside the tests;
+//! `CRASH_ROUNDS` says how often the crash test kills the service.
 
 mod activation;
 mod admission;
@@ -14,6 +14,7 @@ mod batch;
 mod carried;
 mod certificates;
 mod clock;
+mod combined;
 mod command_line;
 mod console;
 mod console_certificate;

@@ -25,6 +25,8 @@ pub(crate) enum Program {
     Echo,
     /// The example with services that have all that a service can have.
     Notes,
+    /// The example with own and built-in services on five ports.
+    Combined,
 }
 
 impl Program {
@@ -34,6 +36,7 @@ impl Program {
             Program::Portcullis => ("PORTCULLIS_BIN", "portcullis"),
             Program::Echo => ("PORTCULLIS_ECHO", "examples/echo"),
             Program::Notes => ("PORTCULLIS_NOTES", "examples/notes"),
+            Program::Combined => ("PORTCULLIS_COMBINED", "examples/combined"),
         };
         if let Some(path) = std::env::var_os(variable) {
             return path.into();
@@ -142,6 +145,7 @@ fn usual_listeners(program: Program) -> String {
             listener("http", "redirect_to = \"https\"", services)
                 + &listener("https", "tls = true", services)
         }
+        Program::Combined => listener("https", "tls = true", r#""management", "board""#),
         Program::Notes => listener("https", "tls = true", r#""management", "notes""#),
         Program::Echo => {
             let services = r#""security", "management", "echo""#;
@@ -268,6 +272,11 @@ impl Service {
     /// The echo appliance with its usual listeners.
     pub(crate) fn echo() -> Setup {
         Self::setup(Program::Echo)
+    }
+
+    /// The appliance with a board on five ports.
+    pub(crate) fn combined() -> Setup {
+        Self::setup(Program::Combined)
     }
 
     /// The appliance with notes.
