@@ -204,19 +204,22 @@ fn up_to_a_day(table: &mut Table<'_>, key: &'static str) -> Result<Option<Durati
     Ok(found)
 }
 
-/// The text with the values of keys that sound like secrets masked; names of files stay.
+/// The text with the values of keys that sound like secrets masked; names of files stay. What follows such a
+/// value on its line goes with it.
 pub(super) fn mask(text: &str) -> String {
     let masked = |line: &str| {
-        let Some((key, _)) = line.split_once('=') else { return line.to_owned() };
-        let name = key.trim().trim_matches('"').to_ascii_lowercase();
-        let secret = ["password", "passphrase", "secret", "token", "key"];
-        if secret.iter().any(|word| name.ends_with(word)) {
-            format!("{key}= \"(masked)\"")
-        } else {
-            line.to_owned()
-        }
+        let mut signs = line.match_indices('=').map(|(at, _)| &line[..at]);
+        let secret = signs.find(|before| is_secret(before));
+        secret.map_or_else(|| line.to_owned(), |before| format!("{before}= \"(masked)\""))
     };
     text.lines().map(|line| masked(line) + "\n").collect()
+}
+
+/// Whether what stands before an equals sign ends with the name of a secret.
+fn is_secret(before: &str) -> bool {
+    let before = before.trim_end().trim_end_matches(['"', '\'']).to_ascii_lowercase();
+    let secret = ["password", "passphrase", "secret", "token", "key"];
+    secret.iter().any(|word| before.ends_with(word))
 }
 
 #[cfg(test)]
@@ -270,7 +273,16 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_and_files_are_not() {
-        let text = mask("password = \"x\"\nmonitoring_token_file = \"/etc/t\"\n");
-        assert_eq!(text, "password = \"(masked)\"\nmonitoring_token_file = \"/etc/t\"\n");
+        for (text, masked) in [
+            ("password = \"x\"", "password = \"(masked)\""),
+            ("\"api_token\"='x=y'", "\"api_token\"= \"(masked)\""),
+            (
+                "service = [{ kind = \"k\", api_token = \"s\" }]",
+                "service = [{ kind = \"k\", api_token = \"(masked)\"",
+            ),
+            ("monitoring_token_file = \"/etc/t\"", "monitoring_token_file = \"/etc/t\""),
+        ] {
+            assert_eq!(mask(text), format!("{masked}\n"));
+        }
     }
 }
