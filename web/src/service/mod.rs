@@ -103,7 +103,8 @@ pub trait Service: Send + Sync + 'static {
     }
 
     /// Puts away what it has, once the connections have ended or the time for that is over. Called once,
-    /// on a thread where it may block for some seconds.
+    /// on a thread where it may block for some seconds; not at all if the appliance does not come to serve,
+    /// or is killed.
     fn stop(&self) {}
 }
 
