@@ -71,6 +71,7 @@ pub struct Context {
 /// fn look_around(door: &Door) -> std::io::Result<()> {
 ///     let greetings = Counter::<u64>::default();
 ///     door.figures(|registry| registry.register("greetings", "Greetings", greetings.clone()));
+///     log::info!("{} shows {}", door.appliance_name(), door.certificate_fingerprint());
 ///     let path = door.folder()?.join("guests.txt");
 ///     door.events().publish(ServiceEvent::new("book-opened").with("service", door.name()));
 ///     std::fs::write(path, "")
@@ -94,6 +95,42 @@ impl Door {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name of the appliance, as `about` has it.
+    #[must_use]
+    pub fn appliance_name(&self) -> &str {
+        &self.appliance().name
+    }
+
+    /// The version of the appliance, as `about` has it.
+    #[must_use]
+    pub fn appliance_version(&self) -> &str {
+        self.appliance().version
+    }
+
+    /// The address that each listener is bound to, by its name, whether it carries this service or not.
+    #[must_use]
+    pub fn addresses(&self) -> &BTreeMap<String, SocketAddr> {
+        &self.appliance().addresses
+    }
+
+    /// The SHA-256 fingerprint of the certificate that serves now: hex in upper case, with colons.
+    #[must_use]
+    pub fn certificate_fingerprint(&self) -> String {
+        self.certificates().active().fingerprint().to_owned()
+    }
+
+    /// Whether plain ports serve now; if not, they redirect to TLS.
+    #[must_use]
+    pub fn serves_plain_http(&self) -> bool {
+        self.insecure_ports().are_enabled()
+    }
+
+    /// Whether the admin password is asked for now.
+    #[must_use]
+    pub fn asks_for_password(&self) -> bool {
+        self.authenticator().is_enabled()
     }
 
     /// What is fixed for the life of the process.
