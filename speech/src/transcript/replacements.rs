@@ -342,7 +342,7 @@ mod tests {
         let err = rules(&[("a", "b"), ("/(/", "x")]).unwrap_err();
         assert_eq!(
             err.to_string(),
-            "replacements[1].from is not a regular expression: unclosed group; correct it, or leave the slash at its beginning out if it is a word"
+            "transcription_config.transcript_filtering_config.replacements[1].from is not a regular expression: unclosed group; correct it, or leave the slash at its beginning out if it is a word"
         );
         for pattern in [
             "/(?=a)/",
