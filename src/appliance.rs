@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    config::{Config, ListenerConfig, ServiceConfig},
+    config::{Config, ListenerConfig, ServiceConfig, is_carried},
     console::{ConsoleServer, ConsoleSocket},
     inherited::Inherited,
     notify::{self, Word},
@@ -177,7 +177,7 @@ impl Appliance {
     /// Starts everything; resolves once every port accepts.
     async fn start(
         self,
-        config: Config,
+        mut config: Config,
         admission: AdmissionLimits,
         ready_file: Option<&Path>,
     ) -> anyhow::Result<Running> {
@@ -244,8 +244,7 @@ impl Appliance {
         let owners = Owners::start(prepared, bound, configured, application.clone())?;
         let context =
             Context { owners: owners.clone(), appliance: facts.clone(), house: House::default() };
-        let (config, services) = config.split();
-        move_in(&config, services, &context).await?;
+        move_in(&config.listeners, std::mem::take(&mut config.services), &context).await?;
         application.serve(context.clone());
         owners.open().await?;
         read_tokens(&config, &owners).await?;
@@ -293,13 +292,11 @@ fn plan(listener: &ListenerConfig) -> ListenerPlan {
 
 /// Starts the services that some listener carries, and lets them into the house.
 async fn move_in(
-    config: &Config,
+    listeners: &[ListenerConfig],
     services: Vec<ServiceConfig>,
     context: &Context,
 ) -> anyhow::Result<()> {
-    let carried = |service: &ServiceConfig| {
-        config.listeners.iter().any(|listener| listener.services.contains(&service.name))
-    };
+    let carried = |service: &ServiceConfig| is_carried(listeners, &service.name);
     let (carried, absent): (Vec<_>, Vec<_>) = services.into_iter().partition(carried);
     let absent = absent.iter().map(ServiceConfig::absent).collect();
     let mut residents = Vec::new();
@@ -319,7 +316,7 @@ async fn move_in(
     residents.sort_by(|a, b| a.name.cmp(&b.name));
     let facts = &context.appliance;
     context.house.open(&facts.name, facts.version, residents, absent);
-    config.listeners.iter().try_for_each(|listener| check_mounts(listener, &context.house))
+    listeners.iter().try_for_each(|listener| check_mounts(listener, &context.house))
 }
 
 /// Refuses a listener two of whose services answer the same paths, or one of whose services answers below

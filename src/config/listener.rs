@@ -26,6 +26,11 @@ pub struct ListenerConfig {
     pub workers: usize,
 }
 
+/// Whether a listener carries the service of this name.
+pub fn is_carried(listeners: &[ListenerConfig], name: &str) -> bool {
+    listeners.iter().any(|listener| listener.services.iter().any(|service| service == name))
+}
+
 /// Two threads keep a listener answering while one is busy; more would only help machines that
 /// have more cores than listeners.
 pub(super) fn default_workers() -> usize {

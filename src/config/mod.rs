@@ -20,7 +20,7 @@ use portcullis_web::service::{
 use toml::de::DeTable;
 
 pub use self::{
-    listener::ListenerConfig,
+    listener::{ListenerConfig, is_carried},
     sections::{LimitsConfig, LogConfig, OutboundConfig, SecuritySettings},
     services::ServiceConfig,
 };
@@ -93,13 +93,6 @@ impl Config {
         let known: Vec<_> = config.services.iter().map(|service| service.name.as_str()).collect();
         config.listeners = documented_listeners(&known, unprivileged);
         Ok(config)
-    }
-
-    /// This without its services, and these.
-    #[must_use]
-    pub fn split(mut self) -> (Self, Vec<ServiceConfig>) {
-        let services = std::mem::take(&mut self.services);
-        (self, services)
     }
 
     fn without_listeners() -> Self {

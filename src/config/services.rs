@@ -8,7 +8,10 @@ use portcullis_web::service::{
     table::{ConfigError, Source, Table, nearest},
 };
 
-use super::{Kinds, ListenerConfig, listener::read_name};
+use super::{
+    Kinds, ListenerConfig,
+    listener::{is_carried, read_name},
+};
 
 /// Tables of the appliance itself, which no service reads as its own.
 const OF_THE_APPLIANCE: [&str; 8] =
@@ -113,8 +116,8 @@ impl<'d> Written<'d> {
         self,
         listeners: &[ListenerConfig],
     ) -> Result<Vec<ServiceConfig>, ConfigError> {
-        let carried = |name: &String| listeners.iter().any(|one| one.services.contains(name));
-        let there = |document: &Document<'_>| !document.optional || carried(&document.name);
+        let there =
+            |document: &Document<'_>| !document.optional || is_carried(listeners, &document.name);
         let configure = |Document { name, kind, own, shared, .. }: Document<'_>| {
             let mut tables = Tables::new(own, shared);
             let start = kind.configure(&mut tables)?;

@@ -19,10 +19,10 @@ pub(super) struct SessionBoard(Arc<Shared>);
 struct Shared {
     events: EventLog,
     gauge: Gauge,
-    /// How many sessions may be open at once; `None`: as many as come.
-    capacity: Option<usize>,
+    /// How many sessions may be open at once.
+    capacity: usize,
     /// How many of them may be of one client.
-    share: Option<usize>,
+    share: usize,
     board: Mutex<Board>,
 }
 
@@ -34,12 +34,7 @@ struct Board {
 
 impl SessionBoard {
     /// A board for `capacity` sessions, `share` of them of one client. `gauge` shows how many are open.
-    pub(super) fn new(
-        events: EventLog,
-        gauge: Gauge,
-        capacity: Option<usize>,
-        share: Option<usize>,
-    ) -> Self {
+    pub(super) fn new(events: EventLog, gauge: Gauge, capacity: usize, share: usize) -> Self {
         Self(Arc::new(Shared { events, gauge, capacity, share, board: Mutex::default() }))
     }
 
@@ -53,11 +48,11 @@ impl SessionBoard {
         client: Client,
     ) -> Result<(OpenSession, usize), Full> {
         let (number, open) = self.board(|board| {
-            if self.0.capacity.is_some_and(|capacity| board.open.len() >= capacity) {
+            if board.open.len() >= self.0.capacity {
                 return Err(Full::All);
             }
             let own = board.open.values().filter(|(_, other)| *other == client).count();
-            if self.0.share.is_some_and(|share| own >= share) {
+            if own >= self.0.share {
                 return Err(Full::Client);
             }
             let number = board.next;
@@ -84,7 +79,7 @@ impl SessionBoard {
     /// Whether one more session would be taken.
     #[must_use]
     pub(super) fn is_ready(&self) -> bool {
-        self.0.capacity.is_none_or(|capacity| self.count() < capacity)
+        self.count() < self.0.capacity
     }
 
     fn tell(&self, open: usize) {
@@ -122,13 +117,13 @@ mod tests {
         std::net::IpAddr::from([192, 0, 2, last]).into()
     }
 
-    fn board(capacity: Option<usize>, share: Option<usize>) -> SessionBoard {
+    fn board(capacity: usize, share: usize) -> SessionBoard {
         SessionBoard::new(EventLog::default(), Gauge::default(), capacity, share)
     }
 
     #[test]
     fn a_session_is_listed_until_it_is_dropped() {
-        let board = board(Some(2), None);
+        let board = board(2, 2);
         let (first, _) = board.try_open("first".into(), client(1)).unwrap();
         let (_second, open) = board.try_open("second".into(), client(1)).unwrap();
         assert_eq!((board.request_ids(), open), (vec!["first".into(), "second".into()], 2));
@@ -141,7 +136,7 @@ mod tests {
 
     #[test]
     fn one_client_does_not_take_all_of_them() {
-        let board = board(Some(3), Some(2));
+        let board = board(3, 2);
         let (first, _) = board.try_open("first".into(), client(1)).unwrap();
         let _second = board.try_open("second".into(), client(1)).unwrap();
         assert_eq!(board.try_open("third".into(), client(1)).unwrap_err(), Full::Client);

@@ -76,8 +76,7 @@ impl Kind for Realtime {
         Ok(Start::new(move |door| async move {
             let figures = Figures::default();
             door.figures(|registry| figures.register(registry));
-            let share = Some(settings.max_sessions_per_address);
-            let capacity = Some(settings.max_sessions);
+            let (capacity, share) = (settings.max_sessions, settings.max_sessions_per_address);
             let board =
                 SessionBoard::new(door.events().clone(), figures.open.clone(), capacity, share);
             let measured = {
