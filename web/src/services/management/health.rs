@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use actix_web::web;
+use futures::future::join_all;
 use portcullis_actors::{
     blocking, logging, storage, supervise,
     supervisor::{GetListeners, ListenerStatus},
@@ -15,7 +16,7 @@ use utoipa::ToSchema;
 use super::{about, figures::folders, standing_warnings};
 use crate::{
     http::error::ApiError,
-    service::{Context, Folder, Health, health::Status, openapi::Refusals},
+    service::{Context, Folder, Health, Resident, health::Status, openapi::Refusals},
     services::shared::host_figures,
 };
 
@@ -56,13 +57,9 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Verd
     for name in context.house.absent().iter().flat_map(|absent| absent.components) {
         components.insert((*name).to_owned(), Health::disabled());
     }
-    for resident in context.house.residents() {
-        let asked = timeout(LONGEST_LOOK, resident.service.health());
-        let late = |_| {
-            let text = format!("it did not say how it is within {} s", LONGEST_LOOK.as_secs());
-            Some(Health::good().with_error(text))
-        };
-        let Some(health) = asked.await.unwrap_or_else(late) else { continue };
+    let residents = context.house.residents().iter();
+    for (resident, health) in join_all(residents.map(ask)).await {
+        let Some(health) = health else { continue };
         for name in resident.components {
             components.insert((*name).to_owned(), health.clone());
         }
@@ -71,6 +68,16 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Verd
     let unhealthy = components.values().any(|component| component.status == Status::Unhealthy);
     let status = if unhealthy { Status::Unhealthy } else { Status::Healthy };
     Ok(web::Json(Verdict { status, components }))
+}
+
+/// How a service says that it is.
+async fn ask(resident: &Resident) -> (&Resident, Option<Health>) {
+    let asked = timeout(LONGEST_LOOK, resident.service.health()).await;
+    let late = |_| {
+        let text = format!("it did not say how it is within {} s", LONGEST_LOOK.as_secs());
+        Some(Health::good().with_error(text))
+    };
+    (resident, asked.unwrap_or_else(late))
 }
 
 fn warnings(context: &Context, codes: &[&str]) -> Vec<String> {
