@@ -18,6 +18,8 @@ export function Upload({ onChanged }) {
   const [files, setFiles] = useState([]);
   const [passphrase, setPassphrase] = useState('');
   const [asked, setAsked] = useState(false);
+  // Whether to install in spite of its dates: asked once a judgement has named them.
+  const [forcible, setForcible] = useState(false);
   const [force, setForce] = useState(false);
   const [judgement, setJudgement] = useState(null);
   const [problem, setProblem] = useState(null);
@@ -31,6 +33,7 @@ export function Upload({ onChanged }) {
 
   const refuse = (error) => {
     if (error.part === 'passphrase') setAsked(true);
+    if (error.code === 'expired') setForcible(true);
     setJudgement(null);
     setProblem(error);
   };
@@ -50,15 +53,25 @@ export function Upload({ onChanged }) {
     if (files.length) judge.run();
   }, [files, force]);
 
+  const forgetForce = () => {
+    setForcible(false);
+    setForce(false);
+  };
+
+  const restart = () => {
+    setFiles([]);
+    setProblem(null);
+    setJudgement(null);
+    setAsked(false);
+    setPassphrase('');
+    forgetForce();
+  };
+
   const install = useAction(async () => {
     setProgress(0);
     try {
       const answer = await upload(query(false), formOf(files, passphrase), { progress: setProgress });
-      setFiles([]);
-      setPassphrase('');
-      setAsked(false);
-      setForce(false);
-      setJudgement(null);
+      restart();
       onChanged(answer);
       refreshAbout().catch(() => {});
     } catch (error) {
@@ -74,16 +87,8 @@ export function Upload({ onChanged }) {
     const all = [...kept, ...read];
     setProblem(all.length > 2 ? { title: t.tooMany, message: '' } : null);
     if (all.length > 2) return;
+    forgetForce();
     setFiles(assign(all));
-  };
-
-  const restart = () => {
-    setFiles([]);
-    setProblem(null);
-    setJudgement(null);
-    setAsked(false);
-    setForce(false);
-    setPassphrase('');
   };
 
   const about = problem ? concerns(problem, files) : [];
@@ -127,7 +132,7 @@ export function Upload({ onChanged }) {
           <${Button} type="submit" busy=${judge.busy}>${t.check}</${Button}>
         </form>`}
       ${problem && about.length === 0 && html`<${ErrorNotice} error=${problem} />`}
-      ${problem?.code === 'expired' && html`
+      ${forcible && html`
         <label class="check"><input type="checkbox" checked=${force} onChange=${(event) => setForce(event.target.checked)} /> ${t.force}</label>`}
       ${judge.busy && html`<p class="muted" role="status">${t.judging}</p>`}
       ${judgement && html`<${Judgement} judgement=${judgement} />`}

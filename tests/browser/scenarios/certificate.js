@@ -47,6 +47,10 @@ async function expired({ page }) {
   const force = page.getByLabel('Install it although its time is over');
   await force.check();
   await page.getByText(/This can be installed/).waitFor();
+  await force.uncheck();
+  await page.locator('li.wrong-file').getByText(/has expired/).waitFor();
+  await force.check();
+  await page.getByText(/This can be installed/).waitFor();
   await startAgain(page);
 
   await files(page).setInputFiles([given.expired.key, given.expired.certificate]);
