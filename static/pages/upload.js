@@ -38,13 +38,18 @@ export function Upload({ onChanged }) {
     setProblem(error);
   };
 
+  // Files may be exchanged while they are judged: only the last judgement counts.
+  const judgements = useRef(0);
   const judge = useAction(async () => {
+    judgements.current += 1;
+    const own = judgements.current;
     setJudgement(null);
     setProblem(null);
     try {
-      setJudgement(await upload(query(true), formOf(files, passphrase)));
+      const judged = await upload(query(true), formOf(files, passphrase));
+      if (own === judgements.current) setJudgement(judged);
     } catch (error) {
-      refuse(error);
+      if (own === judgements.current) refuse(error);
     }
   });
 

@@ -107,7 +107,9 @@ fn every_preset_of_the_voice_client_hears_a_turn_and_its_end() {
             // two partials is the end of a turn, and words that come later than a second after it are
             // left out.
             "adaptive" | "smart_turn" => 9,
-            _ => 16,
+            // Its first words are final a second after they were said, and without what follows them the
+            // small model may take "Had he married a" for "How to marry the".
+            _ => 14,
         };
         assert!(heard.len() <= 22 && common(&heard, &words(SENTENCE)) >= least, "{preset}: {told}");
         assert!(told["begun"].as_u64() >= Some(1), "{preset}: {told}");
