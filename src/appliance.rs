@@ -20,13 +20,13 @@ use anyhow::Context as _;
 use portcullis_actors::{
     Configured, Owners, Prepared,
     audit::AT_END,
-    clock, logging,
+    clock,
+    engine::{AdmissionLimits, Application, ListenerApplication, ListenerPlan},
+    logging,
     pulse::Pulse,
     settings::Settings,
     store::FileStore,
-    supervisor::{
-        AdmissionLimits, Application, BoundListener, ListenerApplication, ListenerPlan, Shutdown,
-    },
+    supervisor::{BoundListener, Shutdown},
     watch::{self, Nudge, WatchedCertificate},
 };
 use portcullis_web::{
@@ -221,6 +221,7 @@ impl Appliance {
             },
             power: config.power.clone(),
             admission,
+            workers: config.workers,
         };
         let facts = Arc::new(ApplianceFacts {
             name: self.name.to_owned(),
@@ -286,7 +287,6 @@ fn plan(listener: &ListenerConfig) -> ListenerPlan {
         services: listener.services.clone(),
         redirect_to: listener.redirect_to.clone(),
         redirect_port: listener.redirect_port,
-        workers: listener.workers,
     }
 }
 

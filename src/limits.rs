@@ -2,20 +2,18 @@
 
 use anyhow::{Context as _, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use portcullis_actors::supervisor::{AdmissionLimits, room};
+use portcullis_actors::engine::{AdmissionLimits, room};
 
 use crate::config::{Config, LimitsConfig};
 
 /// Descriptors that are open whatever is configured: state, logs, audit, jobs, the console, the
 /// runtime of the owners, and what a change opens for a moment.
 const OWN_DESCRIPTORS: usize = 32;
-/// Descriptors of one generation: its clone of the socket and its accept thread.
-const GENERATION_DESCRIPTORS: usize = 3;
 /// Descriptors of one worker's runtime.
 const WORKER_DESCRIPTORS: usize = 5;
 /// Descriptors for connections without which a start is of no use.
 const LEAST_CONNECTIONS: usize = 16;
-/// Threads beside the workers and those that accept: the log, the audit record, the clock, files
+/// Threads beside the workers: the log, the audit record, the clock, files
 /// that are followed, blocking work.
 const OWN_THREADS: usize = 16;
 /// More connections than this are not taken unless the configuration says so: each costs memory
@@ -35,13 +33,9 @@ fn open_files() -> u64 {
     }
 }
 
-/// Descriptors that serving this configuration takes, a second generation of each listener
-/// included, before there is a connection.
+/// Descriptors that serving this configuration takes before there is a connection.
 fn base_descriptors(config: &Config) -> usize {
-    let of_listener = |workers| GENERATION_DESCRIPTORS + workers * WORKER_DESCRIPTORS;
-    let listeners: usize =
-        config.listeners.iter().map(|listener| 1 + 2 * of_listener(listener.workers)).sum();
-    OWN_DESCRIPTORS + listeners
+    OWN_DESCRIPTORS + config.workers * WORKER_DESCRIPTORS + config.listeners.len()
 }
 
 /// Looks whether this configuration can be served at all, and shares out what there is. To be
@@ -52,13 +46,13 @@ fn base_descriptors(config: &Config) -> usize {
 pub(crate) fn share_out(config: &Config) -> anyhow::Result<AdmissionLimits> {
     let files = open_files();
     let base = base_descriptors(config);
-    let threads = config.listeners.iter().map(|listener| listener.workers + 1).sum::<usize>();
     let needed = base + LEAST_CONNECTIONS;
     ensure!(
         files >= needed as u64,
         "this configuration needs {needed} open files, and the limit is {files}; raise it (ulimit -n, LimitNOFILE=)"
     );
-    room::check(needed, threads + OWN_THREADS).context("this configuration cannot be served")?;
+    room::check(needed, config.workers + OWN_THREADS)
+        .with_context(|| format!("this configuration cannot be served with {files} open files"))?;
     let limits = admission(files.saturating_sub(base as u64), &config.limits);
     if let Some(wanted) = config.limits.connections
         && wanted > limits.connections

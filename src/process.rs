@@ -25,10 +25,10 @@ use crate::notify::{self, Word};
 const PUTTING_AWAY: Duration = Duration::from_secs(2);
 /// The log has so long to take the last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// A thread that has not run its tasks for so long hangs, where no watchdog says otherwise.
-const HANGS: Duration = Duration::from_secs(30);
+/// A thread that has not run its tasks for so long hangs, where no watchdog asks for more.
+const HANGS: Duration = Duration::from_secs(5);
 /// How often threads are looked at, where no watchdog asks for more.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The exit code of a process that had to be ended because something in it hung.
 const STUCK: i32 = 3;
@@ -239,7 +239,7 @@ impl Health {
     /// Tells the service manager that nothing hangs, or the log what does.
     fn look(&mut self, watched: bool) {
         let silent = pulse::silent(self.limit);
-        METRICS.threads_hanging.set(i64::try_from(silent.len()).unwrap_or(i64::MAX));
+        METRICS.tell_hanging(&silent);
         let hanging: Vec<String> = silent.iter().map(|silent| silent.thread.clone()).collect();
         if silent.is_empty() && watched {
             notify::tell(Word::Alive);
@@ -247,10 +247,7 @@ impl Health {
         if hanging == self.hanging {
             return;
         }
-        let names = silent
-            .iter()
-            .map(|silent| format!("{} for {:.1} s", silent.thread, silent.since.as_secs_f64()));
-        let names = names.collect::<Vec<_>>().join(", ");
+        let names = silent.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         match (silent.is_empty(), watched) {
             (true, _) => log::warn!("no thread hangs any more"),
             (false, true) => {

@@ -21,6 +21,7 @@ mod bucket;
 pub mod certificate;
 pub mod change;
 pub mod clock;
+pub mod engine;
 pub mod events;
 pub mod files;
 pub mod handover;

@@ -21,6 +21,8 @@ const DURATION_BUCKETS: [f64; 14] =
 /// Seconds: a change writes to the disk and starts listeners.
 const CHANGE_BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
+use crate::pulse::Silent;
+
 type MakeHistogram = fn() -> Histogram;
 
 /// The instruments; see the fields' `register` lines for names and help.
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub refused: Family<RefusedLabels, Counter>,
     pub displaced: Family<ListenerLabels, Counter>,
     pub stalled: Family<ConnectionLabels, Counter>,
+    pub accepting_failed: Family<ListenerLabels, Counter>,
+    pub worker_connections: Family<WorkerLabels, Gauge>,
     pub malformed: Family<MalformedLabels, Counter>,
     pub generations: Family<GenerationLabels, Gauge>,
     pub generations_ended: Family<ListenerLabels, Counter>,
@@ -55,7 +59,8 @@ pub struct Metrics {
     pub log_lines_left_out: Family<LogLabels, Counter>,
     pub audit_entries_left_out: Family<AuditLabels, Counter>,
     pub owner_deaths: Family<OwnerLabels, Counter>,
-    pub threads_hanging: Gauge,
+    threads_hanging: Gauge,
+    hanging_for: Family<HangingLabels, Number>,
     pub outbound_requests: Family<OutboundLabels, Counter>,
     registry: RwLock<Registry>,
 }
@@ -88,6 +93,18 @@ pub struct RequestBytesLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ListenerLabels {
     pub listener: Arc<str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HangingLabels {
+    thread: String,
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WorkerLabels {
+    /// Counted from 0.
+    pub worker: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -240,6 +257,8 @@ impl Metrics {
             refused: Family::default(),
             displaced: Family::default(),
             stalled: Family::default(),
+            accepting_failed: Family::default(),
+            worker_connections: Family::default(),
             malformed: Family::default(),
             generations: Family::default(),
             generations_ended: Family::default(),
@@ -254,6 +273,7 @@ impl Metrics {
             audit_entries_left_out: Family::default(),
             owner_deaths: Family::default(),
             threads_hanging: Gauge::default(),
+            hanging_for: Family::default(),
             outbound_requests: Family::default(),
             registry: RwLock::new(Registry::default()),
         };
@@ -364,6 +384,16 @@ impl Metrics {
             self.stalled.clone(),
         );
         r.register(
+            "appliance_accepting_failed",
+            "Times that the operating system had no room for a connection",
+            self.accepting_failed.clone(),
+        );
+        r.register(
+            "appliance_worker_connections",
+            "Connections that are open now, by the worker that serves them",
+            self.worker_connections.clone(),
+        );
+        r.register(
             "appliance_malformed",
             "Connections that ended because of what is not the protocol that it should be",
             self.malformed.clone(),
@@ -430,11 +460,28 @@ impl Metrics {
             "Workers and the thread of the owners that have not run their tasks for too long",
             self.threads_hanging.clone(),
         );
+        r.register_with_unit(
+            "appliance_thread_hanging",
+            "How long a thread that must never block has not run its tasks, and what it is doing",
+            seconds(),
+            self.hanging_for.clone(),
+        );
         r.register(
             "appliance_outbound_requests",
             "Fetches and callbacks to addresses that clients named, by how they ended",
             self.outbound_requests.clone(),
         );
+    }
+
+    /// Tells which threads hang now; none of those that it was told of before.
+    pub fn tell_hanging(&self, silent: &[Silent]) {
+        self.threads_hanging.set(i64::try_from(silent.len()).unwrap_or(i64::MAX));
+        self.hanging_for.clear();
+        for Silent { thread, doing, since } in silent {
+            let route = doing.clone().unwrap_or_default();
+            let labels = HangingLabels { thread: thread.clone(), route };
+            self.hanging_for.get_or_create(&labels).set(since.as_secs_f64());
+        }
     }
 
     /// Adds figures of others.

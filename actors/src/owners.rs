@@ -17,6 +17,7 @@ use crate::{
         Writer, note, persist,
     },
     clock::Moment,
+    engine::{AdmissionLimits, Application, Pool},
     events::EventLog,
     handover::{Generations, Handover, HandoverError, Scope},
     logging,
@@ -27,9 +28,7 @@ use crate::{
         AdminAccess, Revision, State, StateStore, StoreError, close_to_others, describe_open_modes,
     },
     supervise,
-    supervisor::{
-        AdmissionLimits, Application, BoundListener, InsecurePorts, ListenerSupervisor, Shared,
-    },
+    supervisor::{BoundListener, InsecurePorts, ListenerSupervisor, Shared},
 };
 
 /// Why edited state files are not used.
@@ -65,7 +64,7 @@ pub enum StartError {
     Credential(#[from] CredentialError),
     #[error(transparent)]
     DefaultCertificate(#[from] DefaultCertificateError),
-    #[error("the threads that check passwords cannot be started: {0}")]
+    #[error("threads cannot be started: {0}")]
     Threads(std::io::Error),
     #[error("no TLS configuration can be made")]
     Tls(#[from] rustls::Error),
@@ -103,6 +102,8 @@ pub struct Configured {
     pub power: PowerCommands,
     /// What clients may hold at once.
     pub admission: AdmissionLimits,
+    /// Threads that serve connections, at least one.
+    pub workers: usize,
 }
 
 impl Prepared {
@@ -273,10 +274,12 @@ impl Owners {
             Box::new(insecure_ports.clone()),
             Box::new(tuning),
         ];
+        let pool = Pool::start(configured.workers.max(1)).map_err(StartError::Threads)?;
         let mailbox = supervise::Mailbox::<ListenerSupervisor>::new();
         let writer = Writer::new(ledger.clone(), snapshots, mailbox.address().recipient());
         let supervisor = ListenerSupervisor::new(
             listeners,
+            pool,
             configured.admission,
             application,
             Shared {

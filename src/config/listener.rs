@@ -5,9 +5,10 @@ use std::{
     net::{Ipv6Addr, SocketAddr, SocketAddrV6},
 };
 
-use portcullis_actors::supervisor::Tls;
+use portcullis_actors::engine::Tls;
 use portcullis_web::service::table::{ConfigError, Found, Table, nearest};
 
+/// What `workers` of a listener could be.
 const MAX_WORKERS: usize = 64;
 
 /// One `[[listener]]`.
@@ -22,19 +23,11 @@ pub struct ListenerConfig {
     pub redirect_to: Option<String>,
     /// The port that redirects name, where it is another one outside than inside.
     pub redirect_port: Option<u16>,
-    /// Threads that serve it.
-    pub workers: usize,
 }
 
 /// Whether a listener carries the service of this name.
 pub fn is_carried(listeners: &[ListenerConfig], name: &str) -> bool {
     listeners.iter().any(|listener| listener.services.iter().any(|service| service == name))
-}
-
-/// Two threads keep a listener answering while one is busy; more would only help machines that
-/// have more cores than listeners.
-pub(super) fn default_workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(2)
 }
 
 /// The name of a listener or of a service.
@@ -61,7 +54,12 @@ pub(super) fn read_listener(
     let services = table.strings("services")?;
     let redirect_to = table.string("redirect_to")?;
     let redirect_port = table.integer("redirect_port", 1..=usize::from(u16::MAX))?;
-    let workers = table.integer("workers", 1..=MAX_WORKERS)?.unwrap_or_else(default_workers);
+    if table.integer("workers", 1..=MAX_WORKERS)?.is_some() {
+        let name = &name.value;
+        log::warn!(
+            "listener {name}: `workers` has no effect any more; the workers of `[workers] count` serve every listener"
+        );
+    }
 
     if before.iter().any(|listener| listener.name == name.value) {
         let reason = format!("`{}` names two listeners", name.value);
@@ -112,7 +110,6 @@ pub(super) fn read_listener(
         services,
         redirect_to: redirect_to.map(|found| found.value),
         redirect_port: redirect_port.and_then(|port| u16::try_from(port).ok()),
-        workers,
     };
     Ok((listener, target))
 }

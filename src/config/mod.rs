@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use portcullis_actors::{files::read_at_most, power::PowerCommands, supervisor::Tls};
+use portcullis_actors::{engine::Tls, files::read_at_most, power::PowerCommands};
 use portcullis_web::service::{
     Kind,
     table::{ConfigError, Found, Source, Table},
@@ -25,7 +25,7 @@ pub use self::{
     services::ServiceConfig,
 };
 use self::{
-    listener::{check_target, default_workers, read_listener},
+    listener::{check_target, read_listener},
     services::Written,
 };
 
@@ -49,6 +49,8 @@ pub struct Config {
     /// `[security]`
     pub security: SecuritySettings,
     pub listeners: Vec<ListenerConfig>,
+    /// `[workers] count`: threads that serve connections.
+    pub workers: usize,
     /// `[limits]`
     pub limits: LimitsConfig,
     /// `[log]`
@@ -104,6 +106,7 @@ impl Config {
             tls: TlsSettings::default(),
             security: SecuritySettings::default(),
             listeners: Vec::new(),
+            workers: sections::default_workers(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
             power: PowerCommands::default(),
@@ -157,6 +160,7 @@ impl Config {
             tls: table.table("tls")?.map(read_tls).transpose()?.unwrap_or_default(),
             security: sections::read_security(table.table("security")?)?,
             listeners: Vec::new(),
+            workers: sections::read_workers(table.table("workers")?)?,
             limits: sections::read_limits(table.table("limits")?)?,
             log: sections::read_log(table.table("log")?)?,
             power: sections::read_power(table.table("power")?)?,
@@ -206,7 +210,6 @@ fn documented_listeners(known: &[&str], unprivileged: bool) -> Vec<ListenerConfi
                 .collect(),
             redirect_to: to.map(str::to_owned),
             redirect_port: None,
-            workers: default_workers(),
         };
     let all: Vec<&str> = everything.iter().copied().chain(own).collect();
     let plain: Vec<&str> = all.iter().copied().filter(|name| *name != "monitoring").collect();

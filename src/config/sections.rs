@@ -1,4 +1,4 @@
-//! The smaller tables: `[security]`, `[limits]`, `[log]`, `[power]`, `[outbound]`.
+//! The smaller tables: `[security]`, `[workers]`, `[limits]`, `[log]`, `[power]`, `[outbound]`.
 
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ impl Default for LimitsConfig {
     }
 }
 
+const MOST_WORKERS: usize = 256;
 const MOST_CONNECTIONS: usize = 1_000_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -97,6 +98,19 @@ pub(super) fn read_log(section: Section<'_>) -> Result<LogConfig, ConfigError> {
     }
     table.finish()?;
     Ok(log)
+}
+
+/// One thread for each core that the process may use.
+pub(super) fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// `[workers] count`.
+pub(super) fn read_workers(section: Section<'_>) -> Result<usize, ConfigError> {
+    let Some(mut table) = section else { return Ok(default_workers()) };
+    let count = table.integer("count", 1..=MOST_WORKERS)?;
+    table.finish()?;
+    Ok(count.unwrap_or_else(default_workers))
 }
 
 pub(super) fn read_limits(section: Section<'_>) -> Result<LimitsConfig, ConfigError> {

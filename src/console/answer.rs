@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use portcullis_actors::{
     certificate::ActiveCertificate,
+    engine::GenerationState,
     store::{AdminAccess, HistoryEntry, State},
-    supervisor::{GenerationState, ListenerStatus},
+    supervisor::ListenerStatus,
 };
 use serde_json::json;
 

@@ -166,9 +166,9 @@ fn watchdog_hears_nothing_while_a_worker_or_the_owners_hang() {
         };
         shim.hang_readers(true);
         open.write_all(b"GET /healthz HTTP/1.1\r\n").expect("a request");
-        let name = if owners { "the owners' thread" } else { "a worker of listener http" };
+        let name = if owners { "the owners' thread" } else { "worker " };
         wait_until_blocking("what hangs is told", seconds(20), || {
-            service.log().contains(&format!("hanging: {name} for"))
+            service.log().contains(&format!("hanging: {name}"))
         });
         while manager.heard(Duration::from_millis(1)).is_some() {}
         assert_eq!(manager.alive_within(seconds(3)), 0, "a hanging {name} passes for health");

@@ -4,13 +4,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use actix::Message;
 use serde::Serialize;
-use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::CarriedRequest;
 use crate::{
     change::ChangeError,
-    handover::{GenerationNumber, Generations},
+    engine::{GenerationState, GenerationStatus},
+    handover::Generations,
     requester::Requester,
 };
 
@@ -54,36 +53,6 @@ pub struct ListenerStatus {
 pub enum Exposure {
     Serving,
     Redirecting,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum GenerationState {
-    Serving,
-    Draining,
-}
-
-/// One generation and what it carries.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct GenerationStatus {
-    pub number: GenerationNumber,
-    pub state: GenerationState,
-    #[serde(with = "time::serde::rfc3339")]
-    #[schema(value_type = String, format = DateTime)]
-    pub since: OffsetDateTime,
-    /// Why it began, in the past tense.
-    pub reason: String,
-    /// Open connections, idle ones and handshakes included.
-    pub connections: usize,
-    /// Requests being answered, WebSockets not counted.
-    pub requests_in_progress: usize,
-    pub websockets: usize,
-    /// Requests begun since the start of this generation, WebSockets included.
-    pub requests_total: u64,
-    /// The oldest 50 uploads, then the oldest 50 WebSockets.
-    pub carried: Vec<CarriedRequest>,
-    /// How many more uploads and WebSockets there are.
-    pub carried_left_out: usize,
 }
 
 impl ListenerStatus {

@@ -1,22 +1,10 @@
 //! The listeners: their sockets, their exposure and every generation that serves on them.
 
-mod admission;
-mod carried;
-mod connection;
-mod context;
-mod generation;
-mod http2;
 mod messages;
-mod offers;
-mod places;
-mod plan;
-pub mod room;
-mod sockets;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    future::ready,
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -29,31 +17,20 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message, MessageResult,
+    Actor, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, MessageResult,
     ResponseFuture, Supervised, WrapFuture, fut::wrap_future,
 };
 
-use self::{
-    admission::Admission, connection::OpenConnections, context::Lines, generation::Generation,
-};
-pub use self::{
-    carried::CarriedRequest,
-    connection::{Connection, HEAD_TIMEOUT, RequestInProgress, Tracked},
-    context::GenerationContext,
-    messages::{
-        Exposure, GenerationState, GenerationStatus, GetListeners, ListenerStatus,
-        SetInsecurePorts, Shutdown,
-    },
-    offers::TakesWebSocket,
-    places::AdmissionLimits,
-    plan::{Application, ContinueGate, HttpApp, ListenerApplication, ListenerPlan, Tls},
-    sockets::BindError,
-};
+pub use self::messages::{Exposure, GetListeners, ListenerStatus, SetInsecurePorts, Shutdown};
 use crate::{
     change::{Change, ChangeError, Prepared, Snapshot, Undo, Writer},
+    engine::{
+        self, Acceptors, Admission, AdmissionLimits, Application, BindError, Entrance, Generation,
+        Lines, ListenerApplication, ListenerPlan, Pool,
+    },
     events::{EventKind, EventLog},
     handover::{GenerationNumber, Generations, Handover, HandoverError, Scope},
-    metrics::{GenerationLabels, ListenerLabels, METRICS},
+    metrics::{GenerationLabels, ListenerLabels, METRICS, WorkerLabels},
     request_id::RequestId,
     settings::LiveSettings,
     store::State,
@@ -62,8 +39,8 @@ use crate::{
 
 /// How often the supervisor looks after generations and their limits.
 const SUPERVISION_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a listener whose new generation did not start waits for the next attempt.
-const REVIVAL_PAUSE: Duration = Duration::from_secs(1);
+/// How often the connections of draining generations are looked after.
+const TEND_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Whether plain ports serve or redirect, read by every request without waiting.
 #[derive(Debug, Clone)]
@@ -116,7 +93,7 @@ impl BoundListener {
     /// # Errors
     /// See [`BindError`].
     pub fn bind(plan: ListenerPlan) -> Result<Self, BindError> {
-        let socket = sockets::bind(&plan.name, plan.address)?;
+        let socket = engine::bind(&plan.name, plan.address)?;
         Self::adopt(plan, socket)
     }
 
@@ -125,7 +102,7 @@ impl BoundListener {
     /// # Errors
     /// The socket cannot be used.
     pub fn adopt(plan: ListenerPlan, socket: TcpListener) -> Result<Self, BindError> {
-        let prepared = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        let prepared = engine::prepare(&socket).and_then(|()| socket.local_addr());
         match prepared {
             Ok(address) => Ok(Self { plan: Arc::new(plan), socket, address }),
             Err(err) => Err(BindError {
@@ -152,26 +129,30 @@ struct Listener {
     plan: Arc<ListenerPlan>,
     address: SocketAddr,
     /// `None` once the appliance shuts down.
-    socket: Option<TcpListener>,
+    socket: Option<Arc<TcpListener>>,
+    /// What accepts, and where to; `None` before the first handover and once the appliance shuts down.
+    open: Option<Open>,
     /// Oldest first; the last one serves.
-    generations: Vec<Generation>,
+    generations: Vec<Arc<Generation>>,
     last_number: GenerationNumber,
     lines: Arc<Lines>,
 }
 
-impl Listener {
-    fn serves(&self) -> bool {
-        self.generations.iter().any(|generation| !generation.is_draining())
-    }
+struct Open {
+    entrance: Arc<Entrance>,
+    acceptors: Acceptors,
+}
 
-    fn serving(&mut self) -> impl Iterator<Item = &mut Generation> {
-        self.generations.iter_mut().filter(|generation| !generation.is_draining())
+impl Listener {
+    fn draining(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.iter().filter(|generation| generation.is_draining())
     }
 }
 
 /// Owns the bound sockets, the exposure of plain ports and every generation.
 pub struct ListenerSupervisor {
     listeners: Vec<Listener>,
+    pool: Arc<Pool>,
     admission: Arc<Admission>,
     application: Arc<dyn Application>,
     tls: Arc<TlsConfigs>,
@@ -190,32 +171,16 @@ pub(crate) struct Shared {
     pub(crate) events: EventLog,
 }
 
-/// The server of a generation has ended, whether it was told to or not.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct ServerEnded {
+/// A listener that is to be handed over, and what answers on it from then on.
+struct Launch {
     listener: usize,
-    number: GenerationNumber,
-    error: Option<String>,
-}
-
-/// Starts a generation on a listener that has none which serves.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Revive {
-    listener: usize,
-}
-
-/// A generation that has started but serves beside the old one still.
-struct Started {
-    listener: usize,
-    generation: Generation,
-    server: std::pin::Pin<Box<dyn Future<Output = std::io::Result<()>>>>,
+    application: Arc<dyn ListenerApplication>,
 }
 
 impl ListenerSupervisor {
     pub(crate) fn new(
         bound: Vec<BoundListener>,
+        pool: Pool,
         limits: AdmissionLimits,
         application: Arc<dyn Application>,
         shared: Shared,
@@ -226,17 +191,27 @@ impl ListenerSupervisor {
             .map(|bound| Listener {
                 plan: bound.plan,
                 address: bound.address,
-                socket: Some(bound.socket),
+                socket: Some(Arc::new(bound.socket)),
+                open: None,
                 generations: Vec::new(),
                 last_number: 0,
                 lines: Arc::default(),
             })
             .collect();
-        let admission = Admission::new(limits);
-        Self { listeners, admission, application, tls, insecure_ports, writer, settings, events }
+        Self {
+            listeners,
+            pool: Arc::new(pool),
+            admission: Admission::new(limits),
+            application,
+            tls,
+            insecure_ports,
+            writer,
+            settings,
+            events,
+        }
     }
 
-    /// What starting a generation on each listener in scope needs, taken out of the actor.
+    /// The listeners in scope, and what answers on them: the same as before where something did.
     fn launches(&self, scope: Scope) -> Vec<Launch> {
         let in_scope = |listener: &Listener| match scope {
             Scope::Tls => listener.plan.tls.takes_tls(),
@@ -246,77 +221,130 @@ impl ListenerSupervisor {
         self.listeners
             .iter()
             .enumerate()
-            .filter(|(_, listener)| in_scope(listener))
-            .filter_map(|(index, listener)| {
-                Some(Launch {
-                    listener: index,
-                    plan: listener.plan.clone(),
-                    number: listener.last_number + 1,
-                    socket: listener.socket.as_ref()?.try_clone(),
-                    admission: self.admission.clone(),
-                    lines: listener.lines.clone(),
-                })
+            .filter(|(_, listener)| listener.socket.is_some() && in_scope(listener))
+            .map(|(index, listener)| {
+                let before = listener.generations.last();
+                let application = before.map_or_else(
+                    || self.application.on(&listener.plan),
+                    |before| before.application().clone(),
+                );
+                Launch { listener: index, application }
             })
             .collect()
     }
 
-    /// Puts started generations in place and drains what served before them.
+    /// Lets every worker make what it has not made yet: all of it, or the handover fails.
+    fn build(
+        &self,
+        launches: &[Launch],
+    ) -> impl Future<Output = Result<(), HandoverError>> + use<> {
+        let new: Vec<_> = launches
+            .iter()
+            .filter(|launch| self.listeners[launch.listener].open.is_none())
+            .map(|launch| {
+                let name = self.listeners[launch.listener].plan.name.clone();
+                (name, launch.application.clone())
+            })
+            .collect();
+        let pool = self.pool.clone();
+        async move {
+            for (listener, application) in new {
+                let built = pool.build(&application).await;
+                built.map_err(|source| HandoverError { listener, source })?;
+            }
+            Ok(())
+        }
+    }
+
+    /// Lets a new generation serve on each of the listeners, and drains what served before.
     fn promote(
         &mut self,
-        started: Vec<Started>,
+        launches: Vec<Launch>,
+        reason: &str,
         request_id: Option<RequestId>,
         ctx: &mut Context<Self>,
     ) -> Generations {
+        let next: Vec<_> =
+            launches.into_iter().map(|launch| self.next_generation(launch, reason)).collect();
+        // All of them, before anything else is done.
+        for (index, generation) in &next {
+            self.lead_to(*index, generation.clone());
+        }
         let mut numbers = Generations::new();
-        for Started { listener: index, generation, server } in started {
+        for (index, generation) in next {
             let listener = &mut self.listeners[index];
-            let number = generation.context.number;
+            let (name, number) = (listener.plan.name.clone(), generation.number());
             listener.last_number = number;
-            let name = listener.plan.name.clone();
-            let started = EventKind::GenerationStarted {
-                listener: name.clone(),
-                generation: number,
-                reason: generation.status().reason,
-            };
-            self.events.publish_for(request_id, started);
-            let drains: Vec<_> =
-                listener.serving().map(|old| (old.context.number, old.drain())).collect();
-            for old in listener
-                .generations
-                .iter()
-                .filter(|old| drains.iter().any(|(number, _)| *number == old.context.number))
-            {
+            let before =
+                listener.generations.last().filter(|before| !before.is_draining()).cloned();
+            listener.generations.push(generation);
+            self.events.publish_for(
+                request_id,
+                EventKind::GenerationStarted {
+                    listener: name.clone(),
+                    generation: number,
+                    reason: reason.to_owned(),
+                },
+            );
+            if let Some(before) = before {
                 let draining = EventKind::GenerationDraining {
                     listener: name.clone(),
-                    generation: old.context.number,
-                    connections: old.status().connections,
+                    generation: before.number(),
+                    connections: before.connections(),
                 };
                 self.events.publish_for(request_id, draining);
+                before.drain();
+                self.await_end(index, &before, request_id, ctx);
             }
-            listener.generations.push(generation);
             numbers.insert(name, number);
-            for (old, drain) in drains {
-                ctx.spawn(
-                    drain
-                        .into_actor(self)
-                        .map(move |(), act, _| act.forget(index, old, request_id)),
-                );
-            }
-            // Not in the context of the actor, which waits during a handover.
-            let supervisor = ctx.address();
-            actix::spawn(async move {
-                let error = server.await.err().map(|err| err.to_string());
-                supervisor.do_send(ServerEnded { listener: index, number, error });
-            });
         }
         self.enforce_limits();
         self.count_generations();
         numbers
     }
 
+    fn next_generation(&self, launch: Launch, reason: &str) -> (usize, Arc<Generation>) {
+        let listener = &self.listeners[launch.listener];
+        let generation = Generation::new(
+            listener.plan.clone(),
+            listener.last_number + 1,
+            reason.to_owned(),
+            launch.application,
+            (&self.admission, listener.lines.clone()),
+        );
+        (launch.listener, generation)
+    }
+
+    /// Gives new connections to this generation.
+    fn lead_to(&mut self, index: usize, generation: Arc<Generation>) {
+        let listener = &mut self.listeners[index];
+        match (&listener.open, &listener.socket) {
+            (Some(open), _) => open.entrance.lead_to(generation),
+            (None, Some(socket)) => {
+                let entrance = Entrance::new(generation, self.admission.clone(), self.tls.clone());
+                let acceptors = self.pool.accept(socket, &entrance);
+                listener.open = Some(Open { entrance, acceptors });
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Forgets a draining generation when it has ended.
+    fn await_end(
+        &self,
+        index: usize,
+        generation: &Generation,
+        request_id: Option<RequestId>,
+        ctx: &mut Context<Self>,
+    ) {
+        let number = generation.number();
+        let ended = wrap_future::<_, Self>(generation.ended());
+        ctx.spawn(ended.map(move |(), act, _| act.forget(index, number, request_id)));
+    }
+
     fn forget(&mut self, listener: usize, number: GenerationNumber, request_id: Option<RequestId>) {
         let listener = &mut self.listeners[listener];
-        listener.generations.retain(|generation| generation.context.number != number);
+        listener.generations.retain(|generation| generation.number() != number);
         log::debug!("listener {}: generation {number} drained", listener.plan.name);
         let name = listener.plan.name.clone();
         let labels = ListenerLabels { listener: name.as_str().into() };
@@ -326,29 +354,9 @@ impl ListenerSupervisor {
         self.count_generations();
     }
 
-    /// Starts a generation on a listener that has none which serves.
-    fn revive(&mut self, index: usize) -> AtomicResponse<Self, ()> {
-        let launches: Vec<_> = self
-            .launches(Scope::All)
-            .into_iter()
-            .filter(|launch| launch.listener == index && !self.listeners[index].serves())
-            .collect();
-        let reason = "the one before it failed".to_owned();
-        let started = start_all(launches, reason, self.application.clone(), self.tls.clone());
-        let revived = started.into_actor(self).map(move |started, act, ctx| match started {
-            Ok(started) => drop(act.promote(started, None, ctx)),
-            Err(err) => {
-                let reason = &err.source;
-                log::error!("{err}: {reason}; trying again in {} s", REVIVAL_PAUSE.as_secs());
-                ctx.notify_later(Revive { listener: index }, REVIVAL_PAUSE);
-            }
-        });
-        AtomicResponse::new(Box::pin(revived))
-    }
-
     fn count_generations(&self) {
         for listener in &self.listeners {
-            let draining = listener.generations.iter().filter(|g| g.is_draining()).count();
+            let draining = listener.draining().count();
             let serving = listener.generations.len() - draining;
             for (state, count) in [("serving", serving), ("draining", draining)] {
                 let labels =
@@ -359,20 +367,23 @@ impl ListenerSupervisor {
         }
     }
 
+    fn count_connections(&self) {
+        for (worker, connections) in self.pool.connections().enumerate() {
+            let connections = i64::try_from(connections).unwrap_or(i64::MAX);
+            METRICS.worker_connections.get_or_create(&WorkerLabels { worker }).set(connections);
+        }
+    }
+
     /// Ends generations that have drained for too long or that are too many.
     fn enforce_limits(&self) {
         let limits = self.settings.current().drain_limits();
         for listener in &self.listeners {
-            let draining: Vec<_> = listener
-                .generations
-                .iter()
-                .filter(|g| g.is_draining() && !g.has_ended() && g.carries())
-                .collect();
+            let draining: Vec<_> =
+                listener.draining().filter(|g| !g.has_ended() && g.connections() > 0).collect();
             let surplus = draining.len().saturating_sub(limits.max_draining);
             for (index, generation) in draining.into_iter().enumerate() {
-                let over_time = generation
-                    .draining_since
-                    .is_some_and(|since| since.elapsed() > limits.drain_timeout);
+                let over_time =
+                    generation.draining_for().is_some_and(|time| time > limits.drain_timeout);
                 let why = if over_time {
                     "drain_timeout is over"
                 } else if index < surplus {
@@ -392,57 +403,23 @@ impl ListenerSupervisor {
             }
         }
     }
-}
 
-struct Launch {
-    listener: usize,
-    plan: Arc<ListenerPlan>,
-    number: GenerationNumber,
-    socket: std::io::Result<TcpListener>,
-    admission: Arc<Admission>,
-    lines: Arc<Lines>,
-}
-
-/// Starts all of them or none.
-async fn start_all(
-    launches: Vec<Launch>,
-    reason: String,
-    application: Arc<dyn Application>,
-    tls: Arc<TlsConfigs>,
-) -> Result<Vec<Started>, HandoverError> {
-    let mut started = Vec::with_capacity(launches.len());
-    for launch in launches {
-        let name = launch.plan.name.clone();
-        let begun = async {
-            let socket = launch.socket?;
-            Generation::start(
-                launch.plan,
-                launch.number,
-                reason.clone(),
-                socket,
-                (&launch.admission, launch.lines),
-                &application,
-                tls.clone(),
-            )
-            .await
-        };
-        // Dropping the servers that did start stops them; the old ones were not touched.
-        let (generation, server) =
-            begun.await.map_err(|source| HandoverError { listener: name, source })?;
-        started.push(Started { listener: launch.listener, generation, server: Box::pin(server) });
+    fn all_generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.listeners.iter().flat_map(|listener| &listener.generations)
     }
-    Ok(started)
 }
 
 impl Actor for ListenerSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(TEND_INTERVAL, |act, _| {
+            act.all_generations().filter(|g| g.is_draining()).for_each(|g| g.tend());
+        });
         ctx.run_interval(SUPERVISION_INTERVAL, |act, _| {
             act.enforce_limits();
-            for generation in act.listeners.iter().flat_map(|listener| &listener.generations) {
-                generation.tend();
-            }
+            act.count_connections();
+            act.all_generations().filter(|g| !g.is_draining()).for_each(|g| g.tend());
         });
     }
 }
@@ -450,14 +427,10 @@ impl Actor for ListenerSupervisor {
 impl Supervised for ListenerSupervisor {
     /// The generations serve on. What looked after them is begun again.
     fn restarting(&mut self, ctx: &mut Self::Context) {
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
-            let draining = listener.generations.iter_mut().filter(|old| old.is_draining());
-            let drains: Vec<_> = draining.map(|old| (old.context.number, old.drain())).collect();
-            for (number, drain) in drains {
-                let drained = wrap_future::<_, Self>(drain);
-                ctx.spawn(drained.map(move |(), act, _| act.forget(index, number, None)));
+        for (index, listener) in self.listeners.iter().enumerate() {
+            for generation in listener.draining() {
+                self.await_end(index, generation, None, ctx);
             }
-            ctx.notify(Revive { listener: index });
         }
         let writer = self.writer.clone();
         actix::spawn(async move {
@@ -471,52 +444,14 @@ impl Handler<Handover> for ListenerSupervisor {
     type Result = AtomicResponse<Self, Result<Generations, HandoverError>>;
 
     fn handle(&mut self, msg: Handover, _ctx: &mut Self::Context) -> Self::Result {
-        let id = msg.request_id;
-        let started = start_all(
-            self.launches(msg.scope),
-            msg.reason,
-            self.application.clone(),
-            self.tls.clone(),
-        );
-        let started = async move {
-            match id {
-                Some(id) => id.scope(started).await,
-                None => started.await,
-            }
-        };
-        let promoted = started
-            .into_actor(self)
-            .map(move |started, act, ctx| Ok(act.promote(started?, id, ctx)));
+        let Handover { scope, reason, request_id } = msg;
+        let launches = self.launches(scope);
+        let built = self.build(&launches);
+        let promoted = built.into_actor(self).map(move |built, act, ctx| {
+            built?;
+            Ok(act.promote(launches, &reason, request_id, ctx))
+        });
         AtomicResponse::new(Box::pin(promoted))
-    }
-}
-
-impl Handler<ServerEnded> for ListenerSupervisor {
-    type Result = AtomicResponse<Self, ()>;
-
-    fn handle(&mut self, msg: ServerEnded, _ctx: &mut Self::Context) -> Self::Result {
-        let listener = &mut self.listeners[msg.listener];
-        let failed = listener.serving().any(|generation| generation.context.number == msg.number);
-        if !failed || listener.socket.is_none() {
-            return AtomicResponse::new(Box::pin(ready(()).into_actor(self)));
-        }
-        log::error!(
-            "listener {}: generation {} has failed: {}",
-            listener.plan.name,
-            msg.number,
-            msg.error.as_deref().unwrap_or("its server ended"),
-        );
-        // From here on `readyz` and `health` say that nothing serves.
-        self.forget(msg.listener, msg.number, None);
-        self.revive(msg.listener)
-    }
-}
-
-impl Handler<Revive> for ListenerSupervisor {
-    type Result = AtomicResponse<Self, ()>;
-
-    fn handle(&mut self, msg: Revive, _ctx: &mut Self::Context) -> Self::Result {
-        self.revive(msg.listener)
     }
 }
 
@@ -556,7 +491,11 @@ impl Handler<GetListeners> for ListenerSupervisor {
             },
             services: listener.plan.services.clone(),
             redirect_to: listener.plan.redirect_to.clone(),
-            generations: listener.generations.iter().map(Generation::status).collect(),
+            generations: listener
+                .generations
+                .iter()
+                .map(|generation| generation.status())
+                .collect(),
         };
         MessageResult(self.listeners.iter().map(status).collect())
     }
@@ -567,26 +506,22 @@ impl Handler<Shutdown> for ListenerSupervisor {
 
     fn handle(&mut self, msg: Shutdown, _ctx: &mut Self::Context) -> Self::Result {
         let deadline = Instant::now() + msg.timeout;
-        let mut drains = Vec::new();
-        let mut open: Vec<Arc<OpenConnections>> = Vec::new();
+        let (mut generations, mut stopping) = (Vec::new(), Vec::new());
         for listener in &mut self.listeners {
             listener.socket = None;
-            drains.extend(listener.serving().map(Generation::drain));
-            for generation in &listener.generations {
-                generation.end_websockets();
-                open.push(generation.open.clone());
-            }
+            stopping.extend(listener.open.take().map(|open| open.acceptors.stop()));
+            generations.extend(listener.generations.iter().cloned());
         }
+        generations.iter().for_each(|generation| generation.end_websockets());
         Box::pin(async move {
-            drains.into_iter().for_each(|drain| {
-                actix::spawn(drain);
-            });
-            // What the accept threads took last has to reach a worker before it can be counted.
-            tokio::time::sleep(generation::PAUSE_GRACE * 2).await;
+            // What has been waiting in the kernel is served still.
+            let stopped = futures::future::join_all(stopping);
+            let _ = tokio::time::timeout_at(deadline.into(), stopped).await;
+            generations.iter().filter(|g| !g.is_draining()).for_each(|g| g.drain());
             let mut look = tokio::time::interval(Duration::from_millis(50));
             loop {
                 look.tick().await;
-                let left: usize = open.iter().map(|open| open.busy()).sum();
+                let left: usize = generations.iter().map(|generation| generation.busy()).sum();
                 if left == 0 || Instant::now() >= deadline {
                     return left;
                 }

@@ -29,10 +29,11 @@ use pin_project_lite::pin_project;
 use portcullis_actors::{
     RequestId,
     auth::Authenticator,
-    supervisor::{
-        Connection, ContinueGate, HttpApp, InsecurePorts, ListenerApplication, ListenerPlan,
-        RequestInProgress, TakesWebSocket,
+    engine::{
+        Connection, ContinueGate, HttpApp, ListenerApplication, ListenerPlan, RequestInProgress,
+        TakesWebSocket,
     },
+    supervisor::InsecurePorts,
 };
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
-use portcullis_actors::supervisor::GenerationContext;
+use portcullis_actors::engine::GenerationContext;
 
 use crate::http::{connection::connection_of, error::ApiError};
 

@@ -6,12 +6,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// Names in `health` and `diskinfo` that are the appliance's own, so that no service may have them.
-pub const RESERVED_NAMES: [&str; 11] = [
+pub const RESERVED_NAMES: [&str; 12] = [
     "status",
     "certificate",
     "authentication",
     "listeners",
     "owners",
+    "workers",
     "storage",
     "audit",
     "log",

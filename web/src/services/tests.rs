@@ -10,8 +10,8 @@ use std::{
 use actix_web::{App, http::Method};
 use portcullis_actors::{
     Configured, Owners, Prepared,
+    engine::{Application, ListenerApplication, ListenerPlan},
     store::FileStore,
-    supervisor::{Application, ListenerApplication, ListenerPlan},
 };
 use toml::de::DeTable;
 

@@ -26,8 +26,8 @@ use actix_web_actors::ws;
 use futures::{Stream, stream};
 use portcullis_actors::{
     bounds::Client,
+    engine::Connection,
     metrics::{METRICS, WebSocketLabels},
-    supervisor::Connection,
 };
 
 use self::{

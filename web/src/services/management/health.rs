@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use actix_web::web;
 use futures::future::join_all;
 use portcullis_actors::{
-    blocking, logging, storage, supervise,
+    blocking, logging, pulse, storage, supervise,
     supervisor::{GetListeners, ListenerStatus},
 };
 use serde::Serialize;
@@ -22,6 +22,8 @@ use crate::{
 
 /// How long a service may take to say how it is.
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
+/// A thread that has not run its tasks for so long hangs.
+const HANGS: Duration = Duration::from_secs(2);
 /// Less than this is left on the disk of the data directory: changes will soon fail.
 const LOW_SPACE_BYTES: u64 = 64 << 20;
 /// So few files more can be made: changes will soon fail.
@@ -45,6 +47,7 @@ pub(super) async fn health(context: web::Data<Context>) -> Result<web::Json<Verd
         ("authentication", authentication(&context)),
         ("listeners", Health::judged(unserved(&listeners), Vec::new())),
         ("owners", owners()),
+        ("workers", workers()),
         ("storage", storage(&context).await?),
         ("audit", audit(&context)),
         ("log", log_files()),
@@ -124,6 +127,12 @@ fn owners() -> Health {
         }
     }
     Health::judged(errors, warnings)
+}
+
+/// A worker that hangs keeps all its connections waiting.
+fn workers() -> Health {
+    let silent = pulse::silent(HANGS);
+    Health::judged(silent.iter().map(|silent| format!("hanging: {silent}")).collect(), Vec::new())
 }
 
 async fn storage(context: &Context) -> Result<Health, ApiError> {

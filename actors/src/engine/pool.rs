@@ -1,0 +1,94 @@
+//! The threads that serve every connection of every listener.
+
+use std::{io, net::TcpListener, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    acceptor::Acceptors,
+    entrance::Entrance,
+    plan::ListenerApplication,
+    room,
+    worker::{self, Job, Load},
+};
+
+/// Descriptors of one worker's runtime while it starts.
+const DESCRIPTORS_OF_WORKER: usize = 5;
+/// Blocking threads of one worker's runtime; they are started when needed.
+const BLOCKING_THREADS: usize = 8;
+
+/// One thread for each core, or as many as are configured. Their number depends on nothing else.
+pub(crate) struct Pool {
+    workers: Vec<Handle>,
+}
+
+struct Handle {
+    jobs: mpsc::UnboundedSender<Job>,
+    load: Arc<Load>,
+}
+
+impl Pool {
+    /// Starts the workers. Call it on a thread that runs an actix system.
+    ///
+    /// # Errors
+    /// The operating system does not give what they need.
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
+        // A worker that cannot have what it needs panics, so look first.
+        room::check(count * DESCRIPTORS_OF_WORKER, count)?;
+        let loads: Arc<[Arc<Load>]> = (0..count).map(|_| Arc::default()).collect();
+        let workers = loads.iter().enumerate().map(|(index, load)| {
+            let (jobs, received) = mpsc::unbounded_channel();
+            let arbiter = actix_rt::Arbiter::with_tokio_rt(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(BLOCKING_THREADS)
+                    .build()
+                    .expect("there was room for a worker a moment ago")
+            });
+            let loads = loads.clone();
+            arbiter.spawn_fn(move || worker::run(index, &loads, received));
+            Handle { jobs, load: load.clone() }
+        });
+        Ok(Self { workers: workers.collect() })
+    }
+
+    /// Lets every worker make what answers, so that no request has to wait for it, nor finds that it
+    /// cannot be made.
+    ///
+    /// # Errors
+    /// A worker could not make it.
+    pub(crate) async fn build(&self, application: &Arc<dyn ListenerApplication>) -> io::Result<()> {
+        let builds: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (done, built) = oneshot::channel();
+                // A worker that is gone drops the job, and `built` tells.
+                let _ = worker.jobs.send(Job::Build { application: application.clone(), done });
+                built
+            })
+            .collect();
+        for built in builds {
+            match built.await {
+                Ok(true) => {}
+                Ok(false) => return Err(io::Error::other("a service could not make its routes")),
+                Err(_) => return Err(io::Error::other("a service panicked over its routes")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to accept on a socket; the connections get what the entrance leads to.
+    pub(crate) fn accept(&self, socket: &Arc<TcpListener>, entrance: &Arc<Entrance>) -> Acceptors {
+        let (acceptors, acceptor) = Acceptors::of(socket.clone(), entrance.clone());
+        for worker in &self.workers {
+            let _ = worker.jobs.send(Job::Accept(acceptor.clone()));
+        }
+        acceptors
+    }
+
+    /// The connections of each worker.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = usize> {
+        self.workers.iter().map(|worker| worker.load.connections())
+    }
+}
