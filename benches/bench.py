@@ -16,6 +16,7 @@ import time
 
 sys.dont_write_bytecode = True  # so that a run leaves nothing in the repository
 
+import engine
 import neighbours
 import replacement
 import sessions
@@ -27,6 +28,11 @@ MEASURES = {
     "latency": replacement.latency,
     "switch": replacement.switch,
     "failures": replacement.failures,
+    "listeners": engine.listeners,
+    "drains": engine.drains,
+    "memory": engine.memory,
+    "balance": engine.balance,
+    "start": engine.start,
     "handshakes": throughput.new_handshakes,
     "requests": throughput.keep_alive,
     "instruments": throughput.instruments,

@@ -57,13 +57,13 @@ class Server:
 
     binary = BINARY
 
-    def __init__(self, more="", counting=True):
+    def __init__(self, more="", counting=True, place=None):
         """`more` is added to the configuration; `counting=False` leaves requests and connections
-        uncounted."""
+        uncounted; the data directory is made in `place`."""
         self.environment = {} if counting else {"ECHO_UNCOUNTED": "1"}
         # A command that is put in front of the binary, and where its standard error goes.
         self.wrapper, self.stderr = [], None
-        self.folder = Path(tempfile.mkdtemp(prefix="portcullis-bench-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="portcullis-bench-", dir=place))
         self.process = None
         (self.folder / "portcullis.toml").write_text(
             CONFIGURATION.format(data=self.folder / "data") + more
@@ -81,8 +81,8 @@ class Server:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start(self):
-        """Starts the process and waits until every port accepts."""
+    def start(self, pause=0.02):
+        """Starts the process and waits until every port accepts; looks every `pause` seconds."""
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         command = [*self.wrapper, self.binary, "run", "--config", self.folder / "portcullis.toml"]
@@ -91,7 +91,7 @@ class Server:
                 [*command, "--ready-file", ready], stdout=log, stderr=self.stderr or log,
                 env={**os.environ, **self.environment},
             )
-        until(lambda: ready.exists() or self.process.poll() is not None, 20)
+        until(lambda: ready.exists() or self.process.poll() is not None, 20, pause)
         if not ready.exists():
             raise RuntimeError("the appliance did not start: " + self.log())
         listeners = json.loads(ready.read_text())["listeners"]
