@@ -71,7 +71,13 @@ impl Entrance {
             match generation.open.add(peer, generation.context.clone(), place, carried) {
                 Ok(registered) => return Some((registered, generation)),
                 // It was replaced just now and has ended already.
-                Err((place, carried)) => taking = (self.current.load_full(), place, carried),
+                Err((place, carried)) => {
+                    let next = self.current.load_full();
+                    if Arc::ptr_eq(&next, &generation) {
+                        return None;
+                    }
+                    taking = (next, place, carried);
+                }
             }
         }
     }

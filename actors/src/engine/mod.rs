@@ -29,7 +29,7 @@ pub(crate) use self::{
     entrance::Entrance,
     generation::Generation,
     pool::Pool,
-    sockets::{bind, prepare},
+    sockets::{bind, prepare, refuse_newcomers},
 };
 pub use self::{
     carried::CarriedRequest,

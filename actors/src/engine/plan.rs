@@ -34,8 +34,8 @@ pub trait ListenerApplication: Send + Sync + 'static {
     fn administers(&self) -> bool;
 }
 
-/// What a listener is and stays for the life of the process.
-#[derive(Debug, Clone)]
+/// What a listener is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerPlan {
     pub name: String,
     /// As configured; the port may be 0.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -79,6 +79,25 @@ pub(crate) fn prepare(socket: &TcpListener) -> io::Result<()> {
     let keepalive =
         TcpKeepalive::new().with_time(ASK_AFTER).with_interval(ASK_EVERY).with_retries(ASK_TIMES);
     socket.set_tcp_keepalive(&keepalive)
+}
+
+/// From here on the kernel drops who asks for a new connection, so that he asks again later, and
+/// finishes those handshakes that have begun.
+///
+/// # Errors
+/// The kernel has no socket filters.
+pub(crate) fn refuse_newcomers(socket: &TcpListener) -> io::Result<()> {
+    // What is filtered begins with the header of TCP.
+    let filter = [
+        // Load the byte of the flags.
+        SockFilter::new(0x30, 0, 0, 13),
+        // Is it a SYN?
+        SockFilter::new(0x45, 0, 1, 0x02),
+        // It is: none of it passes.
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    SockRef::from(socket).attach_filter(&filter)
 }
 
 fn explain(err: &io::Error, address: SocketAddr) -> String {

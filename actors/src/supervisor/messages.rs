@@ -40,6 +40,8 @@ pub struct ListenerStatus {
     pub name: String,
     #[schema(value_type = String)]
     pub address: SocketAddr,
+    /// It is no longer configured and accepts nothing; what it carries drains.
+    pub removed: bool,
     pub tls: bool,
     pub exposure: Exposure,
     pub services: Vec<String>,

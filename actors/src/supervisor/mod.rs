@@ -1,18 +1,15 @@
 //! The listeners: their sockets, their exposure and every generation that serves on them.
 
+mod exposure;
+mod listener;
+mod live;
 mod messages;
+mod socket;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    net::{SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,19 +18,21 @@ use actix::{
     ResponseFuture, Supervised, WrapFuture, fut::wrap_future,
 };
 
-pub use self::messages::{Exposure, GetListeners, ListenerStatus, SetInsecurePorts, Shutdown};
+use self::listener::{Gate, Listener};
+pub use self::{
+    exposure::InsecurePorts,
+    live::{ListenersError, PrepareListeners, PreparedListeners, ServeListeners},
+    messages::{Exposure, GetListeners, ListenerStatus, SetInsecurePorts, Shutdown},
+    socket::BoundListener,
+};
 use crate::{
-    change::{Change, ChangeError, Prepared, Snapshot, Undo, Writer},
-    engine::{
-        self, Acceptors, Admission, AdmissionLimits, Application, BindError, Entrance, Generation,
-        Lines, ListenerApplication, ListenerPlan, Pool,
-    },
+    change::{Change, ChangeError, Writer},
+    engine::{Admission, AdmissionLimits, Application, Generation, ListenerApplication, Pool},
     events::{EventKind, EventLog},
     handover::{GenerationNumber, Generations, Handover, HandoverError, Scope},
     metrics::{GenerationLabels, ListenerLabels, METRICS, WorkerLabels},
     request_id::RequestId,
     settings::LiveSettings,
-    store::State,
     tls::TlsConfigs,
 };
 
@@ -41,113 +40,6 @@ use crate::{
 const SUPERVISION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the connections of draining generations are looked after.
 const TEND_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Whether plain ports serve or redirect, read by every request without waiting.
-#[derive(Debug, Clone)]
-pub struct InsecurePorts(Arc<AtomicBool>);
-
-impl InsecurePorts {
-    pub(crate) fn new(enabled: bool) -> Self {
-        Self(Arc::new(AtomicBool::new(enabled)))
-    }
-
-    #[must_use]
-    pub fn are_enabled(&self) -> bool {
-        self.0.load(Acquire)
-    }
-
-    fn set(&self, enabled: bool) {
-        self.0.store(enabled, Release);
-    }
-}
-
-impl Snapshot for InsecurePorts {
-    fn prepare(
-        &self,
-        _serving: Option<&State>,
-        next: &State,
-    ) -> Result<Option<Prepared>, ChangeError> {
-        let (before, enabled) = (self.are_enabled(), next.insecure_ports);
-        if before == enabled {
-            return Ok(None);
-        }
-        let exposure = self.clone();
-        let publish = Box::new(move || -> Undo {
-            exposure.set(enabled);
-            Box::new(move || exposure.set(before))
-        });
-        Ok(Some(Prepared { scope: Some(Scope::Plain), remark: None, publish }))
-    }
-}
-
-/// A listener's socket, bound before anything else is started.
-pub struct BoundListener {
-    plan: Arc<ListenerPlan>,
-    socket: TcpListener,
-    address: SocketAddr,
-}
-
-impl BoundListener {
-    /// Binds the listener's address.
-    ///
-    /// # Errors
-    /// See [`BindError`].
-    pub fn bind(plan: ListenerPlan) -> Result<Self, BindError> {
-        let socket = engine::bind(&plan.name, plan.address)?;
-        Self::adopt(plan, socket)
-    }
-
-    /// Takes a socket that listens already; the address of the plan does not matter then.
-    ///
-    /// # Errors
-    /// The socket cannot be used.
-    pub fn adopt(plan: ListenerPlan, socket: TcpListener) -> Result<Self, BindError> {
-        let prepared = engine::prepare(&socket).and_then(|()| socket.local_addr());
-        match prepared {
-            Ok(address) => Ok(Self { plan: Arc::new(plan), socket, address }),
-            Err(err) => Err(BindError {
-                listener: plan.name,
-                address: plan.address,
-                reason: err.to_string(),
-            }),
-        }
-    }
-
-    /// The address with the port that the kernel chose where 0 was asked for.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    #[must_use]
-    pub fn plan(&self) -> &ListenerPlan {
-        &self.plan
-    }
-}
-
-struct Listener {
-    plan: Arc<ListenerPlan>,
-    address: SocketAddr,
-    /// `None` once the appliance shuts down.
-    socket: Option<Arc<TcpListener>>,
-    /// What accepts, and where to; `None` before the first handover and once the appliance shuts down.
-    open: Option<Open>,
-    /// Oldest first; the last one serves.
-    generations: Vec<Arc<Generation>>,
-    last_number: GenerationNumber,
-    lines: Arc<Lines>,
-}
-
-struct Open {
-    entrance: Arc<Entrance>,
-    acceptors: Acceptors,
-}
-
-impl Listener {
-    fn draining(&self) -> impl Iterator<Item = &Arc<Generation>> {
-        self.generations.iter().filter(|generation| generation.is_draining())
-    }
-}
 
 /// Owns the bound sockets, the exposure of plain ports and every generation.
 pub struct ListenerSupervisor {
@@ -173,7 +65,7 @@ pub(crate) struct Shared {
 
 /// A listener that is to be handed over, and what answers on it from then on.
 struct Launch {
-    listener: usize,
+    listener: String,
     application: Arc<dyn ListenerApplication>,
 }
 
@@ -188,14 +80,10 @@ impl ListenerSupervisor {
         let Shared { tls, insecure_ports, writer, settings, events } = shared;
         let listeners = bound
             .into_iter()
-            .map(|bound| Listener {
-                plan: bound.plan,
-                address: bound.address,
-                socket: Some(Arc::new(bound.socket)),
-                open: None,
-                generations: Vec::new(),
-                last_number: 0,
-                lines: Arc::default(),
+            .map(|bound| {
+                let mut listener = Listener::new(bound.plan);
+                listener.gate = Some(Gate::new(Arc::new(bound.socket)));
+                listener
             })
             .collect();
         Self {
@@ -220,15 +108,14 @@ impl ListenerSupervisor {
         };
         self.listeners
             .iter()
-            .enumerate()
-            .filter(|(_, listener)| listener.socket.is_some() && in_scope(listener))
-            .map(|(index, listener)| {
+            .filter(|listener| listener.gate.is_some() && in_scope(listener))
+            .map(|listener| {
                 let before = listener.generations.last();
                 let application = before.map_or_else(
                     || self.application.on(&listener.plan),
                     |before| before.application().clone(),
                 );
-                Launch { listener: index, application }
+                Launch { listener: listener.plan.name.clone(), application }
             })
             .collect()
     }
@@ -240,11 +127,8 @@ impl ListenerSupervisor {
     ) -> impl Future<Output = Result<(), HandoverError>> + use<> {
         let new: Vec<_> = launches
             .iter()
-            .filter(|launch| self.listeners[launch.listener].open.is_none())
-            .map(|launch| {
-                let name = self.listeners[launch.listener].plan.name.clone();
-                (name, launch.application.clone())
-            })
+            .filter(|launch| self.serving(&launch.listener).is_none())
+            .map(|launch| (launch.listener.clone(), launch.application.clone()))
             .collect();
         let pool = self.pool.clone();
         async move {
@@ -264,19 +148,23 @@ impl ListenerSupervisor {
         request_id: Option<RequestId>,
         ctx: &mut Context<Self>,
     ) -> Generations {
-        let next: Vec<_> =
-            launches.into_iter().map(|launch| self.next_generation(launch, reason)).collect();
+        let next: Vec<_> = launches
+            .into_iter()
+            .filter_map(|launch| Some((self.index(&launch.listener)?, launch.application)))
+            .map(|(index, application)| (index, self.next_generation(index, application, reason)))
+            .collect();
         // All of them, before anything else is done.
         for (index, generation) in &next {
-            self.lead_to(*index, generation.clone());
+            if let Some(gate) = &mut self.listeners[*index].gate {
+                gate.lead_to(generation, &self.pool, (&self.admission, &self.tls));
+            }
         }
         let mut numbers = Generations::new();
         for (index, generation) in next {
             let listener = &mut self.listeners[index];
             let (name, number) = (listener.plan.name.clone(), generation.number());
             listener.last_number = number;
-            let before =
-                listener.generations.last().filter(|before| !before.is_draining()).cloned();
+            let before = listener.serving().cloned();
             listener.generations.push(generation);
             self.events.publish_for(
                 request_id,
@@ -287,14 +175,7 @@ impl ListenerSupervisor {
                 },
             );
             if let Some(before) = before {
-                let draining = EventKind::GenerationDraining {
-                    listener: name.clone(),
-                    generation: before.number(),
-                    connections: before.connections(),
-                };
-                self.events.publish_for(request_id, draining);
-                before.drain();
-                self.await_end(index, &before, request_id, ctx);
+                self.drain(&name, &before, request_id, ctx);
             }
             numbers.insert(name, number);
         }
@@ -303,55 +184,80 @@ impl ListenerSupervisor {
         numbers
     }
 
-    fn next_generation(&self, launch: Launch, reason: &str) -> (usize, Arc<Generation>) {
-        let listener = &self.listeners[launch.listener];
-        let generation = Generation::new(
+    fn index(&self, name: &str) -> Option<usize> {
+        self.listeners.iter().position(|listener| listener.plan.name == name)
+    }
+
+    /// What serves on the listener of that name.
+    fn serving(&self, name: &str) -> Option<Arc<Generation>> {
+        self.listeners.iter().find(|listener| listener.plan.name == name)?.serving().cloned()
+    }
+
+    fn next_generation(
+        &self,
+        index: usize,
+        application: Arc<dyn ListenerApplication>,
+        reason: &str,
+    ) -> Arc<Generation> {
+        let listener = &self.listeners[index];
+        Generation::new(
             listener.plan.clone(),
             listener.last_number + 1,
             reason.to_owned(),
-            launch.application,
+            application,
             (&self.admission, listener.lines.clone()),
-        );
-        (launch.listener, generation)
+        )
     }
 
-    /// Gives new connections to this generation.
-    fn lead_to(&mut self, index: usize, generation: Arc<Generation>) {
-        let listener = &mut self.listeners[index];
-        match (&listener.open, &listener.socket) {
-            (Some(open), _) => open.entrance.lead_to(generation),
-            (None, Some(socket)) => {
-                let entrance = Entrance::new(generation, self.admission.clone(), self.tls.clone());
-                let acceptors = self.pool.accept(socket, &entrance);
-                listener.open = Some(Open { entrance, acceptors });
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// Forgets a draining generation when it has ended.
-    fn await_end(
+    /// Drains a generation of a listener, and forgets it when it has ended.
+    fn drain(
         &self,
-        index: usize,
+        listener: &str,
         generation: &Generation,
         request_id: Option<RequestId>,
         ctx: &mut Context<Self>,
     ) {
-        let number = generation.number();
-        let ended = wrap_future::<_, Self>(generation.ended());
-        ctx.spawn(ended.map(move |(), act, _| act.forget(index, number, request_id)));
+        let draining = EventKind::GenerationDraining {
+            listener: listener.to_owned(),
+            generation: generation.number(),
+            connections: generation.connections(),
+        };
+        self.events.publish_for(request_id, draining);
+        generation.drain();
+        self.await_end(listener, generation, request_id, ctx);
     }
 
-    fn forget(&mut self, listener: usize, number: GenerationNumber, request_id: Option<RequestId>) {
-        let listener = &mut self.listeners[listener];
-        listener.generations.retain(|generation| generation.number() != number);
-        log::debug!("listener {}: generation {number} drained", listener.plan.name);
-        let name = listener.plan.name.clone();
-        let labels = ListenerLabels { listener: name.as_str().into() };
+    fn await_end(
+        &self,
+        listener: &str,
+        generation: &Generation,
+        request_id: Option<RequestId>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (listener, number) = (listener.to_owned(), generation.number());
+        let ended = wrap_future::<_, Self>(generation.ended());
+        ctx.spawn(ended.map(move |(), act, _| act.forget(&listener, number, request_id)));
+    }
+
+    fn forget(&mut self, name: &str, number: GenerationNumber, request_id: Option<RequestId>) {
+        let Some(index) = self.index(name) else { return };
+        self.listeners[index].generations.retain(|generation| generation.number() != number);
+        log::debug!("listener {name}: generation {number} drained");
+        let labels = ListenerLabels { listener: name.into() };
         METRICS.generations_ended.get_or_create(&labels).inc();
-        let ended = EventKind::GenerationEnded { listener: name, generation: number };
+        let ended = EventKind::GenerationEnded { listener: name.to_owned(), generation: number };
         self.events.publish_for(request_id, ended);
         self.count_generations();
+        self.forget_if_gone(name);
+    }
+
+    /// Forgets a listener that was removed and has nothing left that drains.
+    fn forget_if_gone(&mut self, name: &str) {
+        self.listeners.retain(|listener| {
+            listener.plan.name != name
+                || listener.gate.is_some()
+                || !listener.generations.is_empty()
+        });
     }
 
     fn count_generations(&self) {
@@ -427,9 +333,9 @@ impl Actor for ListenerSupervisor {
 impl Supervised for ListenerSupervisor {
     /// The generations serve on. What looked after them is begun again.
     fn restarting(&mut self, ctx: &mut Self::Context) {
-        for (index, listener) in self.listeners.iter().enumerate() {
+        for listener in &self.listeners {
             for generation in listener.draining() {
-                self.await_end(index, generation, None, ctx);
+                self.await_end(&listener.plan.name, generation, None, ctx);
             }
         }
         let writer = self.writer.clone();
@@ -482,7 +388,8 @@ impl Handler<GetListeners> for ListenerSupervisor {
         let redirecting = !self.insecure_ports.are_enabled();
         let status = |listener: &Listener| ListenerStatus {
             name: listener.plan.name.clone(),
-            address: listener.address,
+            address: listener.address(),
+            removed: listener.gate.is_none(),
             tls: listener.plan.tls.takes_tls(),
             exposure: if redirecting && listener.plan.tls.takes_plain() {
                 Exposure::Redirecting
@@ -508,8 +415,7 @@ impl Handler<Shutdown> for ListenerSupervisor {
         let deadline = Instant::now() + msg.timeout;
         let (mut generations, mut stopping) = (Vec::new(), Vec::new());
         for listener in &mut self.listeners {
-            listener.socket = None;
-            stopping.extend(listener.open.take().map(|open| open.acceptors.stop()));
+            stopping.extend(listener.gate.take().map(Gate::stop));
             generations.extend(listener.generations.iter().cloned());
         }
         generations.iter().for_each(|generation| generation.end_websockets());

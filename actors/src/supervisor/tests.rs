@@ -1,8 +1,9 @@
-//! What no client can bring about: applications that fail or panic.
+//! Applications that fail or panic, and listeners that come and go.
 
 use std::{
     future::ready,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
 };
 
 use actix_http::{Request, Response};
@@ -13,7 +14,7 @@ use super::*;
 use crate::{
     Configured, Owners, Prepared, Requester, StartError,
     change::ChangeKind,
-    engine::{Connection, ContinueGate, HttpApp, TakesWebSocket, Tls},
+    engine::{Connection, ContinueGate, HttpApp, ListenerPlan, TakesWebSocket, Tls},
     events::{EventKind, Next},
     pulse,
     store::FileStore,
@@ -22,21 +23,23 @@ use crate::{
 /// Whether who asked for `/block` goes on.
 static UNBLOCKED: AtomicBool = AtomicBool::new(false);
 
-/// Says hello, but panics where it is asked for `/panic`.
+/// Says a word, but panics where it is asked for `/panic`.
 struct Hello {
+    word: &'static str,
     can_be_made: bool,
 }
 
 impl Application for Hello {
     fn on(&self, _: &ListenerPlan) -> Arc<dyn ListenerApplication> {
-        Arc::new(Self { can_be_made: self.can_be_made })
+        Arc::new(Self { ..*self })
     }
 }
 
 impl ListenerApplication for Hello {
     fn app(&self) -> HttpApp {
         assert!(self.can_be_made, "these routes panic");
-        boxed::factory(fn_service(|request: Request| {
+        let word = self.word;
+        boxed::factory(fn_service(move |request: Request| {
             let connection = request.conn_data::<Arc<Connection>>().expect("that of the request");
             let _counted = connection.begin_request();
             assert!(request.path() != "/panic", "this handler panics");
@@ -47,7 +50,7 @@ impl ListenerApplication for Hello {
                     std::thread::sleep(Duration::from_millis(10));
                 }
             }
-            ready(Ok::<_, Response<_>>(Response::ok().set_body("hello").map_into_boxed_body()))
+            ready(Ok::<_, Response<_>>(Response::ok().set_body(word).map_into_boxed_body()))
         }))
     }
 
@@ -68,6 +71,17 @@ impl ListenerApplication for Hello {
     }
 }
 
+fn plan(name: &str, address: SocketAddr) -> ListenerPlan {
+    ListenerPlan {
+        name: name.into(),
+        address,
+        tls: Tls::Off,
+        services: Vec::new(),
+        redirect_to: None,
+        redirect_port: None,
+    }
+}
+
 /// An appliance with one plain listener and one worker.
 async fn appliance(
     folder: &std::path::Path,
@@ -75,17 +89,9 @@ async fn appliance(
 ) -> (Owners, SocketAddr, Result<(), StartError>) {
     let store = Arc::new(FileStore::open(folder).unwrap());
     let prepared = Prepared::load(store, folder).unwrap();
-    let bound = BoundListener::bind(ListenerPlan {
-        name: "http".into(),
-        address: "127.0.0.1:0".parse().unwrap(),
-        tls: Tls::Off,
-        services: Vec::new(),
-        redirect_to: None,
-        redirect_port: None,
-    })
-    .unwrap();
+    let bound = BoundListener::bind(plan("http", "127.0.0.1:0".parse().unwrap())).unwrap();
     let address = bound.address();
-    let hello = Arc::new(Hello { can_be_made });
+    let hello = Arc::new(Hello { word: "hello", can_be_made });
     let owners = Owners::start(prepared, vec![bound], Configured::default(), hello).unwrap();
     let opened = owners.open().await;
     (owners, address, opened.map(drop))
@@ -120,9 +126,13 @@ async fn a_route_that_blocks_its_worker_is_named() {
     let (_owners, address, opened) = appliance(folder.path(), true).await;
     opened.unwrap();
     let blocked = actix::spawn(answer(address, "/block?token=secret"));
+    let begun = std::time::Instant::now();
     let told = loop {
-        if let Some(silent) = pulse::silent(Duration::ZERO).first() {
-            break silent.clone();
+        assert!(begun.elapsed() < Duration::from_secs(50), "nothing is told");
+        // On a busy machine one that does nothing is late, too.
+        let silent = pulse::silent(Duration::ZERO).into_iter();
+        if let Some(silent) = { silent }.find(|silent| silent.doing.is_some()) {
+            break silent;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
@@ -212,4 +222,178 @@ async fn a_generation_ends_with_its_last_connection() {
             ended(1),
         ]
     );
+}
+
+/// A port that is free now.
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn says(word: &'static str) -> Arc<dyn ListenerApplication> {
+    Arc::new(Hello { word, can_be_made: true })
+}
+
+/// Lets these listeners serve, and those alone; gives the listeners that have new generations.
+async fn serve(
+    owners: &Owners,
+    next: &[(&str, SocketAddr, &Arc<dyn ListenerApplication>)],
+) -> Result<Vec<String>, ListenersError> {
+    let next = next.iter().map(|(name, at, app)| (plan(name, *at), Arc::clone(app))).collect();
+    let prepared = owners.supervisor.send(PrepareListeners(next)).await.unwrap()?;
+    let serve = ServeListeners { prepared, reason: "a test".into(), request_id: None };
+    Ok(owners.supervisor.send(serve).await.unwrap().into_keys().collect())
+}
+
+async fn refused(address: SocketAddr) {
+    while let Ok(answered) = answer(address, "/").await {
+        assert!(answered.contains("200 OK"), "{answered}");
+        tokio::task::yield_now().await;
+    }
+    let err = answer(address, "/").await.unwrap_err();
+    assert_eq!(err.kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+async fn names(owners: &Owners) -> Vec<(String, bool)> {
+    let listeners = owners.supervisor.send(GetListeners).await.unwrap();
+    listeners.into_iter().map(|listener| (listener.name, listener.removed)).collect()
+}
+
+#[actix_rt::test]
+async fn listeners_come_move_swap_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let (owners, first, opened) = appliance(folder.path(), true).await;
+    opened.unwrap();
+    let (one, two) = (says("one"), says("two"));
+    let (second, third) = (free_address(), free_address());
+
+    // It stays as it is configured: port 0 is the one that it has.
+    let configured = "127.0.0.1:0".parse().unwrap();
+    let served = serve(&owners, &[("http", configured, &one), ("more", second, &two)]).await;
+    assert_eq!(served.unwrap(), ["http", "more"]);
+    assert!(answer(first, "/").await.unwrap().ends_with("one"));
+    assert!(answer(second, "/").await.unwrap().ends_with("two"));
+    let same = serve(&owners, &[("http", configured, &one), ("more", second, &two)]).await.unwrap();
+    assert!(same.is_empty(), "nothing changes where nothing has changed: {same:?}");
+
+    // Two names swap their sockets.
+    let served = serve(&owners, &[("more", third, &two), ("http", second, &one)]).await.unwrap();
+    assert_eq!(served, ["http", "more"]);
+    assert!(answer(second, "/").await.unwrap().ends_with("one"));
+    assert!(answer(third, "/").await.unwrap().ends_with("two"));
+    refused(first).await;
+
+    // One goes, with a request in progress.
+    let mut held = tokio::net::TcpStream::connect(second).await.unwrap();
+    held.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let carries = async || {
+        let listeners = owners.supervisor.send(GetListeners).await.unwrap();
+        let http = listeners.iter().find(|listener| listener.name == "http");
+        http.map_or(0, |http| http.generations.iter().map(|g| g.connections).sum())
+    };
+    while carries().await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(serve(&owners, &[("more", third, &two)]).await.unwrap().is_empty());
+    assert_eq!(names(&owners).await, [("http".into(), true), ("more".into(), false)]);
+    refused(second).await;
+    held.write_all(b"Host: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    held.read_to_string(&mut text).await.unwrap();
+    assert!(text.ends_with("one"), "{text}");
+    while names(&owners).await.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(names(&owners).await, [("more".into(), false)]);
+}
+
+#[actix_rt::test]
+async fn nothing_changes_where_one_listener_cannot_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let (owners, first, opened) = appliance(folder.path(), true).await;
+    opened.unwrap();
+    let (one, free) = (says("one"), free_address());
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+    let broken: Arc<dyn ListenerApplication> = Arc::new(Hello { word: "", can_be_made: false });
+    for (next, expected) in [
+        ([("http", free, &one), ("more", taken.1, &one)], "in use by another process"),
+        ([("http", free, &one), ("more", free_address(), &broken)], "could not start"),
+    ] {
+        let err = serve(&owners, &next).await.unwrap_err().to_string();
+        assert!(err.contains(expected), "{err}");
+        assert!(answer(first, "/").await.unwrap().ends_with("hello"));
+        assert!(answer(free, "/").await.is_err(), "it is bound still");
+    }
+    let overlaps = SocketAddr::from(([0, 0, 0, 0], first.port()));
+    let mine = serve(&owners, &[("http", first, &one)]).await.unwrap_err().to_string();
+    assert!(mine.contains("in use"), "{mine}");
+    let served = serve(&owners, &[("http", free, &one)]).await.unwrap();
+    assert_eq!(served, ["http"]);
+    refused(first).await;
+    let overlaps = SocketAddr::from((overlaps.ip(), free.port()));
+    let err = serve(&owners, &[("all", overlaps, &one)]).await.unwrap_err().to_string();
+    assert!(err.contains("overlaps") && err.contains("`http`"), "{err}");
+}
+
+/// How often clients were served and refused.
+#[derive(Debug, Default)]
+struct Seen {
+    served: AtomicU32,
+    refused: AtomicU32,
+    stop: AtomicBool,
+}
+
+/// Whoever comes while a listener goes and comes back is served or refused, never reset.
+#[actix_rt::test]
+async fn nobody_is_reset_while_a_listener_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (owners, _, opened) = appliance(folder.path(), true).await;
+    opened.unwrap();
+    let (one, stays, goes) = (says("one"), free_address(), free_address());
+    let seen = Arc::new(Seen::default());
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let seen = seen.clone();
+            std::thread::spawn(move || {
+                while !seen.stop.load(Relaxed) {
+                    match blocking_answer(goes) {
+                        Ok(text) if text.ends_with("one") => seen.served.fetch_add(1, Relaxed),
+                        Err(err) if err.kind() == std::io::ErrorKind::ConnectionRefused => {
+                            seen.refused.fetch_add(1, Relaxed)
+                        }
+                        other => panic!("neither served nor refused: {other:?}"),
+                    };
+                }
+            })
+        })
+        .collect();
+    let more = async |count: &AtomicU32| {
+        let before = count.load(Relaxed);
+        while count.load(Relaxed) < before + 10 {
+            assert!(clients.iter().all(|client| !client.is_finished()), "{seen:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    for _ in 0..5 {
+        serve(&owners, &[("stays", stays, &one), ("goes", goes, &one)]).await.unwrap();
+        more(&seen.served).await;
+        serve(&owners, &[("stays", stays, &one)]).await.unwrap();
+        more(&seen.refused).await;
+    }
+    seen.stop.store(true, Relaxed);
+    clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
+fn blocking_answer(address: SocketAddr) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // Two systems say it differently where the peer has gone: only connecting may be refused.
+    let other = |err: std::io::Error| std::io::Error::other(err.to_string());
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
+        .map_err(other)?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).map_err(other)?;
+    Ok(text)
 }
