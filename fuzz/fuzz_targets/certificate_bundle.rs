@@ -22,6 +22,7 @@ const WITHOUT_CERTFILE: u8 = 2;
 const WITHOUT_PASSPHRASE: u8 = 4;
 const ALLOW_EXPIRED: u8 = 8;
 const WITH_WAITING_KEYS: u8 = 16;
+const ALLOW_LARGE: u8 = 32;
 
 /// A clock that stands still, so that a finding can be played again: January 2027.
 static NOW: LazyLock<OffsetDateTime> =
@@ -44,6 +45,7 @@ fuzz_target!(|data: &[u8]| {
     let waiting_keys = [WaitingKey { id: "waiting".into(), pkcs8: passphrase.to_vec().into() }];
     let options = Options {
         allow_expired: flags & ALLOW_EXPIRED != 0,
+        allow_large: flags & ALLOW_LARGE != 0,
         waiting_keys: if flags & WITH_WAITING_KEYS == 0 { &[] } else { &waiting_keys },
     };
     match CertificateBundle::from_upload(&upload, &options, *NOW) {

@@ -19,8 +19,8 @@ fuzz_target!(|text: &str| {
     match Config::parse("portcullis.toml", text, appliance.kinds()) {
         Ok(config) => {
             assert!(!config.listeners.is_empty());
+            assert!(config.workers >= 1);
             for listener in &config.listeners {
-                assert!((1..=64).contains(&listener.workers));
                 for service in &listener.services {
                     let known = config.services.iter().any(|known| known.name == *service);
                     assert!(known, "an unknown service {service}");

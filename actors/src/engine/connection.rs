@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 use tokio_util::{either::Either, sync::CancellationToken};
 
-use super::{carried::EntryId, context::GenerationContext, places::Admitted, worker::Carried};
+use super::{carried::EntryId, context::GenerationContext, load::Carried, places::Admitted};
 use crate::bounds::Client;
 
 /// How long a client may take to send one request head, or to begin its first one while its
@@ -36,6 +36,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long an idle keep-alive connection is kept.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a connection may linger so that the client can read an early answer to its upload, and
+/// how long it may take to close.
+pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a connection that has not sent anything yet may go on doing so while it drains.
 const FRESH_GRACE: Duration = Duration::from_secs(5);

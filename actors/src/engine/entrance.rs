@@ -12,8 +12,9 @@ use super::{
     connection::{Registered, Socket, Stream, Tracked},
     generation::Generation,
     http1, http2,
+    load::Carried,
     plan::Tls,
-    worker::{Carried, Worker},
+    worker::Worker,
 };
 use crate::{
     metrics::{HandshakeLabels, METRICS},

@@ -6,6 +6,8 @@
 
 mod acceptor;
 mod admission;
+mod answers;
+mod app;
 mod carried;
 mod connection;
 mod context;
@@ -13,12 +15,14 @@ mod entrance;
 mod generation;
 mod http1;
 mod http2;
+mod load;
 mod offers;
 mod places;
 mod plan;
 mod pool;
 pub mod room;
 mod sockets;
+mod stream;
 mod upgrade;
 mod worker;
 

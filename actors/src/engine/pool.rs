@@ -1,21 +1,26 @@
 //! The threads that serve every connection of every listener.
 
-use std::{io, net::TcpListener, sync::Arc};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    acceptor::Acceptors,
+    acceptor::{self, Acceptor, Acceptors},
     entrance::Entrance,
+    load::Load,
     plan::ListenerApplication,
     room,
-    worker::{self, Job, Load},
+    worker::Worker,
 };
+use crate::pulse::Pulse;
 
 /// Descriptors of one worker's runtime while it starts.
 const DESCRIPTORS_OF_WORKER: usize = 5;
 /// Blocking threads of one worker's runtime; they are started when needed.
 const BLOCKING_THREADS: usize = 8;
+
+/// How often a worker looks for connections that can rest.
+const REST_LOOK: Duration = Duration::from_millis(50);
 
 /// One thread for each core, or as many as are configured. Their number depends on nothing else.
 pub(crate) struct Pool {
@@ -46,7 +51,7 @@ impl Pool {
                     .expect("there was room for a worker a moment ago")
             });
             let loads = loads.clone();
-            arbiter.spawn_fn(move || worker::run(index, &loads, received));
+            arbiter.spawn_fn(move || run(index, &loads, received));
             Handle { jobs, load: load.clone() }
         });
         Ok(Self { workers: workers.collect() })
@@ -91,4 +96,39 @@ impl Pool {
     pub(crate) fn connections(&self) -> impl Iterator<Item = usize> {
         self.workers.iter().map(|worker| worker.load.connections())
     }
+}
+
+/// What a worker is told to do.
+enum Job {
+    /// Makes what answers; `done` tells whether it could.
+    Build { application: Arc<dyn ListenerApplication>, done: oneshot::Sender<bool> },
+    /// Accepts until it is told to stop.
+    Accept(Acceptor),
+}
+
+/// Runs a worker on this thread, which is an arbiter's.
+fn run(index: usize, loads: &Arc<[Arc<Load>]>, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    let worker = Worker::new(index, loads);
+    let looking = worker.clone();
+    actix_rt::spawn(async move {
+        let mut look = tokio::time::interval(REST_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            looking.let_rest();
+        }
+    });
+    actix_rt::spawn(async move {
+        let _pulse = Pulse::of(format!("worker {index}"));
+        while let Some(job) = jobs.recv().await {
+            let worker = worker.clone();
+            // A task of its own each: one that panics ends alone.
+            match job {
+                Job::Build { application, done } => drop(actix_rt::spawn(async move {
+                    let _ = done.send(worker.answers(&application).await.is_ok());
+                })),
+                Job::Accept(acceptor) => drop(actix_rt::spawn(acceptor::run(acceptor, worker))),
+            }
+        }
+    });
 }

@@ -22,8 +22,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::{io::AsyncWrite, time::timeout};
 
 use super::{
-    http1::{DISCONNECT_TIMEOUT, Http1, own, poll_read_to_size},
-    worker::App,
+    app::App,
+    connection::DISCONNECT_TIMEOUT,
+    stream::{Http1, own, poll_read_to_size},
 };
 use crate::pulse;
 
