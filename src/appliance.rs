@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    config::{Config, ListenerConfig, ServiceConfig, is_carried},
+    config::{Config, InForce, ListenerConfig, ServiceConfig, is_carried},
     console::{ConsoleServer, ConsoleSocket},
     inherited::Inherited,
     notify::{self, Word},
@@ -181,6 +181,7 @@ impl Appliance {
         admission: AdmissionLimits,
         ready_file: Option<&Path>,
     ) -> anyhow::Result<Running> {
+        let in_force = Arc::new(InForce::new(&config, &self.kinds));
         let mut inherited = Inherited::from_env()?;
         let bound = config
             .listeners
@@ -252,7 +253,7 @@ impl Appliance {
         let nudge = Nudge::default();
         follow_files(&config, &facts, &owners, &nudge).await;
         let console = match ConsoleSocket::bind(&config.data_dir) {
-            Ok(socket) => Some(socket.serve(owners.clone())),
+            Ok(socket) => Some(socket.serve(owners.clone(), in_force)),
             Err(err) => {
                 log::warn!("the console works only while the server is stopped: {err:#}");
                 None

@@ -110,13 +110,11 @@ fn is_broken_pipe(err: &anyhow::Error) -> bool {
 
 fn run_appliance(appliance: Appliance, arguments: RunArguments) -> anyhow::Result<()> {
     let kinds = appliance.kinds();
-    let mut config = match &arguments.config {
+    let config = match &arguments.config {
         Some(path) => Config::read(path, kinds)?,
         None => Config::documented(kinds, arguments.unprivileged)?,
     };
-    if let Some(data_dir) = arguments.data_dir {
-        config.data_dir = data_dir;
-    }
+    let config = config.with_data_dir(arguments.data_dir);
     begin_log(config.log.format, &appliance)?;
     let admission = limits::share_out(&config)?;
     let system = actix::System::new();
@@ -138,8 +136,8 @@ fn run_console(appliance: &Appliance, arguments: ConsoleArguments) -> anyhow::Re
         Some(path) => Config::read(path, appliance.kinds())?,
         None => Config::documented(&[], false)?,
     };
-    let data_dir = arguments.data_dir.clone().unwrap_or(config.data_dir);
-    console::run(arguments, &data_dir)
+    let config = config.with_data_dir(arguments.data_dir.clone());
+    console::run(arguments, &config, appliance.kinds())
 }
 
 /// One page: the command, and a section for each subcommand below it.

@@ -1,6 +1,10 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
+mod in_force;
 mod listener;
+mod plan;
+mod said;
+mod secrets;
 mod sections;
 mod services;
 
@@ -17,8 +21,10 @@ use portcullis_web::service::{
     Kind,
     table::{ConfigError, Found, Source, Table},
 };
-use toml::de::DeTable;
+use toml::{Spanned, de::DeTable};
+use zeroize::Zeroizing;
 
+pub(crate) use self::{in_force::InForce, plan::Plan};
 pub use self::{
     listener::{ListenerConfig, is_carried},
     sections::{LimitsConfig, LogConfig, OutboundConfig, SecuritySettings},
@@ -39,6 +45,8 @@ pub type Kinds = [Arc<dyn Kind>];
 pub struct Config {
     /// Where state, the default certificate and all that the services keep lives.
     pub data_dir: PathBuf,
+    /// The command line names it, whatever the file says.
+    data_dir_is_given: bool,
     /// How long a replaced generation may live.
     pub drain_timeout: Duration,
     /// Generations of one listener that may drain at once.
@@ -63,6 +71,8 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// The text that was read, secrets masked; empty where there was none.
     pub text: String,
+    /// The text that was read, with its secrets.
+    original: Zeroizing<String>,
 }
 
 /// `[tls]`.
@@ -100,6 +110,7 @@ impl Config {
     fn without_listeners() -> Self {
         Self {
             data_dir: DEFAULT_DATA_DIR.into(),
+            data_dir_is_given: false,
             drain_timeout: DAY,
             max_draining: 32,
             shutdown_timeout: Duration::from_secs(30),
@@ -112,8 +123,19 @@ impl Config {
             power: PowerCommands::default(),
             outbound: OutboundConfig::default(),
             text: String::new(),
+            original: Zeroizing::default(),
             services: Vec::new(),
         }
+    }
+
+    /// With the data directory that the command line names, if it names one.
+    #[must_use]
+    pub fn with_data_dir(mut self, given: Option<PathBuf>) -> Self {
+        if let Some(data_dir) = given {
+            self.data_dir = data_dir;
+            self.data_dir_is_given = true;
+        }
+        self
     }
 
     /// Reads and validates a file. `kinds` are those that the appliance knows.
@@ -121,19 +143,7 @@ impl Config {
     /// # Errors
     /// Names file, line and key, and what would be right.
     pub fn read(path: &Path, kinds: &Kinds) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let unreadable = |reason: String| ConfigError {
-            file: file.clone(),
-            line: 0,
-            key: "file".into(),
-            reason: format!("cannot be read: {reason}"),
-        };
-        let bytes = read_at_most(path, MAX_FILE)
-            .and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()))
-            .map_err(|err| unreadable(err.to_string()))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| unreadable("it is not text in UTF-8".into()))?;
-        Self::parse(&file, text, kinds)
+        Self::parse(&path.display().to_string(), &read_text(path)?, kinds)
     }
 
     /// Validates the text of a file called `file`.
@@ -142,14 +152,12 @@ impl Config {
     /// See [`Self::read`].
     pub fn parse(file: &str, text: &str, kinds: &Kinds) -> Result<Self, ConfigError> {
         let source = Source { file, text };
-        let document = DeTable::parse(text).map_err(|err| {
-            let offset = err.span().map_or(0, |span| span.start);
-            source.error(offset, "TOML", err.message().trim())
-        })?;
+        let document = read_document(&source)?;
         let mut table = Table::root(&source, document.get_ref());
         let defaults = Self::without_listeners();
         let mut config = Self {
             data_dir: table.path("data_dir")?.unwrap_or(defaults.data_dir),
+            data_dir_is_given: false,
             drain_timeout: table.duration("drain_timeout")?.unwrap_or(defaults.drain_timeout),
             max_draining: table
                 .integer("max_draining", 1..=10_000)?
@@ -165,7 +173,8 @@ impl Config {
             log: sections::read_log(table.table("log")?)?,
             power: sections::read_power(table.table("power")?)?,
             outbound: sections::read_outbound(table.table("outbound")?)?,
-            text: sections::mask(text),
+            text: secrets::mask(text, document.get_ref()),
+            original: Zeroizing::new(text.to_owned()),
             services: Vec::new(),
         };
         let written = Written::take(&source, &mut table, kinds)?;
@@ -191,6 +200,32 @@ impl Config {
         config.services = written.configure(&config.listeners)?;
         Ok(config)
     }
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// It cannot be read, is too long, or is no text.
+pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    let unreadable = |reason: String| ConfigError {
+        file: path.display().to_string(),
+        line: 0,
+        key: "file".into(),
+        reason: format!("cannot be read: {reason}"),
+    };
+    let bytes = read_at_most(path, MAX_FILE)
+        .and_then(|bytes| bytes.ok_or_else(|| ErrorKind::NotFound.into()))
+        .map_err(|err| unreadable(err.to_string()))?;
+    let text = std::str::from_utf8(&bytes);
+    let text = text.map_err(|_| unreadable("it is not text in UTF-8".into()))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+fn read_document<'d>(source: &Source<'d>) -> Result<Spanned<DeTable<'d>>, ConfigError> {
+    DeTable::parse(source.text).map_err(|err| {
+        let offset = err.span().map_or(0, |span| span.start);
+        source.error(offset, "TOML", err.message().trim())
+    })
 }
 
 /// The documented ports, with those services that the appliance knows.

@@ -7,10 +7,12 @@ use portcullis_web::service::{
     health::RESERVED_NAMES,
     table::{ConfigError, Source, Table, nearest},
 };
+use toml::de::DeTable;
 
 use super::{
     Kinds, ListenerConfig,
     listener::{is_carried, read_name},
+    said::{Lines, Said, entries},
 };
 
 /// Tables of the appliance itself, which no service reads as its own.
@@ -23,6 +25,7 @@ pub struct ServiceConfig {
     pub name: String,
     pub kind: Arc<dyn Kind>,
     pub start: Start,
+    pub(super) said: Said,
 }
 
 impl ServiceConfig {
@@ -59,6 +62,20 @@ struct Document<'d> {
     shared: BTreeMap<&'static str, Table<'d>>,
     /// Whether there is such a service only if somebody says so: by its table, or by a listener.
     optional: bool,
+}
+
+impl<'d> Document<'d> {
+    /// Its tables by the names that people know, as the file has them.
+    fn contents(&self) -> Vec<(String, Option<&'d DeTable<'d>>)> {
+        let own = if self.name == self.kind.name() {
+            format!("[{}]", self.name)
+        } else {
+            format!("[[service]] `{}`", self.name)
+        };
+        let shared =
+            self.shared.iter().map(|(name, table)| (format!("[{name}]"), table.contents()));
+        std::iter::once((own, self.own.contents())).chain(shared).collect()
+    }
 }
 
 impl<'d> Written<'d> {
@@ -118,11 +135,21 @@ impl<'d> Written<'d> {
     ) -> Result<Vec<ServiceConfig>, ConfigError> {
         let there =
             |document: &Document<'_>| !document.optional || is_carried(listeners, &document.name);
-        let configure = |Document { name, kind, own, shared, .. }: Document<'_>| {
+        let lines = Lines::of(self.source.text);
+        let mut known = BTreeMap::new();
+        let configure = |document: Document<'d>| {
+            let contents = document.contents();
+            let Document { name, kind, own, shared, .. } = document;
             let mut tables = Tables::new(own, shared);
             let start = kind.configure(&mut tables)?;
             tables.finish()?;
-            Ok(ServiceConfig { name, kind, start })
+            let mut said = Said::default();
+            for (table, contents) in contents {
+                let entries =
+                    known.entry(table.clone()).or_insert_with(|| entries(contents, &lines));
+                said.add(table, entries.clone());
+            }
+            Ok(ServiceConfig { name, kind, start, said })
         };
         self.services.into_iter().filter(there).map(configure).collect()
     }

@@ -11,6 +11,7 @@ use portcullis_actors::{
 use serde_json::json;
 
 use super::request::Reply;
+use crate::config::Plan;
 
 /// The state in short; `listeners` are those of the running server.
 pub(crate) fn status(
@@ -110,4 +111,13 @@ pub(crate) fn history(entries: &[HistoryEntry]) -> Reply {
         let _ = writeln!(text, "{mark}{:>6}  {note}{never}", entry.revision);
     }
     Reply { text, data: json!({ "revisions": entries }) }
+}
+
+/// What another configuration would change of the one in force, or of the one that the server would start
+/// with.
+pub(crate) fn plan(plan: &Plan, running: bool) -> Reply {
+    let text =
+        if plan.steps.is_empty() { "nothing changes\n".to_owned() } else { plan.to_string() };
+    let data = json!({ "running": running, "refused": plan.is_refused(), "steps": plan.steps });
+    Reply { text, data }
 }

@@ -11,7 +11,7 @@ mod server;
 mod socket;
 
 use std::{
-    io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, IsTerminal, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,6 +39,7 @@ use zeroize::Zeroizing;
 
 use self::request::{Answer, Reply, Request};
 pub(crate) use self::server::{ConsoleServer, ConsoleSocket};
+use crate::config::{Config, InForce, Kinds, read_text};
 
 /// A running server that has not answered after this time will not.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,6 +81,9 @@ enum ConsoleCommand {
     /// The certificate that is served.
     #[command(subcommand)]
     Certificate(CertificateCommand),
+    /// The configuration.
+    #[command(subcommand)]
+    Configuration(ConfigurationCommand),
     /// Default certificate, default password, plain HTTP on, no job token.
     Reset {
         /// Does it without asking.
@@ -128,6 +132,17 @@ enum CertificateCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum ConfigurationCommand {
+    /// Says what a configuration would change of the one in force, and changes nothing. While the
+    /// server is stopped, it is compared with the one that --config names.
+    Plan {
+        /// The TOML file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
 #[derive(Debug, Args)]
 struct Passphrase {
     /// Reads what opens an encrypted key from the first line of standard input.
@@ -141,12 +156,18 @@ impl Passphrase {
     }
 }
 
-/// Runs one console command on `data_dir` and prints what it gives.
+/// Runs one console command on the data directory that `config` names and prints what it gives. `kinds` are
+/// those that the appliance knows.
 ///
 /// # Errors
 /// Why it was not done, in one line.
-pub(crate) fn run(arguments: ConsoleArguments, data_dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn run(
+    arguments: ConsoleArguments,
+    config: &Config,
+    kinds: &Kinds,
+) -> anyhow::Result<()> {
     let json = arguments.json;
+    let data_dir = &config.data_dir;
     let reply = match arguments.command {
         ConsoleCommand::Certificate(CertificateCommand::Check { files, passphrase }) => {
             let passphrase = passphrase.read()?;
@@ -170,6 +191,20 @@ pub(crate) fn run(arguments: ConsoleArguments, data_dir: &Path) -> anyhow::Resul
             Reply {
                 text: format!("{}{}", done.text, told.text),
                 data: json!({ "done": done.data, "judgement": told.data }),
+            }
+        }
+        ConsoleCommand::Configuration(ConfigurationCommand::Plan { file }) => {
+            let (name, text) = (file.display().to_string(), read_text(&file)?);
+            match connect(data_dir)? {
+                Ok(stream) => ask(stream, &Request::PlanConfiguration { file: name, text })?,
+                Err(_) => {
+                    ensure!(
+                        arguments.config.is_some(),
+                        "the server is stopped; name the configuration to compare with, --config FILE"
+                    );
+                    let plan = InForce::new(config, kinds).plan(&name, &text)?;
+                    answer::plan(&plan, false)
+                }
             }
         }
         ConsoleCommand::Recover { revision } => {
@@ -219,7 +254,9 @@ fn request_of(command: ConsoleCommand) -> anyhow::Result<Request> {
         }
         ConsoleCommand::History => Request::History,
         ConsoleCommand::Rollback { revision } => Request::Rollback { revision },
-        ConsoleCommand::Recover { .. } => unreachable!("the server takes no part in it"),
+        ConsoleCommand::Configuration(_) | ConsoleCommand::Recover { .. } => {
+            unreachable!("they are done elsewhere")
+        }
     })
 }
 
@@ -241,13 +278,8 @@ fn first_line() -> anyhow::Result<Zeroizing<String>> {
 
 /// Asks the running server or, where none runs, works on the state directory.
 fn perform(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
-    let unreachable = match socket::connect(data_dir) {
+    let unreachable = match connect(data_dir)? {
         Ok(stream) => return ask(stream, request),
-        Err(err) if err.kind() == ErrorKind::PermissionDenied => {
-            let shown = socket::path(data_dir);
-            return Err(err).with_context(|| format!("{} cannot be opened", shown.display()));
-        }
-        // Nothing is there, nobody listens, or something else has its name.
         Err(err) => err,
     };
     let done = offline(request, data_dir);
@@ -259,6 +291,18 @@ fn perform(request: &Request, data_dir: &Path) -> anyhow::Result<Reply> {
             socket::path(data_dir).display()
         ))),
         done => done,
+    }
+}
+
+/// Connects to the running server. The inner error: none runs, because nothing is there, nobody listens, or
+/// something else has the name.
+fn connect(data_dir: &Path) -> anyhow::Result<io::Result<UnixStream>> {
+    match socket::connect(data_dir) {
+        Err(err) if err.kind() == ErrorKind::PermissionDenied => {
+            let shown = socket::path(data_dir);
+            Err(err).with_context(|| format!("{} cannot be opened", shown.display()))
+        }
+        connected => Ok(connected),
     }
 }
 

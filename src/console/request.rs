@@ -18,15 +18,31 @@ use zeroize::Zeroizing;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
     Status,
-    SetPassword { password: Zeroizing<String> },
-    SetAuthentication { enabled: bool },
-    SetInsecurePorts { enabled: bool },
+    SetPassword {
+        password: Zeroizing<String>,
+    },
+    SetAuthentication {
+        enabled: bool,
+    },
+    SetInsecurePorts {
+        enabled: bool,
+    },
     ShowCertificate,
-    InstallCertificate { certificate: String, key: Zeroizing<String> },
+    InstallCertificate {
+        certificate: String,
+        key: Zeroizing<String>,
+    },
     RestoreDefaultCertificate,
     Reset,
     History,
-    Rollback { revision: u64 },
+    Rollback {
+        revision: u64,
+    },
+    /// What the text of `file` would change as configuration.
+    PlanConfiguration {
+        file: String,
+        text: Zeroizing<String>,
+    },
 }
 
 /// The answer: what to tell people, and the same for scripts.
@@ -43,7 +59,10 @@ impl Request {
     /// What kind of change is asked for; `None` for a question.
     pub(crate) fn kind(&self) -> Option<ChangeKind> {
         Some(match self {
-            Self::Status | Self::ShowCertificate | Self::History => return None,
+            Self::Status
+            | Self::ShowCertificate
+            | Self::History
+            | Self::PlanConfiguration { .. } => return None,
             Self::SetPassword { .. } => ChangeKind::AdminPasswordSet,
             Self::SetAuthentication { enabled: true } => ChangeKind::AuthenticationOn,
             Self::SetAuthentication { enabled: false } => ChangeKind::AuthenticationOff,
@@ -66,7 +85,10 @@ impl Request {
         by: &Requester,
     ) -> Result<Option<Change>, String> {
         Ok(Some(match self {
-            Self::Status | Self::ShowCertificate | Self::History => return Ok(None),
+            Self::Status
+            | Self::ShowCertificate
+            | Self::History
+            | Self::PlanConfiguration { .. } => return Ok(None),
             Self::SetPassword { password } => {
                 validate_password(password).map_err(|err| err.to_string())?;
                 Change::SetAdminPassword(AdminAccess::password(password))
@@ -94,7 +116,10 @@ impl Request {
     /// What people are told once it is done.
     pub(crate) fn done(&self) -> String {
         match self {
-            Self::Status | Self::ShowCertificate | Self::History => String::new(),
+            Self::Status
+            | Self::ShowCertificate
+            | Self::History
+            | Self::PlanConfiguration { .. } => String::new(),
             Self::SetPassword { .. } => "the admin password is set".into(),
             Self::SetAuthentication { enabled: true } => {
                 "authentication is on with the default password; set another one".into()

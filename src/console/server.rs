@@ -2,6 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use portcullis_actors::{
     Owners, Requester,
     audit::{AuditEntry, Outcome},
     certificate::ActiveCertificate,
-    supervisor::GetListeners,
+    supervisor::{GetListeners, ListenerStatus},
 };
 use serde_json::json;
 use tokio::{
@@ -24,6 +25,7 @@ use super::{
     request::{Answer, Reply, Request},
     socket::{self, Bound},
 };
+use crate::config::InForce;
 
 /// The longest request line: a certificate chain with its key fits many times.
 const MAX_REQUEST: u64 = 4 << 20;
@@ -36,6 +38,13 @@ const LOOK: Duration = Duration::from_secs(2);
 pub(crate) struct ConsoleSocket {
     bound: Bound,
     data_dir: PathBuf,
+}
+
+/// What the console asks about.
+#[derive(Clone)]
+struct Asked {
+    owners: Owners,
+    in_force: Arc<InForce>,
 }
 
 /// Answers the console until its end.
@@ -59,13 +68,14 @@ impl ConsoleSocket {
     }
 
     /// Answers one request after another. A socket that somebody removed or replaced is made anew.
-    pub(crate) fn serve(self, owners: Owners) -> ConsoleServer {
+    pub(crate) fn serve(self, owners: Owners, in_force: Arc<InForce>) -> ConsoleServer {
         let Self { mut bound, data_dir } = self;
+        let asked = Asked { owners, in_force };
         ConsoleServer(actix::spawn(async move {
             loop {
                 let listener = bound.listener.try_clone().and_then(UnixListener::from_std);
                 match listener {
-                    Ok(listener) => accept(&listener, &owners, &bound).await,
+                    Ok(listener) => accept(&listener, &asked, &bound).await,
                     Err(err) => return log::error!("the console socket cannot be served: {err}"),
                 }
                 bound = bind_again(bound, &data_dir).await;
@@ -75,13 +85,13 @@ impl ConsoleSocket {
 }
 
 /// Accepts until the socket is no longer in its place.
-async fn accept(listener: &UnixListener, owners: &Owners, bound: &Bound) {
+async fn accept(listener: &UnixListener, asked: &Asked, bound: &Bound) {
     let mut look = tokio::time::interval(LOOK);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    actix::spawn(converse(stream, owners.clone()));
+                    actix::spawn(converse(stream, asked.clone()));
                 }
                 Err(err) => {
                     log::warn!("the console socket cannot accept: {err}");
@@ -121,7 +131,7 @@ async fn bind_again(lost: Bound, data_dir: &Path) -> Bound {
     }
 }
 
-async fn converse(mut stream: UnixStream, owners: Owners) {
+async fn converse(mut stream: UnixStream, asked: Asked) {
     let uid = stream.peer_cred().map_or_else(|_| "?".into(), |peer| peer.uid().to_string());
     let by = Requester::local(format!("console (uid {uid})"));
     let mut line = zeroize::Zeroizing::new(String::new());
@@ -131,7 +141,7 @@ async fn converse(mut stream: UnixStream, owners: Owners) {
         return log::debug!("the console did not say what it wants");
     };
     let answer: Answer = match (read, serde_json::from_str(&line)) {
-        (Ok(_), Ok(request)) => answer_to(request, &owners, &by).await,
+        (Ok(_), Ok(request)) => answer_to(request, &asked, &by).await,
         _ => Err("the request cannot be read; are both sides of the same version?".into()),
     };
     let mut bytes = serde_json::to_vec(&answer).unwrap_or_default();
@@ -141,9 +151,10 @@ async fn converse(mut stream: UnixStream, owners: Owners) {
     }
 }
 
-async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer {
+async fn answer_to(request: Request, asked: &Asked, by: &Requester) -> Answer {
+    let owners = &asked.owners;
     let active = owners.certificates.active();
-    let Some(kind) = request.kind() else { return tell(&request, owners, &active).await };
+    let Some(kind) = request.kind() else { return tell(request, asked, &active).await };
     let (store, asked_by, done) = (owners.ledger.store(), by.clone(), request.done());
     let change = tokio::task::spawn_blocking(move || request.change(&*store, &asked_by))
         .await
@@ -172,7 +183,8 @@ async fn answer_to(request: Request, owners: &Owners, by: &Requester) -> Answer 
 }
 
 /// Answers a question.
-async fn tell(request: &Request, owners: &Owners, active: &ActiveCertificate) -> Answer {
+async fn tell(request: Request, asked: &Asked, active: &ActiveCertificate) -> Answer {
+    let owners = &asked.owners;
     match request {
         Request::ShowCertificate => Ok(answer::certificate(active)),
         Request::History => {
@@ -183,10 +195,21 @@ async fn tell(request: &Request, owners: &Owners, active: &ActiveCertificate) ->
                 .map_err(|err| err.to_string())?;
             Ok(answer::history(&entries))
         }
+        Request::PlanConfiguration { file, text } => {
+            let in_force = asked.in_force.clone();
+            let plan = tokio::task::spawn_blocking(move || in_force.plan(&file, &text))
+                .await
+                .map_err(|err| err.to_string())?
+                .map_err(|err| err.to_string())?;
+            Ok(answer::plan(&plan.with_load(&listeners(owners).await?), true))
+        }
         _ => {
-            let listeners =
-                owners.supervisor.send(GetListeners).await.map_err(|err| err.to_string())?;
+            let listeners = listeners(owners).await?;
             Ok(answer::status(&owners.ledger.state().await, active, Some(&listeners)))
         }
     }
+}
+
+async fn listeners(owners: &Owners) -> Result<Vec<ListenerStatus>, String> {
+    owners.supervisor.send(GetListeners).await.map_err(|err| err.to_string())
 }

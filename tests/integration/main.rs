@@ -16,6 +16,7 @@ mod certificates;
 mod clock;
 mod combined;
 mod command_line;
+mod configuration_plan;
 mod console;
 mod console_certificate;
 mod crash;

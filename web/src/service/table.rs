@@ -103,6 +103,13 @@ impl<'d> Table<'d> {
         self.table.is_some()
     }
 
+    /// What the file has of it.
+    #[doc(hidden)] // For the program, which compares two files.
+    #[must_use]
+    pub fn contents(&self) -> Option<&'d DeTable<'d>> {
+        self.table
+    }
+
     fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
