@@ -1,5 +1,10 @@
 //! The configuration: a TOML file or the documented defaults, validated whole.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "for replacing the configuration while the appliance runs")
+)]
+mod edit;
 mod in_force;
 mod listener;
 mod plan;
