@@ -47,6 +47,9 @@ const FRESH_GRACE: Duration = Duration::from_secs(5);
 /// How much longer than `write_timeout` a session waits for a peer that acknowledges nothing.
 const VANISHED_AFTER: Duration = Duration::from_secs(10);
 
+/// How long nothing has come or gone on a draining connection before it is closed as idle.
+const SETTLED: Duration = Duration::from_millis(200);
+
 /// How long after its last byte an answer counts as still on its way.
 const QUIET: Duration = Duration::from_millis(500);
 
@@ -311,7 +314,9 @@ impl Connection {
         if self.has_requests() || self.head_is_unfinished() {
             return;
         }
-        if self.served.load(Acquire) || self.accepted.elapsed() > FRESH_GRACE {
+        // A client that sends one request after the other learns from the next answer that it is to go.
+        let settled = self.since(self.last_byte.load(Relaxed)) >= SETTLED;
+        if settled && (self.served.load(Acquire) || self.accepted.elapsed() > FRESH_GRACE) {
             self.close();
         }
     }
@@ -320,6 +325,12 @@ impl Connection {
     fn close(&self) {
         self.closing.store(true, Release);
         self.reader.wake();
+    }
+
+    /// It is to end, and no request is on its way in that may still be served.
+    fn ends_here(&self) -> bool {
+        self.closing.load(Acquire)
+            && (!self.head_is_unfinished() || self.head_is_late() || self.lost_place.load(Acquire))
     }
 
     /// Nothing more is wanted from the client: ends the connection once all is sent.
@@ -644,9 +655,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(err)) => Poll::Ready(Err(err)),
-            Poll::Pending if this.registered.connection.closing.load(Acquire) => {
-                Poll::Ready(Ok(()))
-            }
+            Poll::Pending if this.registered.connection.ends_here() => Poll::Ready(Ok(())),
             Poll::Pending => Poll::Pending,
         }
     }
