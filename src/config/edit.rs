@@ -131,7 +131,7 @@ fn forget_positions(table: &mut Table) {
     }
 }
 
-/// The comments at the begin of a file that belong to the file, not to what follows: an empty line ends them.
+/// The comments at the beginning of a file that belong to the file, not to what follows: an empty line ends them.
 fn head(text: &str) -> &str {
     let mut end = 0;
     let mut at = 0;
@@ -147,7 +147,7 @@ fn head(text: &str) -> &str {
     if head.contains('#') { head } else { "" }
 }
 
-/// The text with the head at its begin, whatever became of what the head stood before.
+/// The text with the head at its beginning, whatever became of what the head stood before.
 fn with_head(head: &str, text: Zeroizing<String>) -> Zeroizing<String> {
     if text.starts_with(head) {
         return text;

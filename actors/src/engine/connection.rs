@@ -327,6 +327,25 @@ impl Connection {
         self.reader.wake();
     }
 
+    /// Wakes its reader from here on; an error once it is cut.
+    fn reads(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.reader.register(cx.waker());
+        self.check_cut()
+    }
+
+    /// Wakes its writer from here on; an error once it is cut.
+    fn writes(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.writer.register(cx.waker());
+        self.check_cut()
+    }
+
+    fn check_cut(&self) -> io::Result<()> {
+        match self.cut.load(Acquire) {
+            true => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut")),
+            false => Ok(()),
+        }
+    }
+
     /// It is to end, and no request is on its way in that may still be served.
     fn ends_here(&self) -> bool {
         self.closing.load(Acquire)
@@ -550,10 +569,6 @@ impl Drop for Registered {
     }
 }
 
-fn cut_off() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut")
-}
-
 /// The socket under a connection, below TLS: knows what the kernel takes, which a TLS stream with
 /// its own buffer hides.
 #[derive(Debug)]
@@ -640,10 +655,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tracked<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.registered.connection.reader.register(cx.waker());
-        if this.registered.connection.cut.load(Acquire) {
-            return Poll::Ready(Err(cut_off()));
-        }
+        this.registered.connection.reads(cx)?;
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
@@ -668,10 +680,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.registered.connection.writer.register(cx.waker());
-        if this.registered.connection.cut.load(Acquire) {
-            return Poll::Ready(Err(cut_off()));
-        }
+        this.registered.connection.writes(cx)?;
         let written = ready!(Pin::new(&mut this.io).poll_write(cx, buf))?;
         this.registered.connection.bytes_moved();
         this.registered.connection.generation.instruments.sent(written);
@@ -680,19 +689,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tracked<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.registered.connection.writer.register(cx.waker());
-        if this.registered.connection.cut.load(Acquire) {
-            return Poll::Ready(Err(cut_off()));
-        }
+        this.registered.connection.writes(cx)?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.registered.connection.writer.register(cx.waker());
-        if this.registered.connection.cut.load(Acquire) {
-            return Poll::Ready(Err(cut_off()));
-        }
+        this.registered.connection.writes(cx)?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

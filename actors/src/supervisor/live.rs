@@ -46,13 +46,6 @@ struct PreparedListener {
     socket: Arc<BoundSocket>,
 }
 
-impl PreparedListeners {
-    /// The names of the listeners and where they will be found.
-    pub fn addresses(&self) -> impl Iterator<Item = (&ListenerPlan, std::net::SocketAddr)> {
-        self.0.iter().map(|next| (&*next.plan, next.socket.address()))
-    }
-}
-
 /// Why listeners cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenersError {
@@ -174,8 +167,7 @@ impl ListenerSupervisor {
 
     /// The listener of that name; a new one has no socket yet.
     fn listener_called(&mut self, plan: &Arc<ListenerPlan>) -> &mut Listener {
-        let known = self.listeners.iter().position(|listener| listener.plan.name == plan.name);
-        let index = known.unwrap_or_else(|| {
+        let index = self.index(&plan.name).unwrap_or_else(|| {
             self.listeners.push(Listener::new(plan.clone()));
             self.listeners.len() - 1
         });

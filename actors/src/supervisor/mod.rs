@@ -190,7 +190,7 @@ impl ListenerSupervisor {
 
     /// What serves on the listener of that name.
     fn serving(&self, name: &str) -> Option<Arc<Generation>> {
-        self.listeners.iter().find(|listener| listener.plan.name == name)?.serving().cloned()
+        self.listeners[self.index(name)?].serving().cloned()
     }
 
     fn next_generation(
